@@ -1,0 +1,1 @@
+//! Pixel codecs for DICOM frames.

@@ -1,0 +1,1 @@
+//! Chrysalis: a store-and-forward DICOM router for ultrasound.

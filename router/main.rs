@@ -1,0 +1,2 @@
+//! The `chrysalis` program.
+fn main() {}

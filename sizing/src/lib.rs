@@ -1,0 +1,1 @@
+//! Workload arithmetic and synthetic ultrasound.
