@@ -1,1 +1,3 @@
 //! Chrysalis: a store-and-forward DICOM router for ultrasound.
+
+pub mod config;

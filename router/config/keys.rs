@@ -1,0 +1,297 @@
+//! Every key a configuration file may contain, described once.
+//!
+//! The reader refuses what is not in this table and names what is; the manual's tables are checked against it.
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The table it stands in, dotted: `listener.timeouts`.
+    pub section: &'static str,
+    /// Its name in that table.
+    pub name: &'static str,
+    /// What holds when it is left out, as it would be written; `required` where it may not be.
+    pub default: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+impl Key {
+    /// The key as errors name it: `listener.timeouts.idle`.
+    pub fn dotted(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// Its row in the manual: key, meaning, default, range.
+    pub fn row(&self) -> String {
+        let default = match self.default {
+            "required" | "any" | "none" => self.default.to_owned(),
+            value => format!("`{value}`"),
+        };
+        format!("| `{}` | {} | {default} | {} |", self.name, self.about, self.range)
+    }
+}
+
+/// The keys that may stand in `section`.
+pub(super) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter(move |key| key.section == section).map(|key| key.name)
+}
+
+/// The tables that may stand at the top of the file.
+pub(super) fn top_level() -> Vec<&'static str> {
+    let mut sections: Vec<_> =
+        KEYS.iter().map(|key| key.section).filter(|section| !section.contains('.')).collect();
+    sections.dedup();
+    sections
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    default: &'static str,
+    range: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { section, name, default, range, about }
+}
+
+/// The whole configuration, in the order of the manual.
+pub const KEYS: &[Key] = &[
+    key(
+        "node",
+        "ae_title",
+        "\"CHRYSALIS\"",
+        "AE title",
+        "This node's own title. Destinations are called with it unless they say otherwise.",
+    ),
+    key(
+        "node",
+        "data_dir",
+        "\"./chrysalis-data\"",
+        "path, not `/`",
+        "Where the spool, its journals, the index and the admin token are kept. Must be writable.",
+    ),
+    key(
+        "node",
+        "grace",
+        "\"30s\"",
+        "0s..1h",
+        "How long a stop waits for transfers under way before it cuts them off.",
+    ),
+    key("listener", "name", "required", "name", "Routes, logs and metrics name the listener by this."),
+    key(
+        "listener",
+        "address",
+        "required",
+        "IP address and port",
+        "Where carts connect to. `0.0.0.0:11112` is every interface.",
+    ),
+    key("listener", "called_ae", "any", "list of AE titles", "Accept only calls to one of these titles."),
+    key(
+        "listener",
+        "calling_ae",
+        "any",
+        "list of AE titles",
+        "Accept only callers with one of these titles.",
+    ),
+    key(
+        "listener",
+        "allow",
+        "any",
+        "list of networks",
+        "Accept connections from these networks or addresses only.",
+    ),
+    key("listener", "max_associations", "256", "1..65535", "Associations open at once, in total."),
+    key("listener", "max_per_address", "16", "1..65535", "Associations open at once from one address."),
+    key(
+        "listener",
+        "per_network",
+        "[]",
+        "list of tables",
+        "Other limits for whole networks, for a ward behind one NAT address. The narrowest network that fits decides.",
+    ),
+    key("listener", "max_pdu", "\"128KiB\"", "4KiB..16MiB", "The largest PDU that peers may send."),
+    key("listener", "max_data_set", "\"4GiB\"", "1KiB..1TiB", "The largest data set that is taken."),
+    key(
+        "listener",
+        "malformed",
+        "\"accept\"",
+        "`accept`, `refuse`",
+        "Data sets whose structure is odd but complete: stored and passed on untouched, or answered C000.",
+    ),
+    key(
+        "listener",
+        "sop_classes",
+        "any",
+        "list of UIDs",
+        "Accept these abstract syntaxes only, instead of every storage class, private ones included.",
+    ),
+    key(
+        "listener",
+        "transfer_syntaxes",
+        "[]",
+        "list of UIDs",
+        "Private transfer syntaxes to accept in addition to the registered ones.",
+    ),
+    key("listener", "timeouts", "{}", "table", "How long a peer may be silent."),
+    key(
+        "listener",
+        "user_identity",
+        "any",
+        "list of tables",
+        "Accept only callers that present one of these user names. Plain DICOM sends passcodes unencrypted.",
+    ),
+    key(
+        "listener.timeouts",
+        "request",
+        "\"30s\"",
+        "1ms..24h",
+        "From the connection to the end of the association request (ARTIM).",
+    ),
+    key(
+        "listener.timeouts",
+        "idle",
+        "\"300s\"",
+        "1ms..24h",
+        "Silence after which an open association is aborted.",
+    ),
+    key(
+        "listener.per_network",
+        "network",
+        "required",
+        "network",
+        "The network that is counted as one, such as `10.1.0.0/16`.",
+    ),
+    key("listener.per_network", "max", "required", "1..65535", "Associations open at once from all of it."),
+    key("listener.user_identity", "username", "required", "text", "The user name that a caller presents."),
+    key(
+        "listener.user_identity",
+        "passcode",
+        "none",
+        "text",
+        "The passcode that must go with it. Never logged.",
+    ),
+    key(
+        "queue",
+        "retain",
+        "\"72h\"",
+        "0s..3650d",
+        "How long a delivered payload is kept. Evicted earlier when space is needed.",
+    ),
+    key("queue", "ledger", "\"90d\"", "0s..3650d", "How long outcomes are kept after the payload is gone."),
+    key(
+        "queue",
+        "reserve",
+        "\"256MiB\"",
+        "1MiB..1TiB",
+        "Set aside at start, so that a full disk can still record what frees it.",
+    ),
+    key(
+        "queue",
+        "high_watermark",
+        "\"90%\"",
+        "1%..100%",
+        "Share of the file system above which delivered payloads are evicted, and then nothing more is accepted.",
+    ),
+    key(
+        "destination",
+        "name",
+        "required",
+        "name, not `none`",
+        "Routes, deliveries, logs and metrics name the destination by this.",
+    ),
+    key(
+        "destination",
+        "kind",
+        "required",
+        "`dicom`, `folder`",
+        "A storage SCP such as a PACS, or a directory tree.",
+    ),
+    key(
+        "destination",
+        "address",
+        "required",
+        "host:port",
+        "`dicom` only. A host name or an IP address, and a port 1..65535.",
+    ),
+    key("destination", "called_ae", "required", "AE title", "`dicom` only. The title of the destination."),
+    key(
+        "destination",
+        "calling_ae",
+        "node.ae_title",
+        "AE title, `passthrough`",
+        "`dicom` only. The title to call with; `passthrough` is the one the cart used.",
+    ),
+    key("destination", "timeouts", "{}", "table", "`dicom` only. How long the destination may take."),
+    key("destination", "max_associations", "1", "1..64", "`dicom` only. Associations open to it at once."),
+    key(
+        "destination",
+        "max_pdu",
+        "\"128KiB\"",
+        "4KiB..16MiB",
+        "`dicom` only. The largest PDU sent; the peer's own limit is obeyed.",
+    ),
+    key("destination", "path", "required", "path, not `/`", "`folder` only. The root of the directory tree."),
+    key("destination", "backoff", "{}", "table", "The pauses between attempts."),
+    key("destination.timeouts", "connect", "\"300s\"", "1ms..24h", "To accept the connection."),
+    key(
+        "destination.timeouts",
+        "acse",
+        "\"300s\"",
+        "1ms..24h",
+        "To answer an association or release request.",
+    ),
+    key(
+        "destination.timeouts",
+        "dimse",
+        "\"300s\"",
+        "1ms..24h",
+        "To take or answer a message, without any progress.",
+    ),
+    key(
+        "destination.backoff",
+        "first",
+        "\"5s\"",
+        "1ms..24h",
+        "The pause after the first failure. It doubles with each further one.",
+    ),
+    key("destination.backoff", "max", "\"5m\"", "1ms..24h", "The longest pause; not shorter than `first`."),
+    key(
+        "route",
+        "when",
+        "{}",
+        "table",
+        "What must hold for the rule to apply. Without it the rule always does.",
+    ),
+    key(
+        "route",
+        "to",
+        "required",
+        "list of destinations",
+        "Where the instance is sent. Several rules add up.",
+    ),
+    key("route.when", "listener", "any", "list of listeners", "It came in by one of these."),
+    key(
+        "route.when",
+        "calling_ae",
+        "any",
+        "list of patterns",
+        "The caller's title fits one of these; `*` is any text, `?` one character.",
+    ),
+    key(
+        "admin",
+        "address",
+        "\"127.0.0.1:8080\"",
+        "IP address and port",
+        "Where the HTTP side listens: metrics, health, API.",
+    ),
+    key("log", "format", "\"human\"", "`human`, `json`", "How log lines are written."),
+    key(
+        "log",
+        "level",
+        "\"info\"",
+        "`error`, `warn`, `info`, `debug`, `trace`",
+        "The least important lines that are written.",
+    ),
+];

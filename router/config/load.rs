@@ -1,0 +1,239 @@
+//! Where a configuration comes from: a file that was named, `./chrysalis.toml`, or the text built in.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::check;
+use super::error::{ConfigError, Problems};
+use super::file::{Read, Section, Source};
+use super::meaning::{
+    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule,
+};
+use super::places::{self, Look};
+use super::read;
+
+/// The file that is used when none is named and it is there.
+pub const DEFAULT_FILE: &str = "chrysalis.toml";
+
+/// A larger file is refused before it is parsed.
+pub const MAX_FILE_BYTES: u64 = 10 << 20;
+
+/// The configuration that is used when there is no file. What a file leaves out is taken from here too.
+pub const DEFAULT_TEXT: &str = r#"[node]
+ae_title = "CHRYSALIS"
+data_dir = "./chrysalis-data"
+
+[[listener]]
+name = "modalities"
+address = "127.0.0.1:11112"
+
+[[destination]]
+name = "archive"
+kind = "folder"
+path = "./chrysalis-data/archive"
+
+[admin]
+address = "127.0.0.1:8080"
+"#;
+
+/// A configuration and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is to be done.
+    pub config: Config,
+    /// Who says so.
+    pub origin: Origin,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file named on the command line.
+    Named(PathBuf),
+    /// [`DEFAULT_FILE`] in the working directory.
+    WorkingDirectory(PathBuf),
+    /// [`DEFAULT_TEXT`]: there was no file.
+    Embedded,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(path) | Self::WorkingDirectory(path) => path.display().fmt(f),
+            Self::Embedded => f.write_str("the embedded default"),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of this process: `file`, else `./chrysalis.toml` if it is there, else the embedded
+    /// default. The directories it names are looked at, and none is made.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is too large, or says something wrong; all mistakes are reported at once.
+    pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let (text, origin) = match file {
+            Some(file) => (read_file(file)?, Origin::Named(file.to_owned())),
+            None => match read_file(default) {
+                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
+                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let config = assemble(&text, &origin.to_string(), places::usable)?;
+        Ok(Loaded { config, origin })
+    }
+
+    /// Reads `text`, naming it `file` in errors. Looks at nothing but the text.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, with line and key.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
+        assemble(text, file, places::unseen)
+    }
+
+    /// What [`DEFAULT_TEXT`] says.
+    pub fn embedded_default() -> Self {
+        Self::parse(DEFAULT_TEXT, "the embedded default")
+            .expect("the embedded default is a valid configuration")
+    }
+
+    /// The destination of that name.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.iter().find(|destination| destination.name.as_str() == name)
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { file: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE_BYTES) {
+        return Err(ConfigError::TooLarge { file: path.to_owned() });
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+}
+
+fn assemble(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
+    let source = Source::new(text);
+    let config = source.tree().and_then(|tree| sections(&Section::root(&source, &tree), look));
+    let problems = source.problems();
+    match config {
+        Ok(config) if problems.is_empty() => Ok(Config { revision: revision(text), ..config }),
+        _ => Err(Problems { file: file.to_owned(), problems }.into()),
+    }
+}
+
+fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
+    let node = node(&root.table("node"), look);
+    let admin = read::admin(&root.table("admin"));
+    let queue = read::queue(&root.table("queue"));
+    let log = read::log(&root.table("log"));
+    let listeners = listeners(root, admin.as_ref().ok());
+    let destinations = destinations(root, node.as_ref().ok(), look);
+    let routes = routes(root, &listeners, &destinations);
+    Ok(Config {
+        node: node?,
+        listeners: listeners?,
+        queue: queue?,
+        destinations: destinations?,
+        routes: routes?,
+        admin: admin?,
+        log: log?,
+        revision: String::new(),
+    })
+}
+
+fn node(section: &Section<'_>, look: Look) -> Read<Node> {
+    let node = read::node(section)?;
+    look(&node.data_dir).map_err(|error| section.fail("data_dir", error))?;
+    Ok(node)
+}
+
+fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
+    let tables = root.tables("listener");
+    let parts: Vec<_> = tables.iter().map(read::listener).collect();
+    check::listeners(&pairs(&tables, &parts), admin);
+    if root.get("listener").is_none() {
+        Ok(Config::embedded_default().listeners)
+    } else {
+        parts.into_iter().collect()
+    }
+}
+
+fn destinations(root: &Section<'_>, node: Option<&Node>, look: Look) -> Read<Vec<Destination>> {
+    let tables = root.tables("destination");
+    let parts: Vec<_> = tables.iter().map(|table| destination(table, node, look)).collect();
+    check::destinations(&pairs(&tables, &parts), node);
+    match (root.get("destination"), node) {
+        (None, Some(node)) => Ok(archive_in(node)),
+        _ => parts.into_iter().collect(),
+    }
+}
+
+fn destination(section: &Section<'_>, node: Option<&Node>, look: Look) -> Read<Destination> {
+    let destination = read::destination(section, node.map(|node| &node.ae_title))?;
+    if let DestinationKind::Folder(folder) = &destination.kind {
+        look(&folder.path).map_err(|error| section.fail("path", error))?;
+    }
+    Ok(destination)
+}
+
+/// The embedded default's folder, moved to where this node keeps its data.
+fn archive_in(node: &Node) -> Vec<Destination> {
+    let mut destinations = Config::embedded_default().destinations;
+    for destination in &mut destinations {
+        destination.kind = DestinationKind::Folder(FolderDestination { path: node.data_dir.join("archive") });
+    }
+    destinations
+}
+
+fn routes(
+    root: &Section<'_>,
+    listeners: &Read<Vec<Listener>>,
+    destinations: &Read<Vec<Destination>>,
+) -> Read<Vec<RouteRule>> {
+    let tables = root.tables("route");
+    let rules: Vec<_> = tables.iter().map(read::route).collect();
+    // Without both lists whole, a name that is not found may be one that could not be read.
+    if let (Ok(listeners), Ok(destinations)) = (listeners, destinations) {
+        let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.clone()).collect();
+        let destinations: Vec<_> = destinations.iter().map(|destination| destination.name.clone()).collect();
+        for (section, rule) in pairs(&tables, &rules) {
+            check::route(section, rule, &listeners, &destinations);
+        }
+    }
+    rules.into_iter().collect()
+}
+
+/// The parts that could be read, each with its table.
+fn pairs<'a, 't, T>(tables: &'a [Section<'t>], parts: &'a [Read<T>]) -> Vec<check::Part<'a, 't, T>> {
+    tables
+        .iter()
+        .zip(parts)
+        .filter_map(|(table, part)| part.as_ref().ok().map(|part| (table, part)))
+        .collect()
+}
+
+/// 16 hexadecimal digits over the text's values in a canonical order and notation.
+fn revision(text: &str) -> String {
+    let canonical =
+        toml::from_str::<toml::Table>(text).map_or_else(|_| text.to_owned(), |table| table.to_string());
+    let digest = Sha256::digest(canonical.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,393 @@
+//! The configuration as it is meant: every value has its type and its default, and the parts fit together.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::names::{AeTitle, DestinationName, ListenerName, NameError, Uid};
+use super::units::Percent;
+
+/// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
+/// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`: this program itself.
+    pub node: Node,
+    /// `[[listener]]`: at least one, with unique names and addresses.
+    pub listeners: Vec<Listener>,
+    /// `[queue]`: the spool.
+    pub queue: Queue,
+    /// `[[destination]]`: at least one, with unique names, in the order of the file.
+    pub destinations: Vec<Destination>,
+    /// `[[route]]`: in the order of the file; empty means that everything goes everywhere.
+    pub routes: Vec<RouteRule>,
+    /// `[admin]`: the HTTP side.
+    pub admin: Admin,
+    /// `[log]`: what is written to standard error.
+    pub log: Log,
+    /// Names this configuration: 16 hexadecimal digits that change when a value does, not when a comment does.
+    pub revision: String,
+}
+
+/// This program itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Our own title: the calling AE title at destinations that set none.
+    pub ae_title: AeTitle,
+    /// Where spool, journals, index and the admin token are.
+    pub data_dir: PathBuf,
+    /// How long a stop waits for what is under way.
+    pub grace: Duration,
+}
+
+/// One port where carts call in, and whom it admits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Routes and metrics name it by this.
+    pub name: ListenerName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Called AE titles that are accepted; empty means any.
+    pub called_ae: Vec<AeTitle>,
+    /// Calling AE titles that are accepted; empty means any.
+    pub calling_ae: Vec<AeTitle>,
+    /// Networks that may connect; empty means any.
+    pub allow: Vec<IpNet>,
+    /// Associations open at once, in total.
+    pub max_associations: usize,
+    /// Associations open at once from one address, where no entry of `per_network` speaks for it.
+    pub max_per_address: usize,
+    /// Other limits for networks behind one address; the longest matching prefix decides.
+    pub per_network: Vec<NetworkLimit>,
+    /// The largest P-DATA-TF PDU we announce, in bytes (PS3.8 D.1).
+    pub max_pdu: u32,
+    /// The largest data set that is taken, in bytes.
+    pub max_data_set: u64,
+    /// What becomes of a data set whose structure is odd but complete.
+    pub malformed: Malformed,
+    /// Abstract syntaxes that are accepted; empty means every storage class, private ones included.
+    pub sop_classes: Vec<Uid>,
+    /// Transfer syntaxes that are accepted in addition to the registered ones.
+    pub transfer_syntaxes: Vec<Uid>,
+    /// How long a peer may be silent.
+    pub timeouts: ListenerTimeouts,
+    /// Users that may call; empty means that no identity is asked for.
+    pub user_identity: Vec<UserIdentity>,
+}
+
+impl Listener {
+    /// How many associations may be open at once from where `address` is, and what they are counted under:
+    /// the network whose limit applies, or the address alone.
+    pub fn limit_for(&self, address: std::net::IpAddr) -> NetworkLimit {
+        let address = address.to_canonical();
+        let matching = self.per_network.iter().filter(|limit| limit.network.contains(&address));
+        let narrowest = matching.max_by_key(|limit| limit.network.prefix_len()).copied();
+        narrowest.unwrap_or(NetworkLimit { network: IpNet::from(address), max: self.max_per_address })
+    }
+}
+
+/// A limit on associations that one network has open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkLimit {
+    /// The network that is counted as one.
+    pub network: IpNet,
+    /// How many associations it may have open.
+    pub max: usize,
+}
+
+/// What becomes of a data set whose structure is odd but complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// Stored as it is, answered with success, passed through untouched.
+    Accept,
+    /// Answered C000H with the reason; not stored.
+    Refuse,
+}
+
+/// How long a calling peer may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerTimeouts {
+    /// From the connection to the whole association request (ARTIM, PS3.8 9.1.5), and for a peer to close.
+    pub request: Duration,
+    /// Between two bytes of an open association.
+    pub idle: Duration,
+}
+
+/// A user that may call (PS3.7 D.3.3.7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserIdentity {
+    /// The name that is presented.
+    pub username: String,
+    /// The passcode that must go with it; none means that the name is enough.
+    pub passcode: Option<Passcode>,
+}
+
+/// A passcode. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passcode(String);
+
+impl Passcode {
+    /// Keeps `text` as a passcode.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether `given` is this passcode. The time taken does not tell where they differ.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let difference = own.iter().zip(given).fold(0, |seen, (a, b)| seen | (a ^ b));
+        own.len() == given.len() && difference == 0
+    }
+}
+
+impl fmt::Debug for Passcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<passcode>")
+    }
+}
+
+/// The spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// How long a delivered payload is kept, unless its space is needed.
+    pub retain: Duration,
+    /// How long outcomes are kept after the payload is gone.
+    pub ledger: Duration,
+    /// Bytes set aside at start for journals and index, so that a full disk can still record what frees it.
+    pub reserve: u64,
+    /// The share of the file system above which retained payloads are evicted and then nothing more is taken.
+    pub high_watermark: Percent,
+}
+
+/// Where instances are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Routes, deliveries and metrics name it by this.
+    pub name: DestinationName,
+    /// What it is.
+    pub kind: DestinationKind,
+    /// The pauses between attempts.
+    pub backoff: Backoff,
+}
+
+/// What a destination is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationKind {
+    /// A storage SCP.
+    Dicom(DicomDestination),
+    /// A directory tree of Part 10 files.
+    Folder(FolderDestination),
+}
+
+/// A storage SCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DicomDestination {
+    /// Where it listens.
+    pub address: HostPort,
+    /// Its title.
+    pub called_ae: AeTitle,
+    /// The title we call it by.
+    pub calling_ae: CallingAe,
+    /// How long it may take.
+    pub timeouts: DestinationTimeouts,
+    /// Associations we have open to it at once.
+    pub max_associations: usize,
+    /// The largest P-DATA-TF PDU we send, in bytes; the peer's own limit is obeyed where it is smaller.
+    pub max_pdu: u32,
+}
+
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A host name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The calling AE title of an association that we open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallingAe {
+    /// Always this one.
+    Fixed(AeTitle),
+    /// The one that the cart used with us.
+    Passthrough,
+}
+
+/// How long a destination may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestinationTimeouts {
+    /// To accept the connection.
+    pub connect: Duration,
+    /// To answer an association or release request.
+    pub acse: Duration,
+    /// To take the next byte of a message or to answer it.
+    pub dimse: Duration,
+}
+
+/// A directory tree of Part 10 files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderDestination {
+    /// Its root.
+    pub path: PathBuf,
+}
+
+/// The pauses between attempts: doubled from `first` up to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// Never longer than this; at least `first`.
+    pub max: Duration,
+}
+
+/// One rule: when it matches, these destinations are owed the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRule {
+    /// What it asks for.
+    pub when: Conditions,
+    /// Where it leads: at least one configured destination.
+    pub to: Vec<DestinationName>,
+}
+
+/// What a rule asks for. Every condition that is set must hold; one that is empty always does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The instance came in by one of these.
+    pub listener: Vec<ListenerName>,
+    /// The calling AE title matches one of these.
+    pub calling_ae: Vec<AeGlob>,
+}
+
+/// A pattern for AE titles: `*` stands for any characters, `?` for one. Case matters, as in AE titles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AeGlob(AeTitle);
+
+impl AeGlob {
+    /// Whether `title` fits the pattern. Takes time proportional to the product of both lengths at most.
+    pub fn matches(&self, title: &str) -> bool {
+        // Greedy with one point to return to: the last star, and how much it has swallowed so far.
+        let (pattern, title) = (self.0.as_str().as_bytes(), title.as_bytes());
+        let (mut at, mut position) = (0, 0);
+        let mut star: Option<(usize, usize)> = None;
+        while let Some(&byte) = title.get(position) {
+            match (pattern.get(at), star) {
+                (Some(b'*'), _) => {
+                    star = Some((at, position));
+                    at += 1;
+                }
+                (Some(&wanted), _) if wanted == b'?' || wanted == byte => {
+                    at += 1;
+                    position += 1;
+                }
+                (_, Some((star_at, swallowed))) => {
+                    star = Some((star_at, swallowed + 1));
+                    at = star_at + 1;
+                    position = swallowed + 1;
+                }
+                (_, None) => return false,
+            }
+        }
+        pattern.iter().skip(at).all(|&rest| rest == b'*')
+    }
+}
+
+impl FromStr for AeGlob {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse().map(Self)
+    }
+}
+
+/// The HTTP side: metrics, health, API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// How much.
+    pub level: LogLevel,
+}
+
+/// For people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line per event.
+    Human,
+    /// One JSON object per event.
+    Json,
+}
+
+/// The least important events that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs somebody.
+    Error,
+    /// And what may.
+    Warn,
+    /// And one line per association and delivery.
+    Info,
+    /// And every message.
+    Debug,
+    /// And every PDU.
+    Trace,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AeGlob, Passcode};
+
+    #[test]
+    fn a_glob_matches_as_a_shell_would() {
+        let table = [
+            ("VIVID1", "VIVID1", true),
+            ("VIVID1", "VIVID12", false),
+            ("VIVID1", "vivid1", false),
+            ("EPIQ*", "EPIQ", true),
+            ("EPIQ*", "EPIQ_7C", true),
+            ("EPIQ*", "AEPIQ", false),
+            ("*", "", true),
+            ("*US", "CART_US", true),
+            ("*US", "US_CART", false),
+            ("*A*B*", "xxAyyABzz", true),
+            ("?", "A", true),
+            ("?", "", false),
+            ("C?RT*", "CART", true),
+            ("C?RT", "CRT", false),
+            ("*a*a*a*a*a*a*ab", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+        ];
+        for (pattern, title, expected) in table {
+            let glob: AeGlob = pattern.parse().expect("a pattern");
+            assert_eq!(glob.matches(title), expected, "{pattern} against {title}");
+        }
+    }
+
+    #[test]
+    fn a_passcode_is_compared_whole_and_never_printed() {
+        let passcode = Passcode::new("secret");
+        assert!(passcode.matches(b"secret"));
+        assert!(!passcode.matches(b"secre") && !passcode.matches(b"secrets") && !passcode.matches(b""));
+        assert!(!format!("{passcode:?}").contains("secret"));
+    }
+}

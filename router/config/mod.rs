@@ -1,0 +1,32 @@
+//! The configuration: the file as it was written becomes the [`Config`] as it is meant.
+//!
+//! ```text
+//! chrysalis.toml --file--> spanned values --read--> Config --check--> Config that holds together
+//!                            every problem on the way is kept with its line, and all are reported at once
+//! ```
+//!
+//! Nothing outside this folder sees a string where a type is meant: addresses, titles, durations and sizes
+//! are parsed here once. Every key is described once, in [`KEYS`]; the reader takes the names it allows from
+//! there, and so does the operator's manual.
+
+mod check;
+mod error;
+mod file;
+mod keys;
+mod load;
+mod meaning;
+mod names;
+mod places;
+mod read;
+mod units;
+
+pub use error::{ConfigError, Problem, Problems};
+pub use keys::{KEYS, Key};
+pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
+pub use meaning::{
+    Admin, AeGlob, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
+    DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
+    Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+};
+pub use names::{AeTitle, DestinationName, ListenerName, NameError, Uid};
+pub use units::{Percent, UnitError};

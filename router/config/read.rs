@@ -1,0 +1,286 @@
+//! From the file as written to the parts of a [`Config`](super::Config), one function per table.
+//!
+//! Each function first reads every key and only then puts the part together, so that one mistake does not
+//! hide another.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::file::{Item, Read, Reported, Section};
+use super::meaning::{
+    Admin, Backoff, CallingAe, Conditions, Destination, DestinationKind, DestinationTimeouts,
+    DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
+    Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+};
+use super::names::AeTitle;
+
+const COUNT: RangeInclusive<u64> = 1..=65_535;
+const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;
+const DATA_SET: RangeInclusive<u64> = 1 << 10..=1 << 40;
+const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+const KEEP: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3650 * 24 * 3600);
+const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
+const DEFAULT_PDU: u32 = 128 << 10;
+
+/// `[node]`.
+pub(super) fn node(section: &Section<'_>) -> Read<Node> {
+    let ae_title = section.parse_or("ae_title", "CHRYSALIS");
+    let data_dir = section.or("data_dir", PathBuf::from("./chrysalis-data"), path);
+    let grace = section.or("grace", Duration::from_secs(30), |item| item.duration(GRACE));
+    Ok(Node { ae_title: ae_title?, data_dir: data_dir?, grace: grace? })
+}
+
+/// One `[[listener]]`.
+pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
+    let name = section.required("name", Item::parse);
+    let address = section.required("address", socket_address);
+    let called_ae = ae_list(section, "called_ae");
+    let calling_ae = ae_list(section, "calling_ae");
+    let allow = section.each("allow", network);
+    let max_associations = section.or("max_associations", 256, |item| item.count(COUNT));
+    let max_per_address = section.or("max_per_address", 16, |item| item.count(COUNT));
+    let per_network = section.each("per_network", network_limit);
+    let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
+    let max_data_set = section.or("max_data_set", 4 << 30, |item| item.size(DATA_SET));
+    let malformed = section.or("malformed", Malformed::Accept, |item| {
+        item.choice(&[("accept", Malformed::Accept), ("refuse", Malformed::Refuse)])
+    });
+    let sop_classes = section.each("sop_classes", Item::parse);
+    let transfer_syntaxes = section.each("transfer_syntaxes", Item::parse);
+    let timeouts = listener_timeouts(&section.table("timeouts"));
+    let user_identity = section.each("user_identity", user_identity);
+    Ok(Listener {
+        name: name?,
+        address: address?,
+        called_ae: called_ae?,
+        calling_ae: calling_ae?,
+        allow: allow?,
+        max_associations: max_associations?,
+        max_per_address: max_per_address?,
+        per_network: per_network?,
+        max_pdu: max_pdu?,
+        max_data_set: max_data_set?,
+        malformed: malformed?,
+        sop_classes: sop_classes?,
+        transfer_syntaxes: transfer_syntaxes?,
+        timeouts: timeouts?,
+        user_identity: user_identity?,
+    })
+}
+
+fn listener_timeouts(section: &Section<'_>) -> Read<ListenerTimeouts> {
+    let request = section.or("request", Duration::from_secs(30), timeout);
+    let idle = section.or("idle", Duration::from_secs(300), timeout);
+    Ok(ListenerTimeouts { request: request?, idle: idle? })
+}
+
+fn network_limit(item: &Item<'_>) -> Read<NetworkLimit> {
+    let section = item.section()?;
+    let network = section.required("network", network);
+    let max = section.required("max", |item| item.count(COUNT));
+    Ok(NetworkLimit { network: network?, max: max? })
+}
+
+fn user_identity(item: &Item<'_>) -> Read<UserIdentity> {
+    let section = item.section()?;
+    let username = section.required("username", |item| match item.text()? {
+        "" => Err(item.fail("is empty")),
+        text => Ok(text.to_owned()),
+    });
+    // Not through `parse`, whose errors would quote the passcode.
+    let passcode = section.or("passcode", None, |item| Ok(Some(Passcode::new(item.secret()?))));
+    Ok(UserIdentity { username: username?, passcode: passcode? })
+}
+
+/// `[queue]`.
+pub(super) fn queue(section: &Section<'_>) -> Read<Queue> {
+    let retain = section.or("retain", Duration::from_secs(72 * 3600), |item| item.duration(KEEP));
+    let ledger = section.or("ledger", Duration::from_secs(90 * 24 * 3600), |item| item.duration(KEEP));
+    let reserve = section.or("reserve", 256 << 20, |item| item.size(RESERVE));
+    let high_watermark = section.parse_or("high_watermark", "90%");
+    Ok(Queue { retain: retain?, ledger: ledger?, reserve: reserve?, high_watermark: high_watermark? })
+}
+
+/// One `[[destination]]`; `own` is the title it is called with unless it says otherwise.
+pub(super) fn destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Destination> {
+    let name = section.required("name", Item::parse);
+    let backoff = backoff(&section.table("backoff"));
+    let kinds: [(&str, ReadKind); 2] = [("dicom", dicom_destination), ("folder", folder_destination)];
+    let kind = section.required("kind", |item| item.choice(&kinds)).and_then(|read| read(section, own));
+    Ok(Destination { name: name?, kind: kind?, backoff: backoff? })
+}
+
+type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
+
+fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(section, "folder", DICOM_ONLY);
+    let path = section.required("path", path)?;
+    Ok(DestinationKind::Folder(FolderDestination { path }))
+}
+
+const DICOM_ONLY: &[&str] =
+    &["address", "called_ae", "calling_ae", "timeouts", "max_associations", "max_pdu"];
+
+fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
+    for item in keys.iter().filter_map(|key| section.get(key)) {
+        item.fail(format_args!("has no meaning for a destination of kind \"{kind}\""));
+    }
+}
+
+fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(section, "dicom", &["path"]);
+    let address = section.required("address", host_port);
+    let called_ae = section.required("called_ae", Item::parse);
+    let calling_ae = match (section.get("calling_ae"), own) {
+        (Some(item), _) if item.text() == Ok("passthrough") => Ok(CallingAe::Passthrough),
+        (Some(item), _) => item.parse().map(CallingAe::Fixed),
+        (None, Some(own)) => Ok(CallingAe::Fixed(own.clone())),
+        // The node's own title is wrong, which is reported where it stands.
+        (None, None) => Err(Reported),
+    };
+    let timeouts = destination_timeouts(&section.table("timeouts"));
+    let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
+    let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
+    Ok(DestinationKind::Dicom(DicomDestination {
+        address: address?,
+        called_ae: called_ae?,
+        calling_ae: calling_ae?,
+        timeouts: timeouts?,
+        max_associations: max_associations?,
+        max_pdu: max_pdu?,
+    }))
+}
+
+fn destination_timeouts(section: &Section<'_>) -> Read<DestinationTimeouts> {
+    let default = Duration::from_secs(300);
+    let connect = section.or("connect", default, timeout);
+    let acse = section.or("acse", default, timeout);
+    let dimse = section.or("dimse", default, timeout);
+    Ok(DestinationTimeouts { connect: connect?, acse: acse?, dimse: dimse? })
+}
+
+fn backoff(section: &Section<'_>) -> Read<Backoff> {
+    let first = section.or("first", Duration::from_secs(5), timeout);
+    // With only `first` given, and that longer than the usual maximum, every pause is as long as the first.
+    let usual = Duration::from_secs(300).max(first.unwrap_or_default());
+    let max = section.or("max", usual, timeout);
+    let (first, max) = (first?, max?);
+    if max < first {
+        return Err(section.fail("max", "is shorter than first"));
+    }
+    Ok(Backoff { first, max })
+}
+
+/// One `[[route]]`. Whether the names exist is looked at when all are known.
+pub(super) fn route(section: &Section<'_>) -> Read<RouteRule> {
+    let when = section.table("when");
+    let listener = non_empty(&when, "listener", Item::parse);
+    let calling_ae = non_empty(&when, "calling_ae", Item::parse);
+    let to = section.required("to", |_| non_empty(section, "to", Item::parse));
+    Ok(RouteRule { when: Conditions { listener: listener?, calling_ae: calling_ae? }, to: to? })
+}
+
+/// `[admin]`.
+pub(super) fn admin(section: &Section<'_>) -> Read<Admin> {
+    let default = SocketAddr::from(([127, 0, 0, 1], 8080));
+    Ok(Admin { address: section.or("address", default, socket_address)? })
+}
+
+/// `[log]`.
+pub(super) fn log(section: &Section<'_>) -> Read<Log> {
+    let format = section.or("format", LogFormat::Human, |item| {
+        item.choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)])
+    });
+    let level = section.or("level", LogLevel::Info, |item| {
+        item.choice(&[
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ])
+    });
+    Ok(Log { format: format?, level: level? })
+}
+
+fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
+    let titles = section.each(name, |item| item.parse::<AeTitle>().map(|title| (title, item.clone())))?;
+    let mut seen: Vec<AeTitle> = Vec::with_capacity(titles.len());
+    let mut outcome = Ok(());
+    for (title, item) in titles {
+        if seen.contains(&title) {
+            outcome = Err(item.fail(format_args!("\"{title}\" is listed twice")));
+        } else {
+            seen.push(title);
+        }
+    }
+    outcome.map(|()| seen)
+}
+
+/// A list that matches nothing when it is empty is a mistake: "any" is said by leaving it out.
+fn non_empty<'t, T>(section: &Section<'t>, name: &str, read: impl Fn(&Item<'t>) -> Read<T>) -> Read<Vec<T>> {
+    let values = section.each(name, read)?;
+    match section.get(name) {
+        Some(item) if values.is_empty() => Err(item.fail("is empty")),
+        _ => Ok(values),
+    }
+}
+
+fn timeout(item: &Item<'_>) -> Read<Duration> {
+    item.duration(TIMEOUT)
+}
+
+fn pdu_size(item: &Item<'_>) -> Read<u32> {
+    let size = item.size(PDU)?;
+    u32::try_from(size).map_err(|_| item.fail("does not fit a PDU's length"))
+}
+
+fn path(item: &Item<'_>) -> Read<PathBuf> {
+    match item.text()? {
+        "" => Err(item.fail("is empty")),
+        text if text.contains('\0') => Err(item.fail("contains a NUL character")),
+        text => Ok(PathBuf::from(text)),
+    }
+}
+
+/// A network, or a single address, which is a network of one.
+fn network(item: &Item<'_>) -> Read<IpNet> {
+    let text = item.text()?;
+    let parsed = text
+        .parse::<IpNet>()
+        .map(|network| network.trunc())
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    parsed.map_err(|_| item.fail(format_args!("{text:?} is not a network such as \"10.0.0.0/8\"")))
+}
+
+fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
+    let host_port = host_port(item)?;
+    let address = host_port.host.parse::<IpAddr>().map(|host| SocketAddr::new(host, host_port.port));
+    address.map_err(|_| item.fail(format_args!("{:?} is not an IP address", host_port.host)))
+}
+
+fn host_port(item: &Item<'_>) -> Read<HostPort> {
+    let text = item.text()?;
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(item.fail(format_args!("{text:?} is not host:port")));
+    };
+    let number = port.parse::<u16>().ok().filter(|&port| port != 0);
+    let port = number.ok_or_else(|| item.fail_part("port", format_args!("{port} is not 1..65535")));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let named = |host: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        (1..=253).contains(&host.len()) && host.bytes().all(allowed)
+    };
+    let host = match bare {
+        Some(inside) if inside.parse::<std::net::Ipv6Addr>().is_ok() => Ok(inside.to_owned()),
+        None if named(host) => Ok(host.to_owned()),
+        _ => Err(item.fail(format_args!("{host:?} is not a host name or an IP address"))),
+    };
+    Ok(HostPort { host: host?, port: port? })
+}

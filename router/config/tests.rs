@@ -1,0 +1,379 @@
+//! The configuration as a whole: what is accepted, and how mistakes are reported.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
+use crate::config::{CallingAe, DestinationKind, DicomDestination, KEYS, Malformed, Origin, Passcode};
+
+const FULL: &str = r#"
+[node]
+ae_title = "CHRYSALIS"
+data_dir = "./chrysalis-data"
+grace = "10s"
+
+[[listener]]
+name = "modalities"
+address = "127.0.0.1:11112"
+called_ae = ["CHRYSALIS"]
+calling_ae = ["VIVID1", "EPIQ7"]
+allow = ["10.0.0.0/8", "192.168.1.7"]
+max_associations = 256
+max_per_address = 16
+per_network = [{ network = "10.1.0.0/16", max = 64 }, { network = "10.1.2.0/24", max = 8 }]
+max_pdu = 131072
+max_data_set = "8GiB"
+malformed = "refuse"
+sop_classes = ["1.2.840.10008.5.1.4.1.1.6.1"]
+transfer_syntaxes = ["1.2.3.4"]
+timeouts = { request = "250ms", idle = "1m" }
+user_identity = [{ username = "cart", passcode = "hidden-word" }, { username = "other" }]
+
+[queue]
+retain = "72h"                    # delivered payloads, evicted first when space is needed
+ledger = "90d"                    # outcomes, after the payload is gone
+reserve = "256MiB"
+high_watermark = "90%"
+
+[[destination]]
+name = "pacs"
+kind = "dicom"
+address = "pacs.example.org:11113"
+called_ae = "PACS"
+calling_ae = "passthrough"
+timeouts = { connect = "300s", acse = "300s", dimse = "500ms" }
+max_associations = 2
+max_pdu = "64KiB"
+backoff = { first = "20ms", max = "80ms" }
+
+[[destination]]
+name = "archive"
+kind = "folder"
+path = "./archive"
+
+[[route]]
+when = { listener = ["modalities"], calling_ae = ["VIVID1", "EPIQ*"] }
+to = ["pacs", "archive"]
+
+[admin]
+address = "[::1]:8080"
+
+[log]
+format = "json"
+level = "debug"
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    match Config::parse(text, "chrysalis.toml") {
+        Err(error @ ConfigError::Invalid(_)) => error.to_string().lines().map(str::to_owned).collect(),
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+fn dicom<'a>(config: &'a Config, name: &str) -> &'a DicomDestination {
+    match config.destination(name).map(|destination| &destination.kind) {
+        Some(DestinationKind::Dicom(dicom)) => dicom,
+        other => panic!("expected a DICOM destination, got {other:?}"),
+    }
+}
+
+const PACS: &str = "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"127.0.0.1:11113\"\ncalled_ae = \"PACS\"\n";
+
+#[test]
+fn a_file_with_every_key_means_what_it_says() {
+    let config = Config::parse(FULL, "full.toml").expect("a configuration");
+    let listener = &config.listeners[0];
+    assert_eq!(listener.malformed, Malformed::Refuse);
+    assert_eq!((listener.max_pdu, listener.max_data_set), (128 << 10, 8 << 30));
+    assert_eq!(listener.timeouts.request, Duration::from_millis(250));
+    assert_eq!(listener.user_identity[0].passcode, Some(Passcode::new("hidden-word")));
+    let pacs = dicom(&config, "pacs");
+    assert_eq!(pacs.address.to_string(), "pacs.example.org:11113");
+    assert_eq!(pacs.calling_ae, CallingAe::Passthrough);
+    assert_eq!(pacs.timeouts.dimse, Duration::from_millis(500));
+    assert_eq!(config.destinations[0].backoff.max, Duration::from_millis(80));
+    assert_eq!(config.admin.address.to_string(), "[::1]:8080");
+    assert!(!format!("{config:?}").contains("hidden-word"));
+}
+
+#[test]
+fn every_described_key_is_read() {
+    let full: toml::Table = toml::from_str(FULL).expect("TOML");
+    for key in KEYS {
+        let mut table = full.clone();
+        let wrong = toml::Value::Datetime("1979-05-27".parse().expect("a date"));
+        if key.dotted() == "destination.path" {
+            // The other kind of destination has this key.
+            table["destination"].as_array_mut().expect("tables").remove(0);
+            table.remove("route");
+        }
+        place(&mut table, key.section).insert(key.name.to_owned(), wrong);
+        let found = problems(&table.to_string());
+        assert!(
+            found.iter().any(|line| line.contains(&format!(": {}: ", key.dotted()))),
+            "{}: {found:?}",
+            key.dotted()
+        );
+    }
+}
+
+fn place<'a>(table: &'a mut toml::Table, section: &str) -> &'a mut toml::Table {
+    section.split('.').fold(table, |table, name| {
+        match table.entry(name).or_insert(toml::Table::new().into()) {
+            toml::Value::Array(tables) => tables[0].as_table_mut().expect("a table"),
+            value => value.as_table_mut().expect("a table"),
+        }
+    })
+}
+
+#[test]
+fn the_embedded_default_is_what_an_empty_file_means() {
+    let default = Config::embedded_default();
+    let empty = Config::parse("", "empty.toml").expect("a configuration");
+    assert_eq!(Config { revision: default.revision.clone(), ..empty }, default);
+    assert_eq!(default.listeners[0].address.to_string(), "127.0.0.1:11112");
+    let DestinationKind::Folder(folder) = &default.destinations[0].kind else { panic!("a folder") };
+    assert_eq!(folder.path, Path::new("./chrysalis-data/archive"));
+}
+
+#[test]
+fn the_default_archive_moves_with_the_data_directory() {
+    let config = Config::parse("[node]\ndata_dir = \"/srv/chrysalis\"\n", "x").expect("a configuration");
+    let DestinationKind::Folder(folder) = &config.destinations[0].kind else { panic!("a folder") };
+    assert_eq!(folder.path, Path::new("/srv/chrysalis/archive"));
+}
+
+#[test]
+fn a_destination_is_called_with_the_nodes_title_unless_it_says_otherwise() {
+    let config =
+        Config::parse(&format!("[node]\nae_title = \"WARD\"\n{PACS}"), "x").expect("a configuration");
+    assert_eq!(dicom(&config, "pacs").calling_ae, CallingAe::Fixed("WARD".parse().expect("a title")));
+}
+
+#[test]
+fn one_mistake_is_one_line_with_file_line_and_key() {
+    let table: &[(&str, &str)] = &[
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicom\"\ncalled_ae = \"P\"\naddress = \"h:70000\"",
+            "5: destination.port: 70000 is not 1..65535",
+        ),
+        ("[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"", "3: listener.port: 0 is not 1..65535"),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:65536\"",
+            "3: listener.port: 65536 is not 1..65535",
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"localhost:104\"",
+            "3: listener.address: \"localhost\" is not an IP address",
+        ),
+        ("[[listener]]\nname = \"a\"\naddress = \"104\"", "3: listener.address: \"104\" is not host:port"),
+        (
+            "[node]\nae_titel = \"X\"",
+            "2: node.ae_titel: unknown key; allowed here: ae_title, data_dir, grace",
+        ),
+        (
+            "include = \"more.toml\"",
+            "1: include: unknown key; allowed here: node, listener, queue, destination, route, admin, log",
+        ),
+        ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
+        ("admin = 1", "1: admin: expected a table, found 1"),
+        ("[listener]", "1: listener: expected a list, found a table"),
+        (
+            "[node]\nae_title = \"\"",
+            "2: node.ae_title: \"\" is not an AE title: 1 to 16 printable ASCII characters, no backslash",
+        ),
+        ("[node]\ndata_dir = \"/\"", "2: node.data_dir: is the root directory"),
+        ("[node]\ndata_dir = \"\"", "2: node.data_dir: is empty"),
+        ("[queue]\nretain = 72", "2: queue.retain: expected a duration such as \"30s\", found 72"),
+        ("[queue]\n\nreserve = \"1KiB\"", "3: queue.reserve: \"1KiB\" is not 1MiB..1TiB"),
+        (
+            "[queue]\nhigh_watermark = \"0%\"",
+            "2: queue.high_watermark: \"0%\" is not a share from \"1%\" to \"100%\"",
+        ),
+        ("[log]\nformat = \"xml\"", "2: log.format: \"xml\" is not one of \"human\", \"json\""),
+        (
+            "[[destination]]\nname = \"none\"\nkind = \"folder\"\npath = \"x\"",
+            "2: destination.name: \"none\" is reserved for instances that no route matches",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicom\"\naddress = \"h:1\"",
+            "1: destination.called_ae: is required",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"x\"\ncalled_ae = \"P\"",
+            "5: destination.called_ae: has no meaning for a destination of kind \"folder\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./chrysalis-data/spool/x\"",
+            "4: destination.path: is inside the part of node.data_dir that the queue keeps for itself",
+        ),
+        (
+            "[[route]]\nto = [\n  \"archive\",\n  \"pasc\",\n]",
+            "4: route.to: there is no destination \"pasc\"; there are \"archive\"",
+        ),
+        ("[[route]]\nto = []", "2: route.to: is empty"),
+        ("[[route]]\nwhen = {}", "1: route.to: is required"),
+        (
+            "[[route]]\nto = [\"archive\"]\n[route.when]\nlistener = [\"x\"]",
+            "4: route.when.listener: there is no listener \"x\"; there are \"modalities\"",
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:8080\"",
+            "3: listener.address: [admin] listens at 127.0.0.1:8080 already",
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:104\"\ncalled_ae = [\"X\",\n\"X\"]",
+            "5: listener.called_ae: \"X\" is listed twice",
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:104\"\nuser_identity = [{ username = \"u\", passcode = 4711 }]",
+            "4: listener.user_identity.passcode: expected a string",
+        ),
+        ("listener = []\n[admin]\naddress = \"127.0.0.1:11112\"", "1: listener: is empty"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(problems(text), [format!("chrysalis.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
+    let text = "[node]\nae_title = 7\ndata = \"x\"\n[[listener]]\nname = \"a b\"\naddress = \"x\"\nallow = [\"10.0.0.0/33\", \"1.2.3\"]\n\
+                [[destination]]\nname = \"p\"\n[queue]\nretain = \"soon\"\n";
+    let lines = problems(text);
+    let starts = [
+        "2: node.ae_title",
+        "3: node.data",
+        "5: listener.name",
+        "6: listener.address",
+        "7: listener.allow",
+        "7: listener.allow",
+        "8: destination.kind",
+        "11: queue.retain",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(&format!("chrysalis.toml:{start}: ")), "{line} should be {start}");
+    }
+}
+
+#[test]
+fn nothing_may_be_there_twice() {
+    let listener =
+        |name: &str, address: &str| format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\n");
+    let table = [
+        (
+            listener("a", "127.0.0.1:104") + &listener("a", "127.0.0.1:105"),
+            "5: listener.name: another listener is called \"a\"",
+        ),
+        (
+            listener("a", "127.0.0.1:104") + &listener("b", "127.0.0.1:104"),
+            "6: listener.address: listener \"a\" is at 127.0.0.1:104 already",
+        ),
+        (
+            listener("a", "0.0.0.0:104") + &listener("b", "127.0.0.1:104"),
+            "6: listener.address: listener \"a\" is at 0.0.0.0:104 already",
+        ),
+        (
+            PACS.to_owned() + &PACS.replace("PACS", "OTHER"),
+            "7: destination.name: another destination is called \"pacs\"",
+        ),
+        (
+            PACS.to_owned() + &PACS.replace("pacs", "again"),
+            "10: destination.called_ae: destination \"pacs\" is the same",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(problems(&text), [format!("chrysalis.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn text_that_is_no_toml_is_reported_with_its_line() {
+    let lines = problems("[node]\nae_title = \nx = = 1\n");
+    assert!(lines.first().is_some_and(|line| line.starts_with("chrysalis.toml:2: ")), "{lines:?}");
+}
+
+#[test]
+fn deep_nesting_is_refused_and_overflows_nothing() {
+    let arrays = format!("x = {}", "[".repeat(1 << 20));
+    let tables = format!("x = {}", "{a=".repeat(1 << 20));
+    let dotted = format!("{} = 1", vec!["a"; 1 << 20].join("."));
+    let inline =
+        format!("x = {}", format!("{{{} = ", vec!["a"; 79].join(".")).repeat(79)) + "1" + &"}".repeat(79);
+    for text in [arrays, tables, dotted, inline] {
+        let outcome = std::thread::Builder::new()
+            .stack_size(512 << 10)
+            .spawn(move || problems(&text))
+            .expect("a thread")
+            .join();
+        assert!(outcome.is_ok_and(|lines| !lines.is_empty()));
+    }
+}
+
+#[test]
+fn a_million_mistakes_are_reported_in_part_and_in_time() {
+    let text: String = (0..1_000_000).map(|n| format!("k{n}=1\n")).collect();
+    assert_eq!(problems(&text).len(), 100);
+}
+
+#[test]
+fn control_characters_in_a_key_are_not_printed() {
+    let lines = problems("\"a\\u001b[2J\\n\" = 1");
+    assert!(lines.len() == 1 && !lines[0].contains('\u{1b}'), "{lines:?}");
+}
+
+#[test]
+fn the_revision_follows_the_values_and_not_the_text() {
+    let revision = |text: &str| Config::parse(text, "x").expect("a configuration").revision;
+    let first = revision("[node]\nae_title = \"A\"\ngrace = \"1s\"\n");
+    assert_eq!(first, revision("# why\n[node]\ngrace = '1s'   # because\nae_title = \"A\"\n"));
+    assert_ne!(first, revision("[node]\nae_title = \"B\"\ngrace = \"1s\"\n"));
+    assert_eq!(first.len(), 16);
+}
+
+#[test]
+fn the_narrowest_network_decides_how_many_may_call() {
+    let config = Config::parse(FULL, "x").expect("a configuration");
+    for (address, max, network) in [
+        ("10.1.2.3", 8, "10.1.2.0/24"),
+        ("10.1.9.9", 64, "10.1.0.0/16"),
+        ("10.9.9.9", 16, "10.9.9.9/32"),
+        ("::ffff:10.1.2.3", 8, "10.1.2.0/24"),
+    ] {
+        let limit = config.listeners[0].limit_for(address.parse().expect("an address"));
+        assert_eq!((limit.max, limit.network.to_string()), (max, network.to_owned()), "{address}");
+    }
+}
+
+#[test]
+fn a_named_file_is_loaded_and_its_directories_are_looked_at() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("site.toml");
+    let data = dir.path().join("data");
+    std::fs::write(&file, format!("[node]\ndata_dir = {:?}\n", data.display().to_string())).expect("a file");
+    let loaded = Config::load(Some(&file)).expect("a configuration");
+    assert_eq!((loaded.config.node.data_dir, loaded.origin), (data.clone(), Origin::Named(file.clone())));
+    std::fs::write(&data, "in the way").expect("a file");
+    let error = Config::load(Some(&file)).expect_err("a file is no directory").to_string();
+    let expected = format!("{}:2: node.data_dir: {} is not a directory", file.display(), data.display());
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_file_that_is_missing_too_large_or_no_text_is_said_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let missing = dir.path().join("missing.toml");
+    assert!(matches!(Config::load(Some(&missing)), Err(ConfigError::Unreadable { .. })));
+    let large: PathBuf = dir.path().join("large.toml");
+    let length = usize::try_from(MAX_FILE_BYTES).expect("a length") + 1;
+    std::fs::write(&large, vec![b'\n'; length]).expect("a file");
+    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::TooLarge { .. })));
+    std::fs::write(&large, [0xFF, 0xFE]).expect("a file");
+    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn the_embedded_text_is_readable_as_a_file() {
+    assert!(DEFAULT_TEXT.lines().all(|line| line.len() < 80) && DEFAULT_TEXT.ends_with('\n'));
+}
