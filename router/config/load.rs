@@ -125,7 +125,20 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
         .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
 }
 
+/// The parser stops at 80 levels of brackets and 80 parts of a dotted key, but an inline table in 80 levels may
+/// have 80 parts in each key, and taking such a tree apart goes as deep. This is enough for it several times over.
+const STACK_BYTES: usize = 64 << 20;
+
 fn assemble(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
+        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, look));
+        let reading = reading.map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
+        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn assemble_here(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
     let source = Source::new(text);
     let config = source.tree().and_then(|tree| sections(&Section::root(&source, &tree), look));
     let problems = source.problems();
