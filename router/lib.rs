@@ -1,4 +1,6 @@
 //! Chrysalis: a store-and-forward DICOM router for ultrasound.
 
-pub mod config;
 pub mod route;
+
+pub mod cli;
+pub mod config;

@@ -70,7 +70,8 @@ impl Routes {
 /// Whether every condition that is set holds.
 fn holds(when: &Conditions, facts: &Facts<'_>) -> bool {
     let listener = when.listener.is_empty() || when.listener.contains(facts.listener);
-    let calling_ae = when.calling_ae.is_empty() || when.calling_ae.iter().any(|glob| glob.matches(facts.calling_ae));
+    let calling_ae =
+        when.calling_ae.is_empty() || when.calling_ae.iter().any(|glob| glob.matches(facts.calling_ae));
     listener && calling_ae
 }
 

@@ -1,0 +1,318 @@
+//! The admin API of a running node, from the side of the command line.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Body, RequestBuilder};
+
+use crate::config::Config;
+
+/// The longest answer that is read, in bytes. A page of the longest listing is a tenth of it.
+const MAX_ANSWER: u64 = 16 << 20;
+
+/// How many deliveries one page of a listing has.
+pub(super) const PAGE: usize = 500;
+
+/// What is asked of a running node.
+pub struct AdminClient {
+    agent: Agent,
+    address: SocketAddr,
+    token_file: PathBuf,
+}
+
+/// Why a running node did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Nothing listens there: the node is stopped, or its configuration names another address.
+    #[error("no node answers at {0}; is it running with this configuration?")]
+    NotRunning(SocketAddr),
+    /// The file that holds the right to change something.
+    #[error("{}: cannot be read: {source}", file.display())]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The node said no.
+    #[error("the node at {address} answered {status}: {message}")]
+    Refused {
+        /// Who.
+        address: SocketAddr,
+        /// The HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// The exchange broke off, or the answer is none that a node gives.
+    #[error("the node at {address}: {source}")]
+    Exchange {
+        /// Who.
+        address: SocketAddr,
+        /// What went wrong.
+        source: Box<ureq::Error>,
+    },
+    /// It cannot be part of a request.
+    #[error("{0:?} is not an instance id")]
+    InstanceId(String),
+}
+
+/// The state of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Due now.
+    Ready,
+    /// Due later, after a failed attempt.
+    Waiting,
+    /// Under way.
+    Leased,
+    /// Waits for a decision.
+    Held,
+    /// The destination has it.
+    Delivered,
+    /// A newer instance of the same UID took over.
+    Superseded,
+    /// Somebody decided that it is not sent.
+    Discarded,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Leased => "leased",
+            Self::Held => "held",
+            Self::Delivered => "delivered",
+            Self::Superseded => "superseded",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One instance owed to one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The queue's own id of the instance.
+    pub instance: String,
+    /// SOP Instance UID.
+    pub sop_instance_uid: String,
+    /// Study Instance UID; empty where the data set has none.
+    pub study_instance_uid: String,
+    /// SOP Class UID.
+    pub sop_class_uid: String,
+    /// Where it goes.
+    pub destination: String,
+    /// How far it is.
+    pub state: State,
+    /// Why it is held, waiting, or discarded.
+    pub reason: Option<String>,
+    /// When it was received, RFC 3339.
+    pub received_at: String,
+    /// How long ago that was.
+    pub age_seconds: f64,
+    /// The length of its data set.
+    pub bytes: u64,
+    /// Who sent it.
+    pub calling_ae: String,
+}
+
+/// A page of deliveries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// In the order of receiving.
+    pub deliveries: Vec<Delivery>,
+    /// Where the next page starts; none at the end.
+    pub next: Option<String>,
+}
+
+/// Which deliveries a listing has.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    /// Only for this destination.
+    pub destination: Option<String>,
+    /// Only in this state.
+    pub state: Option<State>,
+}
+
+/// What an operator's command came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Deliveries that changed.
+    pub changed: u64,
+    /// Deliveries that did not.
+    pub failed: Vec<Failure>,
+}
+
+/// A delivery that did not change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The queue's own id of the instance.
+    pub instance: String,
+    /// Which of its deliveries; none where it is about the instance as a whole.
+    pub destination: Option<String>,
+    /// Why.
+    pub error: String,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    instances: &'a [String],
+    destination: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl AdminClient {
+    /// A client of the node that runs with `config`.
+    pub fn new(config: &Config) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        Self {
+            agent,
+            address: reachable(config.admin.address),
+            token_file: config.node.data_dir.join("admin.token"),
+        }
+    }
+
+    /// `GET /api/queue`: one page of deliveries, from `after` on.
+    ///
+    /// # Errors
+    ///
+    /// The node is not running, refuses, or answers with something else.
+    pub fn list(&self, query: &ListQuery, after: Option<&str>) -> Result<Listing, AdminError> {
+        let mut request = self.agent.get(self.url("/api/queue")).query("limit", PAGE.to_string());
+        if let Some(destination) = &query.destination {
+            request = request.query("destination", destination);
+        }
+        if let Some(state) = query.state {
+            request = request.query("state", state.as_str());
+        }
+        if let Some(after) = after {
+            request = request.query("after", after);
+        }
+        self.answer(self.readable(request).call())
+    }
+
+    /// `GET /api/queue/{instance}`: everything about one instance.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::list`].
+    pub fn show(&self, instance: &str) -> Result<Value, AdminError> {
+        let good =
+            !instance.is_empty() && instance.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !good {
+            return Err(AdminError::InstanceId(instance.to_owned()));
+        }
+        self.answer(self.readable(self.agent.get(self.url(&format!("/api/queue/{instance}")))).call())
+    }
+
+    /// `POST /api/queue/{verb}`: an operator's decision about `instances`, at one destination or at all. Ok means
+    /// that it is durable for what counts as changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::list`]; the token cannot be read.
+    pub fn change(
+        &self,
+        verb: &str,
+        instances: &[String],
+        destination: Option<&str>,
+        reason: Option<&str>,
+    ) -> Result<Changed, AdminError> {
+        let request =
+            self.agent.post(self.url(&format!("/api/queue/{verb}"))).header("Authorization", self.right()?);
+        self.answer(request.send_json(Change { instances, destination, reason }))
+    }
+
+    /// `POST /api/queue/fsck`: has the node check every file of its spool against its hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`].
+    pub fn fsck(&self) -> Result<Value, AdminError> {
+        // Reading a whole spool takes as long as it takes.
+        let request = self.agent.post(self.url("/api/queue/fsck")).header("Authorization", self.right()?);
+        let request = request.config().timeout_recv_response(None).build();
+        self.answer(request.send_empty())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn right(&self) -> Result<String, AdminError> {
+        let unreadable = |source| AdminError::Token { file: self.token_file.clone(), source };
+        fs::read_to_string(&self.token_file)
+            .map(|token| format!("Bearer {}", token.trim()))
+            .map_err(unreadable)
+    }
+
+    /// Reading needs the token only from elsewhere; who cannot read it may still read the queue on this machine.
+    fn readable<T>(&self, request: RequestBuilder<T>) -> RequestBuilder<T> {
+        match self.right() {
+            Ok(right) => request.header("Authorization", right),
+            Err(_) => request,
+        }
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> Result<T, AdminError> {
+        let address = self.address;
+        let failed = |error| match error {
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                AdminError::NotRunning(address)
+            }
+            source => AdminError::Exchange { address, source: Box::new(source) },
+        };
+        let mut answer = answer.map_err(failed)?;
+        let status = answer.status();
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER);
+        if status.is_success() {
+            return body.read_json().map_err(failed);
+        }
+        let message = words(&body.read_to_string().map_err(failed)?);
+        Err(AdminError::Refused { address, status: status.as_u16(), message })
+    }
+}
+
+/// A short, printable form of what a node says when it refuses: its `error`, or the text itself.
+fn words(body: &str) -> String {
+    let error = serde_json::from_str::<Value>(body).ok();
+    let error = error.as_ref().and_then(|value| value.get("error")).and_then(Value::as_str).unwrap_or(body);
+    super::table::printable(&error.trim().chars().take(200).collect::<String>())
+}
+
+/// An address to connect to: one that stands for all is reached on this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

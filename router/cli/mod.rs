@@ -1,0 +1,101 @@
+//! The command line, one file per subcommand.
+
+mod admin_client;
+mod queue;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use admin_client::{AdminClient, AdminError, Changed, Delivery, Failure, ListQuery, Listing, State};
+pub use queue::{DiscardArgs, Filter, HoldArgs, ListArgs, QueueArgs, QueueCommand, SelectArgs};
+
+use crate::config::ConfigError;
+
+/// A store-and-forward DICOM router for ultrasound.
+///
+/// Without a subcommand it serves: it receives from carts, keeps what it received safe, and forwards it.
+#[derive(Debug, Parser)]
+#[command(name = "chrysalis", version, about)]
+pub struct Cli {
+    /// The configuration file [default: ./chrysalis.toml if it is there, else the embedded default].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do; nothing means `serve`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive, keep and forward until told to stop.
+    Serve,
+    /// Look at what waits for delivery, and decide about what is held.
+    Queue(QueueArgs),
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: not done, or not all of it.
+    Failed,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 78: the configuration is wrong (`EX_CONFIG`).
+    Configuration,
+}
+
+impl Exit {
+    /// How the program ends because of `error`.
+    pub fn because(error: &anyhow::Error) -> Self {
+        if error.is::<ConfigError>() { Self::Configuration } else { Self::Failed }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, Exit};
+    use crate::config::Config;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_means_serve_and_the_file_may_be_named_before_or_after_one() {
+        let bare = Cli::try_parse_from(["chrysalis"]).expect("a command line");
+        assert!(bare.command.is_none() && bare.config.is_none());
+        for line in
+            [["chrysalis", "serve", "--config", "a.toml"], ["chrysalis", "--config", "a.toml", "serve"]]
+        {
+            let cli = Cli::try_parse_from(line).expect("a command line");
+            assert!(matches!(cli.command, Some(Command::Serve)));
+            assert_eq!(cli.config.as_deref(), Some(std::path::Path::new("a.toml")));
+        }
+    }
+
+    #[test]
+    fn a_wrong_configuration_ends_with_78_and_anything_else_with_1() {
+        let wrong = Config::parse("x = 1", "x").expect_err("an unknown key");
+        assert_eq!(Exit::because(&anyhow::Error::from(wrong).context("cannot start")), Exit::Configuration);
+        assert_eq!(Exit::because(&anyhow::anyhow!("no")), Exit::Failed);
+    }
+}

@@ -1,0 +1,196 @@
+//! The queue's commands against a node that is played by a few canned answers.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tempfile::TempDir;
+
+use crate::cli::{Cli, Command, Exit};
+use crate::config::Config;
+
+/// A node that gives each answer to one request and tells what was asked.
+struct Node {
+    config: Config,
+    asked: Receiver<String>,
+    _data_dir: TempDir,
+}
+
+impl Node {
+    fn answering<const N: usize>(answers: [(u16, &'static str); N]) -> Self {
+        let data_dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(data_dir.path().join("admin.token"), "sesame\n").expect("a token");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let mut config = Config::embedded_default();
+        config.admin.address = listener.local_addr().expect("an address");
+        config.node.data_dir = data_dir.path().to_owned();
+        let (tell, asked) = channel();
+        std::thread::spawn(move || {
+            for (status, body) in answers {
+                let (mut stream, _) = listener.accept().expect("a client");
+                tell.send(request(&mut stream)).expect("somebody who listens");
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+                );
+                stream
+                    .write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
+                    .expect("an answer");
+            }
+        });
+        Self { config, asked, _data_dir: data_dir }
+    }
+
+    fn run(&self, line: &str) -> (anyhow::Result<Exit>, String) {
+        let words = ["chrysalis", "queue"].into_iter().chain(line.split_whitespace());
+        let cli = Cli::try_parse_from(words).expect("a command line");
+        let Some(Command::Queue(queue)) = cli.command else { panic!("a queue command") };
+        let mut out = Vec::new();
+        let outcome = queue.run(&self.config, &mut out);
+        (outcome, String::from_utf8(out).expect("text"))
+    }
+
+    fn next_request(&self) -> String {
+        self.asked.recv_timeout(Duration::from_secs(10)).expect("a request")
+    }
+}
+
+fn request(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("a head");
+        text.push(byte[0]);
+    }
+    let head = String::from_utf8(text).expect("text");
+    let length = head
+        .to_ascii_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).expect("a body");
+    let body =
+        serde_json::from_slice::<serde_json::Value>(&body).map_or(String::new(), |value| value.to_string());
+    head + &body
+}
+
+const FIRST: &str = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1","study_instance_uid":"1","sop_class_uid":"2",
+    "destination":"pacs","state":"held","reason":"A900","received_at":"2026-01-01T00:00:00Z","age_seconds":192.5,
+    "bytes":90177536,"calling_ae":"VIVID1"}],"next":"01A"}"#;
+const SECOND: &str = r#"{"deliveries":[{"instance":"01B","sop_instance_uid":"1.2","study_instance_uid":"9","sop_class_uid":"2",
+    "destination":"archive","state":"held","reason":null,"received_at":"2026-01-01T00:00:00Z","age_seconds":5,
+    "bytes":10,"calling_ae":"EPIQ\u001b"}],"next":null}"#;
+const EMPTY: &str = r#"{"deliveries":[],"next":null}"#;
+
+#[test]
+fn a_list_is_fetched_page_by_page_and_printed_aligned() {
+    let node = Node::answering([(200, FIRST), (200, SECOND)]);
+    let (outcome, out) = node.run("list --state held");
+    assert_eq!(outcome.expect("a list"), Exit::Done);
+    let expected = "INSTANCE  DESTINATION  STATE  AGE    SIZE      FROM        REASON\n\
+                    01A       pacs         held   3m12s  86.0 MiB  VIVID1      A900\n\
+                    01B       archive      held   5s     10 B      EPIQ\\u{1b}\n";
+    assert_eq!(out, expected);
+    assert!(node.next_request().starts_with("GET /api/queue?limit=500&state=held HTTP/1.1\r\n"));
+    assert!(node.next_request().starts_with("GET /api/queue?limit=500&state=held&after=01A HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_list_as_json_is_one_object() {
+    let node = Node::answering([(200, FIRST), (200, SECOND)]);
+    let (outcome, out) = node.run("list --json --study 9");
+    assert_eq!(outcome.expect("a list"), Exit::Done);
+    let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(value["deliveries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(value["deliveries"][0]["instance"], "01B");
+}
+
+#[test]
+fn a_decision_carries_the_token_and_names_what_failed() {
+    let answer = r#"{"changed":1,"failed":[{"instance":"01B","destination":"pacs","error":"not held"}]}"#;
+    let node = Node::answering([(200, answer)]);
+    let (outcome, out) = node.run("discard 01A 01B --destination pacs --reason duplicate");
+    assert_eq!(outcome.expect("an outcome"), Exit::Failed);
+    assert!(out.contains("discard: 1 changed, 1 failed.") && out.contains("not held"), "{out}");
+    let asked = node.next_request();
+    assert!(asked.starts_with("POST /api/queue/discard HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.to_ascii_lowercase().contains("authorization: bearer sesame\r\n"), "{asked}");
+    assert!(
+        asked.ends_with(r#"{"destination":"pacs","instances":["01A","01B"],"reason":"duplicate"}"#),
+        "{asked}"
+    );
+}
+
+#[test]
+fn a_decision_by_filter_touches_only_the_states_it_is_meant_for() {
+    let changed = r#"{"changed":1,"failed":[]}"#;
+    let node = Node::answering([(200, FIRST), (200, SECOND), (200, EMPTY), (200, changed), (200, changed)]);
+    let (outcome, out) = node.run("retry --all");
+    assert_eq!(outcome.expect("an outcome"), Exit::Done);
+    assert_eq!(out, "retry: 2 changed, 0 failed.\n");
+    let asked: Vec<_> = (0..5).map(|_| node.next_request()).collect();
+    assert!(asked[0].contains("state=held") && asked[2].contains("state=waiting"), "{asked:?}");
+    assert!(
+        asked[3].ends_with(r#"{"destination":"archive","instances":["01B"],"reason":null}"#),
+        "{asked:?}"
+    );
+    assert!(asked[4].ends_with(r#"{"destination":"pacs","instances":["01A"],"reason":null}"#), "{asked:?}");
+}
+
+#[test]
+fn an_instance_is_shown_with_its_deliveries() {
+    let answer = r#"{"instance":"01A","sha256":"ab","deliveries":[{"destination":"pacs","state":"held","reason":"A900"}]}"#;
+    let node = Node::answering([(200, answer)]);
+    let (outcome, out) = node.run("show 01A");
+    assert_eq!(outcome.expect("an instance"), Exit::Done);
+    assert!(out.contains("sha256    ab\n") && out.contains("pacs         held   A900\n"), "{out}");
+    assert!(node.run("show ../status").0.is_err());
+}
+
+#[test]
+fn a_check_that_finds_something_fails() {
+    let node = Node::answering([(200, r#"{"checked":3,"problems":[{"instance":"01A","problem":"hash"}]}"#)]);
+    let (outcome, out) = node.run("fsck");
+    assert_eq!(outcome.expect("a report"), Exit::Failed);
+    assert!(out.starts_with("3 checked, 1 with problems.\n"), "{out}");
+}
+
+#[test]
+fn a_refusal_is_told_in_the_nodes_words() {
+    let node = Node::answering([(409, r#"{"error":"queue poisoned"}"#)]);
+    let error = node.run("release 01A").0.expect_err("a refusal").to_string();
+    assert!(error.ends_with("answered 409: queue poisoned"), "{error}");
+}
+
+#[test]
+fn a_stopped_node_is_said_to_be_stopped() {
+    let node = Node::answering([]);
+    let mut config = node.config.clone();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a port");
+    config.admin.address = port;
+    let node = Node { config, ..node };
+    let error = node.run("list").0.expect_err("nobody there").to_string();
+    assert!(error.starts_with("no node answers at 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn a_decision_about_nothing_or_about_two_things_at_once_is_a_usage_error() {
+    let table = [
+        ("retry", ErrorKind::MissingRequiredArgument),
+        ("retry 01A --all", ErrorKind::ArgumentConflict),
+        ("retry 01A --state held", ErrorKind::ArgumentConflict),
+        ("discard 01A", ErrorKind::MissingRequiredArgument),
+        ("list --state lost", ErrorKind::InvalidValue),
+    ];
+    for (line, kind) in table {
+        let words = ["chrysalis", "queue"].into_iter().chain(line.split_whitespace());
+        assert_eq!(Cli::try_parse_from(words).expect_err("a usage error").kind(), kind, "{line}");
+    }
+}
