@@ -1,0 +1,287 @@
+//! What the queue knows of an instance, and the states of what is owed of it.
+
+use crate::id::{Name, Sequence};
+use crate::spool::layout::Extent;
+use crate::wire::{Decoder, Encoder, Malformed, clip};
+
+/// The name of the destination that stands for "no rule said where". It cannot be configured.
+pub const NO_ROUTE: &str = "none";
+
+/// How instances are told apart and put together. Opaque to the queue; a text is at most 1,024 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Keys {
+    /// What sort of thing it is (DICOM: SOP Class UID).
+    pub kind: String,
+    /// Its identity: two instances with one key are the same thing sent twice, or a conflict (SOP Instance UID).
+    pub key: String,
+    /// What is sent together, in order (Study Instance UID).
+    pub group: String,
+    /// Whom it is about, as a digest: one key with two subjects is a conflict that holds the second.
+    pub subject: [u8; 16],
+}
+
+impl Keys {
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.text(&self.kind);
+        out.text(&self.key);
+        out.text(&self.group);
+        out.raw(&self.subject);
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { kind: from.text()?, key: from.text()?, group: from.text()?, subject: from.array()? })
+    }
+}
+
+/// A destination an instance is owed to, decided when it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The destination's configured name, or [`NO_ROUTE`].
+    pub destination: String,
+    /// Held from the start, and why.
+    pub hold: Option<Hold>,
+}
+
+/// Who or what holds a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HoldKind {
+    /// A person.
+    Operator,
+    /// A routing rule, or the want of one.
+    Rule,
+    /// The same key came with another subject, or had been discarded before.
+    Conflict,
+    /// The destination will not take it.
+    Refused,
+    /// What is on the disk is missing, damaged or in doubt.
+    Damage,
+}
+
+impl HoldKind {
+    const ALL: [Self; 5] = [Self::Operator, Self::Rule, Self::Conflict, Self::Refused, Self::Damage];
+
+    /// The word used in listings and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Rule => "rule",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Damage => "damage",
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8 + 1
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether an instance that takes over from another takes over its hold too. A refusal is not inherited: the
+    /// destination is asked again.
+    pub(crate) fn is_inherited(self) -> bool {
+        matches!(self, Self::Operator | Self::Rule | Self::Conflict)
+    }
+}
+
+/// Why a delivery is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Who or what holds it.
+    pub kind: HoldKind,
+    /// The reason in words, at most 1,024 bytes.
+    pub why: String,
+}
+
+impl Hold {
+    /// A hold with a reason; the reason is cut at 1,024 bytes.
+    #[must_use]
+    pub fn new(kind: HoldKind, why: impl AsRef<str>) -> Self {
+        Self { kind, why: clip(why.as_ref()).to_owned() }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u8(self.kind.code());
+        out.text(&self.why);
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Self::decode_option(from)?.ok_or(Malformed)
+    }
+
+    pub(crate) fn encode_option(hold: Option<&Self>, out: &mut Encoder) {
+        match hold {
+            None => out.u8(0),
+            Some(hold) => hold.encode(out),
+        }
+    }
+
+    pub(crate) fn decode_option(from: &mut Decoder<'_>) -> Result<Option<Self>, Malformed> {
+        match from.u8()? {
+            0 => Ok(None),
+            code => {
+                let kind = HoldKind::from_code(code).ok_or(Malformed)?;
+                Ok(Some(Self { kind, why: from.text()? }))
+            }
+        }
+    }
+}
+
+/// A committed instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its place in the order of receipt.
+    pub sequence: Sequence,
+    pub(crate) bucket: u32,
+    pub(crate) name: Name,
+    pub(crate) extent: Extent,
+    /// When it came: wall clock, milliseconds since 1970.
+    pub received_at: u64,
+    /// Since when it is owed: earlier than `received_at` where it took over from one that waited.
+    pub since: u64,
+    /// Its keys.
+    pub keys: Keys,
+    /// What the receiver wrote about how it came.
+    pub attachment: Vec<u8>,
+}
+
+impl Instance {
+    /// Length of the payload in bytes.
+    #[must_use]
+    pub fn payload_len(&self) -> u64 {
+        self.extent.payload_len
+    }
+
+    /// SHA-256 of the payload.
+    #[must_use]
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.extent.sha256
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.sequence.raw());
+        out.u32(self.bucket);
+        out.u128(self.name.0);
+        self.extent.encode(out);
+        out.u64(self.received_at);
+        out.u64(self.since);
+        self.keys.encode(out);
+        out.bytes(&self.attachment);
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            sequence: Sequence::from_raw(from.u64()?),
+            bucket: from.u32()?,
+            name: Name(from.u128()?),
+            extent: Extent::decode(from)?,
+            received_at: from.u64()?,
+            since: from.u64()?,
+            keys: Keys::decode(from)?,
+            attachment: from.bytes()?,
+        })
+    }
+}
+
+/// Where a delivery stands, as the journal tells it. *Leased* and *waiting* are known in memory only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// To be sent.
+    Owed,
+    /// Not sent until somebody decides.
+    Held(Hold),
+    /// A newer instance with the same content goes in its place.
+    Superseded {
+        /// That instance.
+        by: Sequence,
+    },
+    /// The destination has it.
+    Delivered {
+        /// What the destination said.
+        detail: String,
+    },
+    /// Somebody decided that it is not to be sent.
+    Discarded {
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl State {
+    /// Whether something is still owed: the payload must stay.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Owed | Self::Held(_))
+    }
+
+    /// The word used in listings.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Owed => "owed",
+            Self::Held(_) => "held",
+            Self::Superseded { .. } => "superseded",
+            Self::Delivered { .. } => "delivered",
+            Self::Discarded { .. } => "discarded",
+        }
+    }
+}
+
+/// One instance owed to one destination: the unit of retry and of counting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The destination's name.
+    pub destination: String,
+    /// Where it stands.
+    pub state: State,
+    /// When it came to stand there: wall clock, milliseconds since 1970.
+    pub at: u64,
+    /// Another content of the same key is known, of the same subject: a destination may keep either.
+    pub conflicting: bool,
+}
+
+impl Delivery {
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.at);
+        out.u8(u8::from(self.conflicting));
+        match &self.state {
+            State::Owed => out.u8(0),
+            State::Held(hold) => {
+                out.u8(1);
+                hold.encode(out);
+            }
+            State::Superseded { by } => {
+                out.u8(2);
+                out.u64(by.raw());
+            }
+            State::Delivered { detail } => {
+                out.u8(3);
+                out.text(detail);
+            }
+            State::Discarded { who, why } => {
+                out.u8(4);
+                out.text(who);
+                out.text(why);
+            }
+        }
+    }
+
+    pub(crate) fn decode(destination: String, from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let at = from.u64()?;
+        let conflicting = from.u8()? != 0;
+        let state = match from.u8()? {
+            0 => State::Owed,
+            1 => State::Held(Hold::decode(from)?),
+            2 => State::Superseded { by: Sequence::from_raw(from.u64()?) },
+            3 => State::Delivered { detail: from.text()? },
+            4 => State::Discarded { who: from.text()?, why: from.text()? },
+            _ => return Err(Malformed),
+        };
+        Ok(Self { destination, state, at, conflicting })
+    }
+}

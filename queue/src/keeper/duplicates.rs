@@ -1,0 +1,190 @@
+//! One key, several instances: what becomes of the newer and of the older.
+//!
+//! Looked at after the commit, never before it: every answer rests on its own synced file.
+
+use std::collections::BTreeMap;
+
+use crate::id::Sequence;
+use crate::instance::{Delivery, Hold, HoldKind, Instance, Owed, State};
+use crate::view::inherited_hold;
+
+/// An instance that was known before, with its deliveries; `leased` names the destinations it is under way to.
+pub(crate) struct Known {
+    pub(crate) instance: Instance,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) leased: Vec<String>,
+}
+
+/// What to write for the new instance, and what its coming does to older ones.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) owed: Vec<Owed>,
+    pub(crate) since: u64,
+    pub(crate) conflicting: bool,
+    pub(crate) superseded: BTreeMap<Sequence, Vec<String>>,
+}
+
+/// Decides. `known` are the others with the same key, oldest first.
+pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision {
+    let mut decision =
+        Decision { owed: owed.to_vec(), since: new.since, conflicting: false, superseded: BTreeMap::new() };
+    let (same, other): (Vec<_>, Vec<_>) = known.iter().partition(|k| k.instance.sha256() == new.sha256());
+    let foreign = other.iter().any(|k| k.instance.keys.subject != new.keys.subject && k.counts());
+    decision.conflicting = other.iter().any(|k| k.counts());
+    for owed in &mut decision.owed {
+        for older in &same {
+            take_over(older, owed, &mut decision.since, &mut decision.superseded);
+        }
+        if same.last().is_some_and(|k| k.was_discarded(&owed.destination)) {
+            hold(owed, "discarded before");
+        }
+        if foreign && !same.iter().any(|k| k.passed_conflict(&owed.destination)) {
+            hold(owed, "UID conflict");
+        }
+    }
+    decision
+}
+
+/// The newer file takes over what is open of the older one, with its age and its hold.
+fn take_over(
+    older: &Known,
+    owed: &mut Owed,
+    since: &mut u64,
+    superseded: &mut BTreeMap<Sequence, Vec<String>>,
+) {
+    let Some(delivery) = older.delivery(&owed.destination) else { return };
+    if !delivery.state.is_open() {
+        return;
+    }
+    *since = older.instance.since.min(*since);
+    if let Some(inherited) = inherited_hold(&delivery.state) {
+        owed.hold.get_or_insert_with(|| inherited.clone());
+    }
+    if !older.leased.contains(&owed.destination) {
+        superseded.entry(older.instance.sequence).or_default().push(owed.destination.clone());
+    }
+}
+
+fn hold(owed: &mut Owed, why: &str) {
+    owed.hold.get_or_insert_with(|| Hold::new(HoldKind::Conflict, why));
+}
+
+impl Known {
+    fn delivery(&self, destination: &str) -> Option<&Delivery> {
+        self.deliveries.iter().find(|d| d.destination == destination)
+    }
+
+    fn was_discarded(&self, destination: &str) -> bool {
+        self.delivery(destination).is_some_and(|d| matches!(d.state, State::Discarded { .. }))
+    }
+
+    /// An instance that was discarded everywhere conflicts with nothing.
+    fn counts(&self) -> bool {
+        self.deliveries.is_empty()
+            || self.deliveries.iter().any(|d| !matches!(d.state, State::Discarded { .. }))
+    }
+
+    /// These bytes went to this destination before, or were released to go, so somebody decided the conflict.
+    fn passed_conflict(&self, destination: &str) -> bool {
+        self.delivery(destination).is_some_and(|d| matches!(d.state, State::Delivered { .. } | State::Owed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decision, Known, decide};
+    use crate::id::{Name, Sequence};
+    use crate::instance::{Delivery, Hold, HoldKind, Instance, Keys, Owed, State};
+    use crate::spool::layout::Extent;
+
+    fn instance(n: u32, content: u8, subject: u8) -> Instance {
+        Instance {
+            sequence: Sequence::new(1, n),
+            bucket: 1,
+            name: Name::new(0, 1, n),
+            extent: Extent {
+                head_len: 0,
+                payload_len: 1,
+                tail_len: 0,
+                envelope_len: 0,
+                sha256: [content; 32],
+            },
+            received_at: u64::from(n) * 100,
+            since: u64::from(n) * 100,
+            keys: Keys { subject: [subject; 16], ..Keys::default() },
+            attachment: Vec::new(),
+        }
+    }
+
+    fn known(n: u32, content: u8, subject: u8, state: State) -> Known {
+        let delivery = Delivery { destination: "pacs".into(), state, at: 0, conflicting: false };
+        Known { instance: instance(n, content, subject), deliveries: vec![delivery], leased: Vec::new() }
+    }
+
+    fn decided(known: &[Known]) -> Decision {
+        decide(&instance(9, 1, 1), &[Owed { destination: "pacs".into(), hold: None }], known)
+    }
+
+    fn delivered() -> State {
+        State::Delivered { detail: String::new() }
+    }
+
+    fn discarded() -> State {
+        State::Discarded { who: String::new(), why: String::new() }
+    }
+
+    fn held(kind: HoldKind) -> State {
+        State::Held(Hold::new(kind, "because"))
+    }
+
+    #[test]
+    fn the_same_bytes_take_over_what_is_open_with_its_age() {
+        let decision = decided(&[known(3, 1, 1, State::Owed)]);
+        assert_eq!(decision.superseded[&Sequence::new(1, 3)], ["pacs"]);
+        assert_eq!((decision.since, decision.owed[0].hold.as_ref()), (300, None));
+        assert!(!decision.conflicting);
+    }
+
+    #[test]
+    fn a_hold_by_people_rules_or_conflict_is_inherited_and_a_refusal_is_not() {
+        for kind in [HoldKind::Operator, HoldKind::Rule, HoldKind::Conflict] {
+            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].hold.is_some(), "{kind:?}");
+        }
+        for kind in [HoldKind::Refused, HoldKind::Damage] {
+            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].hold.is_none(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn one_under_way_is_left_to_its_end() {
+        let mut under_way = known(3, 1, 1, State::Owed);
+        under_way.leased.push("pacs".into());
+        assert!(decided(&[under_way]).superseded.is_empty());
+    }
+
+    #[test]
+    fn what_was_discarded_before_is_held_and_what_was_delivered_goes_again() {
+        assert_eq!(
+            decided(&[known(3, 1, 1, discarded())]).owed[0].hold.as_ref().unwrap().why,
+            "discarded before"
+        );
+        assert_eq!(decided(&[known(3, 1, 1, delivered())]).owed[0].hold, None);
+        let later = [known(3, 1, 1, discarded()), known(4, 1, 1, delivered())];
+        assert_eq!(decided(&later).owed[0].hold, None);
+    }
+
+    #[test]
+    fn other_bytes_of_the_same_subject_are_sent_and_marked() {
+        let decision = decided(&[known(3, 2, 1, delivered())]);
+        assert!(decision.conflicting && decision.owed[0].hold.is_none() && decision.superseded.is_empty());
+    }
+
+    #[test]
+    fn another_subject_is_a_conflict_that_holds_the_second() {
+        let decision = decided(&[known(3, 2, 7, delivered())]);
+        assert_eq!(decision.owed[0].hold.as_ref().unwrap().why, "UID conflict");
+        assert_eq!(decided(&[known(3, 2, 7, discarded())]).owed[0].hold, None);
+        let released = [known(3, 2, 7, delivered()), known(4, 1, 1, delivered())];
+        assert_eq!(decided(&released).owed[0].hold, None);
+    }
+}

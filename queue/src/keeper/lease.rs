@@ -1,0 +1,241 @@
+//! Who sends what next, and how it ended.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::{BATCH, Keeper, Unavailable};
+use crate::id::Sequence;
+use crate::instance::{Delivery, Hold, Instance, State};
+use crate::journal::Record;
+use crate::view::ReadyRow;
+use crate::view::kv::KvError;
+
+/// Ready deliveries that are looked at for one lease.
+const LOOK_AHEAD: usize = 10_000;
+/// Records that may be waiting for their sync while more is attempted.
+const MAX_UNSYNCED: usize = BATCH * 64;
+
+/// What a destination's dispatcher asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseRequest {
+    /// At most this many deliveries, all of one group.
+    pub max: usize,
+    /// Only deliveries after this one in the order of receipt.
+    pub after: Option<Sequence>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The destination has it; what it said.
+    Delivered(String),
+    /// It must not be sent until somebody decides.
+    Held(Hold),
+    /// To be tried again, not before so long.
+    Retry(Duration),
+    /// It was not attempted after all.
+    Untried,
+}
+
+/// One delivery under way.
+#[derive(Debug, Clone)]
+pub(crate) struct LeasedInstance {
+    pub(crate) instance: Instance,
+    pub(crate) conflicting: bool,
+}
+
+/// What was leased, and when to ask again if that was nothing.
+#[derive(Debug, Default)]
+pub(crate) struct LeasedBatch {
+    pub(crate) leases: Vec<LeasedInstance>,
+    /// The next moment, from now, at which a waiting delivery is due.
+    pub(crate) next_due: Option<Duration>,
+}
+
+impl Keeper {
+    /// Leases the oldest due delivery of a destination and those of the same group that follow it.
+    pub(crate) fn lease(
+        &mut self,
+        destination: &str,
+        want: LeaseRequest,
+    ) -> Result<LeasedBatch, Unavailable> {
+        self.spool.poison.check_recording()?;
+        if self.journals.pending() > MAX_UNSYNCED {
+            self.flush()?;
+        }
+        let now = self.spool.clock.monotonic();
+        let (chosen, next_due) = self.look(|keeper| keeper.choose(destination, want, now))?;
+        let leased = self.leased.entry(destination.to_owned()).or_default();
+        leased.extend(chosen.iter().map(|c| c.instance.sequence));
+        if let Some(waiting) = self.waiting.get_mut(destination) {
+            waiting.retain(|sequence, _| !chosen.iter().any(|c| c.instance.sequence == *sequence));
+        }
+        Ok(LeasedBatch { leases: chosen, next_due: next_due.map(|due| due.saturating_sub(now)) })
+    }
+
+    fn choose(
+        &self,
+        destination: &str,
+        want: LeaseRequest,
+        now: Duration,
+    ) -> Result<(Vec<LeasedInstance>, Option<Duration>), KvError> {
+        let mut candidates = Vec::new();
+        let mut next_due: Option<Duration> = None;
+        let mut group = None;
+        let mut looked = 0;
+        let none = HashSet::new();
+        let leased = self.leased.get(destination).unwrap_or(&none);
+        let from = want.after.map_or(Sequence::default(), |after| Sequence::from_raw(after.raw() + 1));
+        self.view.ready(destination, from, &mut |sequence, row: ReadyRow| {
+            looked += 1;
+            let due = self.waiting.get(destination).and_then(|w| w.get(&sequence)).filter(|due| **due > now);
+            if let Some(due) = due {
+                next_due = Some(next_due.map_or(*due, |next| next.min(*due)));
+            } else if !leased.contains(&sequence) && group.is_none_or(|group| group == row.group) {
+                group = Some(row.group);
+                candidates.push((sequence, row.key));
+            }
+            if candidates.len() >= want.max || looked >= LOOK_AHEAD {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        let mut chosen = Vec::with_capacity(candidates.len());
+        for (sequence, _) in candidates {
+            let Some(instance) = self.view.instance(sequence)? else { continue };
+            if !self.is_blocked(destination, &instance)? {
+                let delivery = self.view.delivery(sequence, destination)?;
+                let conflicting = delivery.is_some_and(|d| d.conflicting);
+                chosen.push(LeasedInstance { instance, conflicting });
+            }
+        }
+        Ok((chosen, next_due))
+    }
+
+    /// Deliveries of one key to one destination never overlap and never overtake; those that are held are passed.
+    fn is_blocked(&self, destination: &str, instance: &Instance) -> Result<bool, KvError> {
+        for other in self.view.same_key(&instance.keys.key)? {
+            if other.sequence == instance.sequence {
+                continue;
+            }
+            if self.is_leased(destination, other.sequence) {
+                return Ok(true);
+            }
+            let delivery = self.view.delivery(other.sequence, destination)?;
+            let owed = delivery.is_some_and(|d| d.state == State::Owed);
+            if owed && other.sequence < instance.sequence {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(crate) fn is_leased(&self, destination: &str, sequence: Sequence) -> bool {
+        self.leased.get(destination).is_some_and(|leased| leased.contains(&sequence))
+    }
+
+    /// Ends a lease. A delivery is recorded whatever else fails; it is durable with the next batch, and until then a
+    /// crash repeats it.
+    pub(crate) fn finish(&mut self, destination: &str, instance: &Instance, outcome: Outcome) {
+        let sequence = instance.sequence;
+        if let Some(leased) = self.leased.get_mut(destination) {
+            leased.remove(&sequence);
+        }
+        let at = self.spool.clock.wall_ms();
+        if let Outcome::Delivered(detail) = outcome {
+            let destination = destination.to_owned();
+            self.record(instance.bucket, Record::Delivered { sequence, destination, at, detail });
+        } else if self.conclude(destination, instance, outcome).is_err() {
+            // The index could not be asked. The delivery is owed there still, and is tried again when it can.
+            self.wait(destination, sequence, Duration::from_secs(1));
+        }
+        self.notices.ready(destination);
+    }
+
+    /// An attempt ended without a delivery.
+    fn conclude(
+        &mut self,
+        destination: &str,
+        instance: &Instance,
+        outcome: Outcome,
+    ) -> Result<(), Unavailable> {
+        let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
+        let (delivery, newer) = self.look(|keeper| {
+            let delivery = keeper.view.delivery(sequence, destination)?;
+            Ok((delivery, keeper.newer_with_same_bytes(destination, instance)?))
+        })?;
+        if delivery.is_none_or(|d| d.state != State::Owed) {
+            return Ok(());
+        }
+        if let Some(by) = newer {
+            let destinations = vec![destination.to_owned()];
+            self.record(instance.bucket, Record::Superseded { sequence, destinations, at, by });
+            return Ok(());
+        }
+        match outcome {
+            Outcome::Held(hold) => {
+                let (destination, who) = (destination.to_owned(), "chrysalis".to_owned());
+                self.record(instance.bucket, Record::Held { sequence, destination, at, hold, who });
+            }
+            Outcome::Retry(pause) => self.wait(destination, sequence, pause),
+            Outcome::Untried | Outcome::Delivered(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A newer instance with these bytes came while this one was under way: that one goes instead.
+    fn newer_with_same_bytes(
+        &self,
+        destination: &str,
+        instance: &Instance,
+    ) -> Result<Option<Sequence>, KvError> {
+        for other in self.view.same_key(&instance.keys.key)? {
+            let newer = other.sequence > instance.sequence && other.sha256() == instance.sha256();
+            let delivery: Option<Delivery> = self.view.delivery(other.sequence, destination)?;
+            if newer && delivery.is_some_and(|d| d.state.is_open()) {
+                return Ok(Some(other.sequence));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn is_waiting(&self, destination: &str, sequence: Sequence) -> bool {
+        self.waiting.get(destination).is_some_and(|waiting| waiting.contains_key(&sequence))
+    }
+
+    fn wait(&mut self, destination: &str, sequence: Sequence, pause: Duration) {
+        if !pause.is_zero() {
+            let due = self.spool.clock.monotonic() + pause;
+            self.waiting.entry(destination.to_owned()).or_default().insert(sequence, due);
+        }
+    }
+
+    /// Whether these very bytes were delivered to this destination before, and whether another content of the key
+    /// is known.
+    pub(crate) fn history(&mut self, destination: &str, sequence: Sequence) -> Result<History, Unavailable> {
+        self.look(|keeper| {
+            let Some(instance) = keeper.view.instance(sequence)? else { return Ok(History::default()) };
+            let mut history = History::default();
+            for other in keeper.view.same_key(&instance.keys.key)? {
+                if other.sha256() != instance.sha256() {
+                    history.other_content = true;
+                    continue;
+                }
+                let delivery = keeper.view.delivery(other.sequence, destination)?;
+                let delivered = delivery.is_some_and(|d| matches!(d.state, State::Delivered { .. }));
+                history.delivered_before |= delivered;
+            }
+            Ok(history)
+        })
+    }
+}
+
+/// What is known of a key besides one instance of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct History {
+    /// These very bytes were delivered to the destination before.
+    pub delivered_before: bool,
+    /// Another content of the same key is known.
+    pub other_content: bool,
+}

@@ -1,0 +1,461 @@
+//! The handle to a running queue: receiving goes straight to the spool, everything else to the keeper's thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::fs::{Fs, Lock, RealFs};
+use crate::id::Sequence;
+use crate::instance::Instance;
+use crate::keeper::recovery::{self, Opening};
+use crate::keeper::{
+    Action, BATCH, CommandError, Filter, History, Keeper, LeaseRequest, LeasedInstance, Notices, OpenError,
+    Outcome, Page, Recovered, Row, Stats, Unavailable,
+};
+use crate::spool::{Blob, BlobError, Events, Fresh, Spool, StageError, Staged};
+
+/// Messages that may wait for the keeper; beyond that whoever sends one waits.
+const MESSAGES: usize = 8192;
+/// How long a record may wait for its batch.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
+/// How long to wait before a failed batch is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How a queue is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory that is all the queue's; made if it is not there.
+    pub root: PathBuf,
+    /// Extension of spool files, without a dot.
+    pub extension: &'static str,
+    /// Size of the ballast in bytes.
+    pub reserve: u64,
+    /// The part of the file system that may be used before receiving stops, in thousandths, 1 to 1000.
+    pub high_watermark: u32,
+    /// How long a payload is kept after nothing of it is owed any more.
+    pub retain: Duration,
+    /// How long the journal of removed payloads is kept.
+    pub ledger: Duration,
+    /// Memory for the index, in bytes; `None` keeps all of it in memory.
+    pub index_cache: Option<u64>,
+    /// The disk.
+    pub fs: Arc<dyn Fs>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The defaults, on the machine's own disk.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            extension: "blob",
+            reserve: 256 << 20,
+            high_watermark: 900,
+            retain: Duration::from_secs(72 * 3600),
+            ledger: Duration::from_secs(90 * 86_400),
+            index_cache: Some(8 << 20),
+            fs: Arc::new(RealFs),
+            clock: Arc::new(SystemClock::start()),
+        }
+    }
+
+    pub(crate) fn opening(&self) -> Opening {
+        Opening {
+            root: self.root.clone(),
+            extension: self.extension,
+            reserve: self.reserve,
+            high_watermark: self.high_watermark.clamp(1, 1000),
+            retain: self.retain,
+            ledger: self.ledger,
+            index_cache: self.index_cache,
+            fs: Arc::clone(&self.fs),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+}
+
+/// What the queue tells its user as it runs. Called on the keeper's thread: must not block.
+pub trait Observer: Send + 'static {
+    /// There may be something to send to this destination.
+    fn ready(&self, destination: &str);
+    /// The index was thrown away and made anew; nothing is lost by it.
+    fn index_rebuilt(&self, why: &str);
+    /// Recording failed; it is tried again unless the queue is poisoned.
+    fn recording_failed(&self, why: &Unavailable);
+}
+
+/// Whether new work is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Open,
+    /// The disk is at its high watermark and nothing can be evicted.
+    Full,
+    /// A sync failed; nothing is received until a restart.
+    Poisoned(String),
+}
+
+enum Message {
+    Committed(Box<Fresh>),
+    BucketDrained(u32),
+    NamesLow,
+    Call(Box<dyn FnOnce(&mut Keeper) + Send>),
+    Stop,
+}
+
+/// A running queue. Cheap to clone; the last clone dropped closes it.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spool: Arc<Spool>,
+    messages: SyncSender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    _lock: Box<dyn Lock>,
+}
+
+impl Queue {
+    /// Opens the queue, recovering whatever the last process left, and starts its keeper.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing has been lost by trying.
+    pub fn open(options: &Options, observer: impl Observer) -> Result<(Self, Recovered), OpenError> {
+        let (messages, inbox) = sync_channel(MESSAGES);
+        let observer = Arc::new(Mutex::new(observer));
+        let events = Box::new(ToKeeper { messages: messages.clone() });
+        let notices = Box::new(ToObserver(Arc::clone(&observer)));
+        let opened = recovery::open(&options.opening(), events, notices)?;
+        let keeper = opened.keeper;
+        let thread = std::thread::Builder::new()
+            .name("queue-keeper".to_owned())
+            .spawn(move || keep(keeper, &inbox, &observer))
+            .map_err(|error| OpenError::Io { path: options.root.clone(), error })?;
+        let inner =
+            Inner { spool: opened.spool, messages, thread: Mutex::new(Some(thread)), _lock: opened.lock };
+        Ok((Self { inner: Arc::new(inner) }, opened.recovered))
+    }
+
+    /// Whether a new blob would be taken now.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        let spool = &self.inner.spool;
+        if let Some((_, why)) = spool.poison.reason() {
+            return Admission::Poisoned(why);
+        }
+        let room = || spool.space.room(&*spool.fs, &spool.paths.root).unwrap_or_default();
+        if room() > 0 {
+            return Admission::Open;
+        }
+        spool.events.pressure(crate::spool::space::STEP);
+        if room() > 0 { Admission::Open } else { Admission::Full }
+    }
+
+    /// Opens a blob for receiving. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StageError`]
+    pub fn stage(&self, head: &[u8]) -> Result<Staged, StageError> {
+        self.inner.spool.stage(head)
+    }
+
+    /// Leases the oldest due deliveries of one group to a destination, in order of receipt.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn lease(&self, destination: &str, want: LeaseRequest) -> Result<Leased, Unavailable> {
+        let name = destination.to_owned();
+        let batch = self.call(move |keeper| keeper.lease(&name, want))??;
+        let destination: Arc<str> = destination.into();
+        let lease = |leased: LeasedInstance| Lease {
+            queue: Arc::downgrade(&self.inner),
+            destination: Arc::clone(&destination),
+            instance: Arc::new(leased.instance),
+            conflicting: leased.conflicting,
+            outcome: Some(Outcome::Untried),
+        };
+        Ok(Leased { leases: batch.leases.into_iter().map(lease).collect(), next_due: batch.next_due })
+    }
+
+    /// Applies decisions of a person, and returns when they are durable. The answers are in the order of the targets.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when they could not be made durable.
+    pub fn decide(
+        &self,
+        targets: Vec<(Sequence, String)>,
+        action: Action,
+        who: &str,
+    ) -> Result<Vec<Result<(), CommandError>>, Unavailable> {
+        let who = who.to_owned();
+        let (answer, answered) = sync_channel(1);
+        self.send(Message::Call(Box::new(move |keeper| {
+            let results: Vec<_> = targets
+                .into_iter()
+                .map(|(sequence, destination)| keeper.command(sequence, &destination, action.clone(), &who))
+                .collect();
+            keeper.when_durable(Box::new(move |durable| {
+                let _ = answer.send(durable.map(|()| results));
+            }));
+        })))?;
+        answered.recv().map_err(|_| Unavailable::Closed)?
+    }
+
+    /// Returns when everything recorded before is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it could not be made so.
+    pub fn flush(&self) -> Result<(), Unavailable> {
+        self.decide(Vec::new(), Action::Release, "").map(drop)
+    }
+
+    /// What is known of a key besides this instance.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn history(&self, destination: &str, sequence: Sequence) -> Result<History, Unavailable> {
+        let destination = destination.to_owned();
+        self.call(move |keeper| keeper.history(&destination, sequence))?
+    }
+
+    /// How things stand.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn stats(&self) -> Result<Stats, Unavailable> {
+        self.call(Keeper::stats)?
+    }
+
+    /// A page of deliveries.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn list(&self, filter: Filter) -> Result<Page, Unavailable> {
+        self.call(move |keeper| keeper.list(&filter))?
+    }
+
+    /// One instance with all its deliveries.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn show(&self, sequence: Sequence) -> Result<Option<(Arc<Instance>, Vec<Row>)>, Unavailable> {
+        self.call(move |keeper| keeper.show(sequence))?
+    }
+
+    /// Opens an instance's payload for reading.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub fn open_blob(&self, instance: &Instance) -> Result<Blob, BlobError> {
+        self.inner.spool.open_blob(instance)
+    }
+
+    /// Where an instance's file is.
+    #[must_use]
+    pub fn path(&self, instance: &Instance) -> PathBuf {
+        self.inner.spool.paths.blob(instance.bucket, instance.name)
+    }
+
+    /// Writes and syncs what is recorded, removes names that were not used, and ends the keeper. Whatever a later
+    /// start needs is on the disk with or without this.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    fn send(&self, message: Message) -> Result<(), Unavailable> {
+        self.inner.messages.send(message).map_err(|_| Unavailable::Closed)
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Keeper) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (answer, answered) = sync_channel(1);
+        self.send(Message::Call(Box::new(move |keeper| {
+            let _ = answer.send(run(keeper));
+        })))?;
+        answered.recv().map_err(|_| Unavailable::Closed)
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = self.messages.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Deliveries to try now, and when to ask again if there are none.
+pub struct Leased {
+    /// In order of receipt, all of one group.
+    pub leases: Vec<Lease>,
+    /// From now, when a waiting delivery is due.
+    pub next_due: Option<Duration>,
+}
+
+/// One delivery under way. Dropped without an outcome it is ready again.
+pub struct Lease {
+    queue: Weak<Inner>,
+    destination: Arc<str>,
+    instance: Arc<Instance>,
+    conflicting: bool,
+    outcome: Option<Outcome>,
+}
+
+impl Lease {
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// The destination's name.
+    #[must_use]
+    pub fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// Another content of this key is known, of the same subject.
+    #[must_use]
+    pub fn is_conflicting(&self) -> bool {
+        self.conflicting
+    }
+
+    /// Ends the lease. A delivery is recorded with the next batch; until that is synced a crash repeats it.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (Some(queue), Some(outcome)) = (self.queue.upgrade(), self.outcome.take()) else { return };
+        let (destination, instance) = (Arc::clone(&self.destination), Arc::clone(&self.instance));
+        let _ = queue.messages.send(Message::Call(Box::new(move |keeper| {
+            keeper.finish(&destination, &instance, outcome);
+        })));
+    }
+}
+
+/// The keeper's thread: messages as they come, a batch when it is full or old enough, maintenance when it is due.
+fn keep<O: Observer>(mut keeper: Keeper, inbox: &Receiver<Message>, observer: &Mutex<O>) {
+    let clock = Arc::clone(&keeper.spool.clock);
+    let mut batch_due: Option<Duration> = None;
+    let mut maintenance_due = Some(clock.monotonic());
+    loop {
+        let due = batch_due.into_iter().chain(maintenance_due).min();
+        let message = match due {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => inbox.recv_timeout(due.saturating_sub(clock.monotonic())),
+        };
+        match message {
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(message) => handle(&mut keeper, message),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = clock.monotonic();
+        let pending = keeper.pending();
+        if pending == 0 {
+            batch_due = None;
+        } else if batch_due.is_some_and(|due| due <= now)
+            || (pending >= BATCH && !is_retrying(batch_due, now))
+        {
+            batch_due = match keeper.flush() {
+                Ok(()) => None,
+                Err(why) => {
+                    observer.lock().unwrap_or_else(PoisonError::into_inner).recording_failed(&why);
+                    matches!(why, Unavailable::Full).then(|| now + RETRY_DELAY)
+                }
+            };
+            maintenance_due.get_or_insert(now + RETRY_DELAY);
+        } else {
+            batch_due.get_or_insert(now + BATCH_DELAY);
+        }
+        if maintenance_due.is_some_and(|due| due <= now) {
+            maintenance_due = match keeper.maintain() {
+                Ok(next) => next.map(|after| clock.monotonic() + after.max(RETRY_DELAY / 10)),
+                Err(Unavailable::Poisoned(_) | Unavailable::Closed) => None,
+                Err(Unavailable::Full | Unavailable::Index(_)) => Some(now + RETRY_DELAY),
+            };
+        }
+    }
+    let _ = keeper.flush();
+    keeper.remove_unused_names();
+}
+
+/// A batch that failed waits its time, however much is added to it.
+fn is_retrying(batch_due: Option<Duration>, now: Duration) -> bool {
+    batch_due.is_some_and(|due| due > now + BATCH_DELAY)
+}
+
+fn handle(keeper: &mut Keeper, message: Message) {
+    match message {
+        Message::Committed(fresh) => keeper.committed(*fresh),
+        Message::BucketDrained(bucket) => keeper.bucket_drained(bucket),
+        // When it fails, whoever takes the next name hears why.
+        Message::NamesLow => drop(keeper.spool.names.refill(&keeper.spool)),
+        Message::Call(run) => run(keeper),
+        Message::Stop => {}
+    }
+}
+
+/// From the spool to the keeper.
+struct ToKeeper {
+    messages: SyncSender<Message>,
+}
+
+impl ToKeeper {
+    fn send(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+}
+
+impl Events for ToKeeper {
+    fn committed(&self, fresh: Fresh) {
+        self.send(Message::Committed(Box::new(fresh)));
+    }
+
+    fn bucket_drained(&self, bucket: u32) {
+        self.send(Message::BucketDrained(bucket));
+    }
+
+    fn names_low(&self) {
+        self.send(Message::NamesLow);
+    }
+
+    fn pressure(&self, bytes: u64) {
+        let (done, wait) = sync_channel(1);
+        self.send(Message::Call(Box::new(move |keeper| {
+            let _ = done.send(keeper.evict(bytes).is_ok());
+        })));
+        let _ = wait.recv();
+    }
+}
+
+/// From the keeper to the user.
+struct ToObserver<O>(Arc<Mutex<O>>);
+
+impl<O: Observer> Notices for ToObserver<O> {
+    fn ready(&self, destination: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ready(destination);
+    }
+
+    fn index_rebuilt(&self, why: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).index_rebuilt(why);
+    }
+}

@@ -1,0 +1,437 @@
+//! The index: what the journals say, arranged for being asked.
+//!
+//! Its only way to change is [`View::apply`], which takes the journal's own records; so what it holds after running
+//! and what it holds after being made anew is the same by construction.
+//!
+//! | key | value | for |
+//! |---|---|---|
+//! | `i` sequence | instance | everything about one |
+//! | `d` sequence, destination | delivery | its state |
+//! | `r` destination, sequence | digests, bytes, since | what is to be sent, in order |
+//! | `a` destination, since, sequence | | ages older than the order tells |
+//! | `k` digest of the key, sequence | | duplicates |
+//! | `f` final time, sequence | bytes | what may be evicted, oldest first |
+
+pub(crate) mod kv;
+mod rows;
+pub(crate) mod transition;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use crate::id::Sequence;
+use crate::instance::{Delivery, Hold, Instance, State};
+use crate::journal::Record;
+use crate::wire::{Decoder, Encoder};
+use kv::{Kv, KvError};
+use rows::{Key, digest};
+
+pub(crate) use rows::ReadyRow;
+
+/// What stands in the queue for one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Deliveries to be sent, waiting or under way.
+    pub owed: u64,
+    /// Their payload bytes.
+    pub owed_bytes: u64,
+    /// Deliveries held.
+    pub held: u64,
+    /// Their payload bytes.
+    pub held_bytes: u64,
+}
+
+/// The index and the counts that are kept beside it.
+pub(crate) struct View {
+    kv: Box<dyn Kv>,
+    destinations: Vec<String>,
+    by_name: HashMap<String, u16>,
+    tallies: BTreeMap<u16, Tally>,
+    /// Payloads that are gone although their instance is still known.
+    gone: HashSet<Sequence>,
+    /// Instances whose payload is there, per bucket.
+    buckets: BTreeMap<u32, u32>,
+    retained_bytes: u64,
+    payloads: u64,
+    payload_bytes: u64,
+}
+
+/// The sums over all payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Instances whose payload is in the spool.
+    pub payloads: u64,
+    /// Their bytes.
+    pub payload_bytes: u64,
+    /// Bytes of those of which nothing is owed any more.
+    pub retained_bytes: u64,
+}
+
+impl View {
+    pub(crate) fn new(kv: Box<dyn Kv>) -> Self {
+        Self {
+            kv,
+            destinations: Vec::new(),
+            by_name: HashMap::new(),
+            tallies: BTreeMap::new(),
+            gone: HashSet::new(),
+            buckets: BTreeMap::new(),
+            retained_bytes: 0,
+            payloads: 0,
+            payload_bytes: 0,
+        }
+    }
+
+    /// Forgets everything, to be filled from the journals again.
+    pub(crate) fn reset(&mut self) -> Result<(), KvError> {
+        self.kv.reset()?;
+        self.tallies.clear();
+        self.gone.clear();
+        self.buckets.clear();
+        (self.retained_bytes, self.payloads, self.payload_bytes) = (0, 0, 0);
+        Ok(())
+    }
+
+    /// Lets the record take effect. A record about an instance that is not known has none.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), KvError> {
+        match record {
+            Record::Committed { instance, owed, conflicting } => {
+                let deliveries = owed
+                    .iter()
+                    .map(|owed| Delivery {
+                        destination: owed.destination.clone(),
+                        state: owed.hold.clone().map_or(State::Owed, State::Held),
+                        at: instance.received_at,
+                        conflicting: *conflicting,
+                    })
+                    .collect();
+                self.insert(instance, deliveries)
+            }
+            other => {
+                let Some(sequence) = transition::subject(other) else { return Ok(()) };
+                let Some(instance) = self.instance(sequence)? else { return Ok(()) };
+                let before = self.deliveries(sequence)?;
+                let after = transition::apply(&before, other);
+                self.change(&instance, &before, &after)
+            }
+        }
+    }
+
+    /// Puts an instance in with its deliveries as they stand: one step for all that its journal says.
+    pub(crate) fn insert(&mut self, instance: &Instance, deliveries: Vec<Delivery>) -> Result<(), KvError> {
+        if self.instance(instance.sequence)?.is_some() {
+            return Ok(());
+        }
+        let mut row = Encoder::default();
+        instance.encode(&mut row);
+        self.kv.put(&Key::instance(instance.sequence), &row.0)?;
+        self.kv.put(&Key::same(digest(&instance.keys.key), instance.sequence), &[])?;
+        *self.buckets.entry(instance.bucket).or_default() += 1;
+        self.payloads += 1;
+        self.payload_bytes += instance.payload_len();
+        if deliveries.is_empty() {
+            self.became_final(instance, instance.received_at)?;
+        }
+        self.change(instance, &[], &deliveries)
+    }
+
+    /// Writes what differs between the two lists of an instance's deliveries.
+    fn change(
+        &mut self,
+        instance: &Instance,
+        before: &[Delivery],
+        after: &[Delivery],
+    ) -> Result<(), KvError> {
+        for new in after {
+            let old = before.iter().find(|old| old.destination == new.destination);
+            if old == Some(new) {
+                continue;
+            }
+            let destination = self.intern(&new.destination);
+            if let Some(old) = old {
+                self.unlist(instance, destination, old)?;
+            }
+            self.list(instance, destination, new)?;
+            let mut row = Encoder::default();
+            new.encode(&mut row);
+            self.kv.put(&Key::delivery(instance.sequence, destination), &row.0)?;
+        }
+        match (final_at(before), final_at(after)) {
+            (old, new) if old == new => {}
+            (old, new) => {
+                if let Some(at) = old {
+                    self.kv.delete(&Key::last(at, instance.sequence))?;
+                    self.retained_bytes -= self.present_bytes(instance);
+                }
+                if let Some(at) = new {
+                    self.became_final(instance, at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn became_final(&mut self, instance: &Instance, at: u64) -> Result<(), KvError> {
+        self.retained_bytes += self.present_bytes(instance);
+        self.kv.put(&Key::last(at, instance.sequence), &instance.payload_len().to_be_bytes())
+    }
+
+    fn present_bytes(&self, instance: &Instance) -> u64 {
+        if self.gone.contains(&instance.sequence) { 0 } else { instance.payload_len() }
+    }
+
+    fn list(&mut self, instance: &Instance, destination: u16, delivery: &Delivery) -> Result<(), KvError> {
+        let bytes = instance.payload_len();
+        let tally = self.tallies.entry(destination).or_default();
+        match &delivery.state {
+            State::Owed => {
+                tally.owed += 1;
+                tally.owed_bytes += bytes;
+                let row = ReadyRow::of(instance);
+                self.kv.put(&Key::ready(destination, instance.sequence), &row.encode())?;
+                if instance.since != instance.received_at {
+                    self.kv.put(&Key::age(destination, instance.since, instance.sequence), &[])?;
+                }
+            }
+            State::Held(_) => {
+                tally.held += 1;
+                tally.held_bytes += bytes;
+            }
+            State::Superseded { .. } | State::Delivered { .. } | State::Discarded { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn unlist(&mut self, instance: &Instance, destination: u16, delivery: &Delivery) -> Result<(), KvError> {
+        let bytes = instance.payload_len();
+        let tally = self.tallies.entry(destination).or_default();
+        match &delivery.state {
+            State::Owed => {
+                tally.owed -= 1;
+                tally.owed_bytes -= bytes;
+                self.kv.delete(&Key::ready(destination, instance.sequence))?;
+                if instance.since != instance.received_at {
+                    self.kv.delete(&Key::age(destination, instance.since, instance.sequence))?;
+                }
+            }
+            State::Held(_) => {
+                tally.held -= 1;
+                tally.held_bytes -= bytes;
+            }
+            State::Superseded { .. } | State::Delivered { .. } | State::Discarded { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The payload's file is gone, of an instance that has been final since `at`.
+    pub(crate) fn payload_gone(&mut self, instance: &Instance, at: u64) -> Result<(), KvError> {
+        if self.gone.insert(instance.sequence) {
+            self.payloads -= 1;
+            self.payload_bytes -= instance.payload_len();
+            self.retained_bytes -= instance.payload_len();
+            if let Some(left) = self.buckets.get_mut(&instance.bucket) {
+                *left -= 1;
+            }
+        }
+        self.kv.delete(&Key::last(at, instance.sequence))
+    }
+
+    pub(crate) fn is_payload_gone(&self, sequence: Sequence) -> bool {
+        self.gone.contains(&sequence)
+    }
+
+    /// Buckets that have instances, and how many of those still have their payload.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.buckets.iter().map(|(bucket, left)| (*bucket, *left))
+    }
+
+    /// When the last of an instance's deliveries ended; none while one is open.
+    pub(crate) fn final_at(&self, instance: &Instance) -> Result<Option<u64>, KvError> {
+        let deliveries = self.deliveries(instance.sequence)?;
+        Ok(if deliveries.is_empty() { Some(instance.received_at) } else { final_at(&deliveries) })
+    }
+
+    /// Forgets an instance altogether.
+    pub(crate) fn forget(&mut self, instance: &Instance) -> Result<(), KvError> {
+        match self.final_at(instance)? {
+            Some(at) => self.payload_gone(instance, at)?,
+            None => {
+                self.payloads -= 1;
+                self.payload_bytes -= instance.payload_len();
+                if let Some(left) = self.buckets.get_mut(&instance.bucket) {
+                    *left -= 1;
+                }
+            }
+        }
+        for delivery in self.deliveries(instance.sequence)? {
+            let destination = self.intern(&delivery.destination);
+            self.unlist(instance, destination, &delivery)?;
+            self.kv.delete(&Key::delivery(instance.sequence, destination))?;
+        }
+        self.gone.remove(&instance.sequence);
+        self.kv.delete(&Key::same(digest(&instance.keys.key), instance.sequence))?;
+        self.kv.delete(&Key::instance(instance.sequence))
+    }
+
+    /// Forgets that a bucket was there.
+    pub(crate) fn forget_bucket(&mut self, bucket: u32) {
+        self.buckets.remove(&bucket);
+    }
+
+    pub(crate) fn instance(&self, sequence: Sequence) -> Result<Option<Instance>, KvError> {
+        match self.kv.get(&Key::instance(sequence))? {
+            None => Ok(None),
+            Some(row) => Ok(Some(Instance::decode(&mut Decoder(&row)).map_err(unreadable)?)),
+        }
+    }
+
+    pub(crate) fn deliveries(&self, sequence: Sequence) -> Result<Vec<Delivery>, KvError> {
+        let mut deliveries = Vec::new();
+        let mut bad = false;
+        let (from, to) = Key::deliveries_of(sequence);
+        self.kv.scan(&from, &to, &mut |key, row| {
+            let name = Key::destination_of(key).and_then(|at| self.destinations.get(usize::from(at)));
+            match name.map(|name| Delivery::decode(name.clone(), &mut Decoder(row))) {
+                Some(Ok(delivery)) => deliveries.push(delivery),
+                _ => bad = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if bad { Err(unreadable(())) } else { Ok(deliveries) }
+    }
+
+    pub(crate) fn delivery(&self, sequence: Sequence, name: &str) -> Result<Option<Delivery>, KvError> {
+        let Some(destination) = self.by_name.get(name) else { return Ok(None) };
+        match self.kv.get(&Key::delivery(sequence, *destination))? {
+            None => Ok(None),
+            Some(row) => {
+                let delivery = Delivery::decode(name.to_owned(), &mut Decoder(&row)).map_err(unreadable)?;
+                Ok(Some(delivery))
+            }
+        }
+    }
+
+    /// What is to be sent to a destination, in order of receipt, from `from` on.
+    pub(crate) fn ready(
+        &self,
+        name: &str,
+        from: Sequence,
+        visit: &mut dyn FnMut(Sequence, ReadyRow) -> ControlFlow<()>,
+    ) -> Result<(), KvError> {
+        let Some(destination) = self.by_name.get(name) else { return Ok(()) };
+        let (_, to) = Key::ready_of(*destination);
+        let mut bad = false;
+        self.kv.scan(&Key::ready(*destination, from), &to, &mut |key, row| {
+            let Some((sequence, row)) = Key::sequence_of(key).zip(ReadyRow::decode(row)) else {
+                bad = true;
+                return ControlFlow::Break(());
+            };
+            visit(sequence, row)
+        })?;
+        if bad { Err(unreadable(())) } else { Ok(()) }
+    }
+
+    /// Every known instance from `from` on, in order of receipt.
+    pub(crate) fn instances(
+        &self,
+        from: Sequence,
+        visit: &mut dyn FnMut(Instance) -> ControlFlow<()>,
+    ) -> Result<(), KvError> {
+        let mut bad = false;
+        self.kv.scan(&Key::instance(from), &Key::instances_end(), &mut |_, row| match Instance::decode(
+            &mut Decoder(row),
+        ) {
+            Ok(instance) => visit(instance),
+            Err(_) => {
+                bad = true;
+                ControlFlow::Break(())
+            }
+        })?;
+        if bad { Err(unreadable(())) } else { Ok(()) }
+    }
+
+    /// Known instances with this key, oldest first.
+    pub(crate) fn same_key(&self, key: &str) -> Result<Vec<Instance>, KvError> {
+        let mut found = Vec::new();
+        let (from, to) = Key::same_as(digest(key));
+        self.kv.scan(&from, &to, &mut |row_key, _| {
+            found.extend(Key::sequence_of(row_key));
+            ControlFlow::Continue(())
+        })?;
+        let mut instances = Vec::new();
+        for sequence in found {
+            instances.extend(self.instance(sequence)?.filter(|i| i.keys.key == key));
+        }
+        Ok(instances)
+    }
+
+    /// Instances of which nothing is owed since before `until`, oldest first, with their payload's bytes.
+    pub(crate) fn finals(
+        &self,
+        until: u64,
+        visit: &mut dyn FnMut(u64, Sequence) -> ControlFlow<()>,
+    ) -> Result<(), KvError> {
+        let (from, to) = Key::lasts_until(until);
+        self.kv.scan(&from, &to, &mut |key, _| match Key::last_of(key) {
+            Some((at, sequence)) => visit(at, sequence),
+            None => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Since when the oldest delivery to this destination has been owed.
+    pub(crate) fn oldest(&self, name: &str) -> Result<Option<u64>, KvError> {
+        let Some(destination) = self.by_name.get(name) else { return Ok(None) };
+        let mut oldest: Option<u64> = None;
+        self.ready(name, Sequence::default(), &mut |_, row| {
+            oldest = Some(row.since);
+            ControlFlow::Break(())
+        })?;
+        let (from, to) = Key::ages_of(*destination);
+        self.kv.scan(&from, &to, &mut |key, _| {
+            let since = Key::since_of(key);
+            oldest = oldest.into_iter().chain(since).min();
+            ControlFlow::Break(())
+        })?;
+        Ok(oldest)
+    }
+
+    /// Every destination that was ever named, with what stands for it.
+    pub(crate) fn tallies(&self) -> Vec<(String, Tally)> {
+        let tally = |at: usize| self.tallies.get(&(at as u16)).copied().unwrap_or_default();
+        self.destinations.iter().enumerate().map(|(at, name)| (name.clone(), tally(at))).collect()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            payloads: self.payloads,
+            payload_bytes: self.payload_bytes,
+            retained_bytes: self.retained_bytes,
+        }
+    }
+
+    fn intern(&mut self, name: &str) -> u16 {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let at = self.destinations.len() as u16;
+        self.destinations.push(name.to_owned());
+        self.by_name.insert(name.to_owned(), at);
+        at
+    }
+}
+
+fn final_at(deliveries: &[Delivery]) -> Option<u64> {
+    if deliveries.iter().any(|d| d.state.is_open()) { None } else { deliveries.iter().map(|d| d.at).max() }
+}
+
+/// Whether an instance's hold, if it has one, is of the kind that a newer instance inherits.
+pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
+    match state {
+        State::Held(hold) if hold.kind.is_inherited() => Some(hold),
+        _ => None,
+    }
+}
+
+fn unreadable<E>(_: E) -> KvError {
+    KvError("a row is unreadable".to_owned())
+}
