@@ -122,7 +122,7 @@ impl Painter {
                     continue;
                 }
                 let index = index as usize;
-                let value = (u32::from(grains[(index + shift) & mask]) * u32::from(gain) >> 8) as u8;
+                let value = ((u32::from(grains[(index + shift) & mask]) * u32::from(gain)) >> 8) as u8;
                 if x >= from && x < to {
                     put(value >> 3, Some(grains[(index + blood) & mask]));
                 } else {
