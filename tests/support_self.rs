@@ -1,5 +1,5 @@
 //! The test world is tested by itself: modality against archive, and both against strangers, with no router in between.
-#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
+#![allow(clippy::unwrap_used, reason = "what cannot go on here fails the test that called it")]
 
 mod support;
 

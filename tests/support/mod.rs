@@ -5,7 +5,7 @@
 //! [`wire`]. Synthetic pixels come from the sizing crate and RLE from the codecs crate, which know nothing of DICOM.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 #![allow(unreachable_pub, reason = "a module of test binaries, with no public interface to narrow")]
-#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
+#![allow(clippy::unwrap_used, reason = "what cannot go on here fails the test that called it")]
 
 pub mod archive;
 pub mod faults;

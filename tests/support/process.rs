@@ -112,7 +112,7 @@ impl Finished {
     }
 }
 
-/// Makes an empty file or folder listing fail loudly rather than look like nothing was received.
+/// All files below a folder, sorted. A folder that is not there fails the test.
 pub fn list(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     let mut folders = vec![folder.to_owned()];
