@@ -1,1 +1,12 @@
 //! Pixel codecs for DICOM frames.
+//!
+//! Everything here works on one frame at a time and knows pixels, not DICOM data sets: fragments are joined, and attributes
+//! are read, by the caller. Bytes are never trusted; every error says what is wrong and where.
+//!
+//! * [`FrameLayout`] is how the samples of a native frame lie in memory.
+//! * [`rle`] is RLE Lossless (PS3.5 Annex G).
+
+mod layout;
+pub mod rle;
+
+pub use layout::{Depth, FrameLayout, Limits, Order, Samples};
