@@ -41,7 +41,7 @@ pub use id::{NotASequence, Sequence};
 pub use instance::{Delivery, Hold, HoldKind, Instance, Keys, NO_ROUTE, Owed, State};
 pub use keeper::{
     Action, CommandError, DestinationStats, Filter, History, LeaseRequest, OpenError, Outcome, Page,
-    Recovered, Row, Standing, Stats, Unavailable,
+    Recovered, Row, Shown, Standing, Stats, Unavailable,
 };
 pub use poison::{Poisoned, Scope};
 pub use queue::{Admission, Lease, Leased, Observer, Options, Queue};

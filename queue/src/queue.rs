@@ -13,7 +13,7 @@ use crate::instance::Instance;
 use crate::keeper::recovery::{self, Opening};
 use crate::keeper::{
     Action, BATCH, CommandError, Filter, History, Keeper, LeaseRequest, LeasedInstance, Notices, OpenError,
-    Outcome, Page, Recovered, Row, Stats, Unavailable,
+    Outcome, Page, Recovered, Shown, Stats, Unavailable,
 };
 use crate::spool::{Blob, BlobError, Events, Fresh, Spool, StageError, Staged};
 
@@ -244,7 +244,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub fn show(&self, sequence: Sequence) -> Result<Option<(Arc<Instance>, Vec<Row>)>, Unavailable> {
+    pub fn show(&self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.call(move |keeper| keeper.show(sequence))?
     }
 

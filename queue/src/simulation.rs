@@ -190,7 +190,7 @@ impl Stepped {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub fn show(&mut self, sequence: Sequence) -> Result<Option<(Arc<Instance>, Vec<Row>)>, Unavailable> {
+    pub fn show(&mut self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.pump();
         self.keeper.show(sequence)
     }

@@ -61,6 +61,15 @@ pub struct Row {
     pub has_payload: bool,
 }
 
+/// One instance with all its deliveries.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// Its deliveries.
+    pub rows: Vec<Row>,
+}
+
 /// A page of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -88,24 +97,21 @@ impl Keeper {
                     return Ok(page);
                 }
                 last = Some(instance.sequence);
-                page.rows.extend(keeper.rows(instance)?.1.into_iter().filter(|row| filter.shows(row)));
+                page.rows.extend(keeper.rows(instance)?.rows.into_iter().filter(|row| filter.shows(row)));
             }
             page.next = last.filter(|_| whole_look);
             Ok(page)
         })
     }
 
-    pub(crate) fn show(
-        &mut self,
-        sequence: Sequence,
-    ) -> Result<Option<(Arc<Instance>, Vec<Row>)>, Unavailable> {
+    pub(crate) fn show(&mut self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.look(|keeper| match keeper.view.instance(sequence)? {
             None => Ok(None),
             Some(instance) => keeper.rows(instance).map(Some),
         })
     }
 
-    fn rows(&self, instance: Instance) -> Result<(Arc<Instance>, Vec<Row>), KvError> {
+    fn rows(&self, instance: Instance) -> Result<Shown, KvError> {
         let instance = Arc::new(instance);
         let has_payload = !self.view.is_payload_gone(instance.sequence);
         let deliveries = self.view.deliveries(instance.sequence)?;
@@ -116,7 +122,7 @@ impl Keeper {
             has_payload,
         });
         let rows = rows.collect();
-        Ok((instance, rows))
+        Ok(Shown { instance, rows })
     }
 
     fn standing(&self, sequence: Sequence, delivery: &Delivery) -> Standing {

@@ -29,7 +29,7 @@ use duplicates::Known;
 pub use command::{Action, CommandError};
 pub(crate) use lease::LeasedInstance;
 pub use lease::{History, LeaseRequest, Outcome};
-pub use listing::{Filter, Page, Row, Standing};
+pub use listing::{Filter, Page, Row, Shown, Standing};
 pub use recovery::{OpenError, Recovered};
 
 /// Records after which a batch is written without waiting longer.
