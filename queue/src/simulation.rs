@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::id::Sequence;
 use crate::instance::Instance;
 use crate::keeper::{
-    Action, CommandError, Filter, Keeper, LeaseRequest, Notices, OpenError, Outcome, Page, Recovered, Row,
+    Action, CommandError, Filter, Keeper, LeaseRequest, Notices, OpenError, Outcome, Page, Recovered, Shown,
     Stats, Unavailable, recovery,
 };
 use crate::queue::Options;
