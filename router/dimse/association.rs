@@ -228,9 +228,23 @@ impl Idle {
             E::AssociateRequest => (State::Connecting(Connecting), vec![A::OpenTransport]),
             // AE-5
             E::Incoming => (State::AwaitingRequest(AwaitingRequest), vec![A::StartArtim]),
-            E::Connected | E::AcceptPdu | E::RejectPdu | E::RequestPdu { .. } | E::Accept | E::Reject
-            | E::SendData | E::DataPdu | E::Release | E::ReleaseRqPdu | E::ReleaseRpPdu | E::ReleaseResponse
-            | E::Abort(_) | E::AbortPdu | E::Closed | E::ArtimExpired | E::InvalidPdu(_) => (State::Idle(self), vec![]),
+            E::Connected
+            | E::AcceptPdu
+            | E::RejectPdu
+            | E::RequestPdu { .. }
+            | E::Accept
+            | E::Reject
+            | E::SendData
+            | E::DataPdu
+            | E::Release
+            | E::ReleaseRqPdu
+            | E::ReleaseRpPdu
+            | E::ReleaseResponse
+            | E::Abort(_)
+            | E::AbortPdu
+            | E::Closed
+            | E::ArtimExpired
+            | E::InvalidPdu(_) => (State::Idle(self), vec![]),
         }
     }
 }
@@ -244,16 +258,25 @@ impl AwaitingRequest {
             }
             E::RequestPdu { acceptable: false } => (CLOSE, vec![A::SendReject, A::StartArtim]),
             // AA-1
-            E::AcceptPdu | E::RejectPdu | E::DataPdu | E::ReleaseRqPdu | E::ReleaseRpPdu | E::InvalidPdu(_) => {
-                (CLOSE, vec![A::SendAbort(Abort::USER), A::StartArtim])
-            }
+            E::AcceptPdu
+            | E::RejectPdu
+            | E::DataPdu
+            | E::ReleaseRqPdu
+            | E::ReleaseRpPdu
+            | E::InvalidPdu(_) => (CLOSE, vec![A::SendAbort(Abort::USER), A::StartArtim]),
             // AA-2
             E::AbortPdu | E::ArtimExpired => (State::IDLE, vec![A::StopArtim, A::CloseTransport]),
             // AA-5
             E::Closed => (State::IDLE, vec![A::StopArtim]),
             // Not in the table: the driver gives up, as AA-1.
             E::Abort(abort) => (CLOSE, vec![A::SendAbort(abort), A::StartArtim]),
-            E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::SendData | E::Release
+            E::AssociateRequest
+            | E::Connected
+            | E::Incoming
+            | E::Accept
+            | E::Reject
+            | E::SendData
+            | E::Release
             | E::ReleaseResponse => (State::AwaitingRequest(self), vec![]),
         }
     }
@@ -267,14 +290,22 @@ impl AwaitingDecision {
             // AE-8
             E::Reject => (CLOSE, vec![A::SendReject, A::StartArtim]),
             // AA-8
-            E::AcceptPdu | E::RejectPdu | E::RequestPdu { .. } | E::DataPdu | E::ReleaseRqPdu | E::ReleaseRpPdu => {
-                provider_abort(Abort::UNEXPECTED_PDU)
-            }
+            E::AcceptPdu
+            | E::RejectPdu
+            | E::RequestPdu { .. }
+            | E::DataPdu
+            | E::ReleaseRqPdu
+            | E::ReleaseRpPdu => provider_abort(Abort::UNEXPECTED_PDU),
             E::InvalidPdu(abort) => provider_abort(abort),
             E::Abort(abort) => user_abort(abort),
             E::AbortPdu => peer_abort(),
             E::Closed => transport_lost(),
-            E::AssociateRequest | E::Connected | E::Incoming | E::SendData | E::Release | E::ReleaseResponse
+            E::AssociateRequest
+            | E::Connected
+            | E::Incoming
+            | E::SendData
+            | E::Release
+            | E::ReleaseResponse
             | E::ArtimExpired => (State::AwaitingDecision(self), vec![]),
         }
     }
@@ -289,11 +320,22 @@ impl Connecting {
             E::Abort(_) => (State::IDLE, vec![A::CloseTransport]),
             // AA-4
             E::Closed => transport_lost(),
-            E::AssociateRequest | E::AcceptPdu | E::RejectPdu | E::Incoming | E::RequestPdu { .. } | E::Accept
-            | E::Reject | E::SendData | E::DataPdu | E::Release | E::ReleaseRqPdu | E::ReleaseRpPdu
-            | E::ReleaseResponse | E::AbortPdu | E::ArtimExpired | E::InvalidPdu(_) => {
-                (State::Connecting(self), vec![])
-            }
+            E::AssociateRequest
+            | E::AcceptPdu
+            | E::RejectPdu
+            | E::Incoming
+            | E::RequestPdu { .. }
+            | E::Accept
+            | E::Reject
+            | E::SendData
+            | E::DataPdu
+            | E::Release
+            | E::ReleaseRqPdu
+            | E::ReleaseRpPdu
+            | E::ReleaseResponse
+            | E::AbortPdu
+            | E::ArtimExpired
+            | E::InvalidPdu(_) => (State::Connecting(self), vec![]),
         }
     }
 }
@@ -302,7 +344,9 @@ impl AwaitingAnswer {
     fn on(self, event: Event) -> Step {
         match event {
             // AE-3
-            E::AcceptPdu => (State::Established(Established { role: Role::Requestor }), vec![A::ConfirmAccept]),
+            E::AcceptPdu => {
+                (State::Established(Established { role: Role::Requestor }), vec![A::ConfirmAccept])
+            }
             // AE-4
             E::RejectPdu => (State::IDLE, vec![A::ConfirmReject, A::CloseTransport]),
             // AA-8
@@ -313,8 +357,15 @@ impl AwaitingAnswer {
             E::Abort(abort) => user_abort(abort),
             E::AbortPdu => peer_abort(),
             E::Closed => transport_lost(),
-            E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::SendData | E::Release
-            | E::ReleaseResponse | E::ArtimExpired => (State::AwaitingAnswer(self), vec![]),
+            E::AssociateRequest
+            | E::Connected
+            | E::Incoming
+            | E::Accept
+            | E::Reject
+            | E::SendData
+            | E::Release
+            | E::ReleaseResponse
+            | E::ArtimExpired => (State::AwaitingAnswer(self), vec![]),
         }
     }
 }
@@ -327,9 +378,10 @@ impl Established {
             // DT-2
             E::DataPdu => (State::Established(self), vec![A::IndicateData]),
             // AR-1
-            E::Release => {
-                (State::AwaitingReleaseReply(AwaitingReleaseReply { role: self.role }), vec![A::SendReleaseRq])
-            }
+            E::Release => (
+                State::AwaitingReleaseReply(AwaitingReleaseReply { role: self.role }),
+                vec![A::SendReleaseRq],
+            ),
             // AR-2
             E::ReleaseRqPdu => (State::ReleaseRequested(ReleaseRequested), vec![A::IndicateRelease]),
             // AA-8
@@ -340,7 +392,12 @@ impl Established {
             E::Abort(abort) => user_abort(abort),
             E::AbortPdu => peer_abort(),
             E::Closed => transport_lost(),
-            E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::ReleaseResponse
+            E::AssociateRequest
+            | E::Connected
+            | E::Incoming
+            | E::Accept
+            | E::Reject
+            | E::ReleaseResponse
             | E::ArtimExpired => (State::Established(self), vec![]),
         }
     }
@@ -367,8 +424,15 @@ impl AwaitingReleaseReply {
             (E::AbortPdu, _) => peer_abort(),
             (E::Closed, _) => transport_lost(),
             (
-                E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::SendData | E::Release
-                | E::ReleaseResponse | E::ArtimExpired,
+                E::AssociateRequest
+                | E::Connected
+                | E::Incoming
+                | E::Accept
+                | E::Reject
+                | E::SendData
+                | E::Release
+                | E::ReleaseResponse
+                | E::ArtimExpired,
                 _,
             ) => (State::AwaitingReleaseReply(self), vec![]),
         }
@@ -447,8 +511,15 @@ impl AwaitingClose {
             E::AbortPdu | E::ArtimExpired => (State::IDLE, vec![A::StopArtim, A::CloseTransport]),
             // AR-5
             E::Closed => (State::IDLE, vec![A::StopArtim]),
-            E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::SendData | E::Release
-            | E::ReleaseResponse | E::Abort(_) => (State::AwaitingClose(self), vec![]),
+            E::AssociateRequest
+            | E::Connected
+            | E::Incoming
+            | E::Accept
+            | E::Reject
+            | E::SendData
+            | E::Release
+            | E::ReleaseResponse
+            | E::Abort(_) => (State::AwaitingClose(self), vec![]),
         }
     }
 }
@@ -461,8 +532,18 @@ fn settling(state: State, event: Event) -> Step {
         E::Abort(abort) => user_abort(abort),
         E::AbortPdu => peer_abort(),
         E::Closed => transport_lost(),
-        E::AssociateRequest | E::Connected | E::Incoming | E::Accept | E::Reject | E::SendData | E::DataPdu
-        | E::Release | E::ReleaseRqPdu | E::ReleaseRpPdu | E::ReleaseResponse | E::ArtimExpired => (state, vec![]),
+        E::AssociateRequest
+        | E::Connected
+        | E::Incoming
+        | E::Accept
+        | E::Reject
+        | E::SendData
+        | E::DataPdu
+        | E::Release
+        | E::ReleaseRqPdu
+        | E::ReleaseRpPdu
+        | E::ReleaseResponse
+        | E::ArtimExpired => (state, vec![]),
     }
 }
 
@@ -585,14 +666,20 @@ mod tests {
         for (event, row) in table() {
             for state in states() {
                 let name = row[usize::from(state.number()) - 1];
-                assert_eq!(state.on(event), meaning(name, state, event), "{event:?} in Sta{}", state.number());
+                assert_eq!(
+                    state.on(event),
+                    meaning(name, state, event),
+                    "{event:?} in Sta{}",
+                    state.number()
+                );
             }
         }
     }
 
     #[test]
     fn a_request_the_provider_refuses_is_rejected_at_once() {
-        let (state, actions) = State::AwaitingRequest(AwaitingRequest).on(E::RequestPdu { acceptable: false });
+        let (state, actions) =
+            State::AwaitingRequest(AwaitingRequest).on(E::RequestPdu { acceptable: false });
         assert_eq!((state, actions), (CLOSE, vec![A::SendReject, A::StartArtim]));
     }
 
