@@ -2,5 +2,9 @@
 
 pub mod route;
 
+pub mod dicom;
+pub mod dimse;
+
 pub mod cli;
 pub mod config;
+pub mod platform;

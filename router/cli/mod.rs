@@ -1,7 +1,9 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+pub mod echo;
 mod queue;
+pub mod send;
 mod table;
 
 use std::path::PathBuf;

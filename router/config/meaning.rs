@@ -3,13 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::names::{AeTitle, DestinationName, ListenerName, NameError, Uid};
+use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
+use crate::dicom::{AePattern, AeTitle, Uid};
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
@@ -270,48 +270,7 @@ pub struct Conditions {
     /// The instance came in by one of these.
     pub listener: Vec<ListenerName>,
     /// The calling AE title matches one of these.
-    pub calling_ae: Vec<AeGlob>,
-}
-
-/// A pattern for AE titles: `*` stands for any characters, `?` for one. Case matters, as in AE titles.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AeGlob(AeTitle);
-
-impl AeGlob {
-    /// Whether `title` fits the pattern. Takes time proportional to the product of both lengths at most.
-    pub fn matches(&self, title: &str) -> bool {
-        // Greedy with one point to return to: the last star, and how much it has swallowed so far.
-        let (pattern, title) = (self.0.as_str().as_bytes(), title.as_bytes());
-        let (mut at, mut position) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while let Some(&byte) = title.get(position) {
-            match (pattern.get(at), star) {
-                (Some(b'*'), _) => {
-                    star = Some((at, position));
-                    at += 1;
-                }
-                (Some(&wanted), _) if wanted == b'?' || wanted == byte => {
-                    at += 1;
-                    position += 1;
-                }
-                (_, Some((star_at, swallowed))) => {
-                    star = Some((star_at, swallowed + 1));
-                    at = star_at + 1;
-                    position = swallowed + 1;
-                }
-                (_, None) => return false,
-            }
-        }
-        pattern.iter().skip(at).all(|&rest| rest == b'*')
-    }
-}
-
-impl FromStr for AeGlob {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        text.parse().map(Self)
-    }
+    pub calling_ae: Vec<AePattern>,
 }
 
 /// The HTTP side: metrics, health, API.
@@ -356,32 +315,7 @@ pub enum LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use super::{AeGlob, Passcode};
-
-    #[test]
-    fn a_glob_matches_as_a_shell_would() {
-        let table = [
-            ("VIVID1", "VIVID1", true),
-            ("VIVID1", "VIVID12", false),
-            ("VIVID1", "vivid1", false),
-            ("EPIQ*", "EPIQ", true),
-            ("EPIQ*", "EPIQ_7C", true),
-            ("EPIQ*", "AEPIQ", false),
-            ("*", "", true),
-            ("*US", "CART_US", true),
-            ("*US", "US_CART", false),
-            ("*A*B*", "xxAyyABzz", true),
-            ("?", "A", true),
-            ("?", "", false),
-            ("C?RT*", "CART", true),
-            ("C?RT", "CRT", false),
-            ("*a*a*a*a*a*a*ab", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
-        ];
-        for (pattern, title, expected) in table {
-            let glob: AeGlob = pattern.parse().expect("a pattern");
-            assert_eq!(glob.matches(title), expected, "{pattern} against {title}");
-        }
-    }
+    use super::Passcode;
 
     #[test]
     fn a_passcode_is_compared_whole_and_never_printed() {

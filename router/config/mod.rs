@@ -24,9 +24,9 @@ pub use error::{ConfigError, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
 pub use meaning::{
-    Admin, AeGlob, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
+    Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
     DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
     Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
 };
-pub use names::{AeTitle, DestinationName, ListenerName, NameError, Uid};
+pub use names::{DestinationName, ListenerName, NameError};
 pub use units::{Percent, UnitError};

@@ -5,12 +5,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// An application entity title as it stands in the configuration.
-pub type AeTitle = AeTitleText;
-
-/// A unique identifier as it stands in the configuration.
-pub type Uid = UidText;
-
 /// A text that cannot be the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -20,12 +14,6 @@ pub enum NameError {
     /// `none` stands for "no route" in the queue.
     #[error("\"none\" is reserved for instances that no route matches")]
     Reserved,
-    /// PS3.5 6.2, value representation AE.
-    #[error("{0:?} is not an AE title: 1 to 16 printable ASCII characters, no backslash")]
-    AeTitle(String),
-    /// PS3.5 9.1.
-    #[error("{0:?} is not a UID: digits and dots, at most 64 characters")]
-    Uid(String),
 }
 
 macro_rules! text_type {
@@ -79,17 +67,6 @@ text_type!(
     ListenerName,
     name
 );
-text_type!(
-    /// 1 to 16 printable ASCII characters without backslash, leading and trailing spaces removed.
-    AeTitleText,
-    ae_title
-);
-text_type!(
-    /// Digits and dots, at most 64 characters, no empty component.
-    UidText,
-    uid
-);
-
 impl DestinationName {
     /// The destination that stands for "no route"; no configuration can use it.
     pub const NONE: &'static str = "none";
@@ -105,46 +82,13 @@ fn destination_name(text: &str) -> Result<&str, NameError> {
     if text == DestinationName::NONE { Err(NameError::Reserved) } else { name(text) }
 }
 
-fn ae_title(text: &str) -> Result<&str, NameError> {
-    let trimmed = text.trim_matches(' ');
-    let good = (1..=16).contains(&trimmed.len())
-        && trimmed.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\');
-    if good { Ok(trimmed) } else { Err(NameError::AeTitle(text.to_owned())) }
-}
-
-fn uid(text: &str) -> Result<&str, NameError> {
-    let component = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let good = text.len() <= 64 && text.split('.').all(component);
-    if good { Ok(text) } else { Err(NameError::Uid(text.to_owned())) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{AeTitle, DestinationName, NameError, Uid};
+    use super::{DestinationName, NameError};
 
     #[test]
     fn none_cannot_be_the_name_of_a_destination() {
         assert_eq!("none".parse::<DestinationName>(), Err(NameError::Reserved));
         assert!("None".parse::<DestinationName>().is_ok());
-    }
-
-    #[test]
-    fn an_ae_title_has_one_to_sixteen_characters() {
-        for text in ["A", "Vivid E95", "  PADDED ", "ABCDEFGHIJKLMNOP"] {
-            assert!(text.parse::<AeTitle>().is_ok(), "{text}");
-        }
-        for text in ["", "   ", "ABCDEFGHIJKLMNOPQ", "A\\B", "A\tB", "ÄE"] {
-            assert!(text.parse::<AeTitle>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_uid_is_digits_and_dots() {
-        for text in ["1.2.840.10008.1.2", "2"] {
-            assert!(text.parse::<Uid>().is_ok(), "{text}");
-        }
-        for text in ["", "1..2", ".1", "1.", "1.a", &"1".repeat(65)] {
-            assert!(text.parse::<Uid>().is_err(), "{text}");
-        }
     }
 }

@@ -16,7 +16,7 @@ use super::meaning::{
     DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
     Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
 };
-use super::names::AeTitle;
+use crate::dicom::AeTitle;
 
 const COUNT: RangeInclusive<u64> = 1..=65_535;
 const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;

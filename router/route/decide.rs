@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::{Conditions, Config, DestinationName, ListenerName, RouteRule};
+use crate::dicom::AeTitle;
 
 /// The rules of a configuration, ready to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub struct Facts<'a> {
     /// The listener it came in by.
     pub listener: &'a ListenerName,
     /// The calling AE title of its association.
-    pub calling_ae: &'a str,
+    pub calling_ae: &'a AeTitle,
     /// The called AE title of its association.
-    pub called_ae: &'a str,
+    pub called_ae: &'a AeTitle,
     /// Where its sender was connected from.
     pub peer_addr: IpAddr,
 }
@@ -79,6 +80,7 @@ fn holds(when: &Conditions, facts: &Facts<'_>) -> bool {
 mod tests {
     use super::{By, Decision, Facts, Routes};
     use crate::config::Config;
+    use crate::dicom::AeTitle;
 
     const HOUSE: &str = r#"
         [[listener]]
@@ -107,7 +109,9 @@ mod tests {
         let config = Config::parse(&format!("{HOUSE}{rules}"), "test").expect("a configuration");
         let listener = listener.parse().expect("a name");
         let peer_addr = std::net::Ipv4Addr::LOCALHOST.into();
-        let facts = Facts { listener: &listener, calling_ae, called_ae: "CHRYSALIS", peer_addr };
+        let calling_ae = &AeTitle::from_wire(calling_ae.as_bytes());
+        let called_ae = &AeTitle::from_wire(b"CHRYSALIS");
+        let facts = Facts { listener: &listener, calling_ae, called_ae, peer_addr };
         let Decision { destinations, by } = Routes::new(&config).decide(&facts);
         (destinations.iter().map(ToString::to_string).collect(), by)
     }

@@ -1,0 +1,128 @@
+//! `chrysalis echo AE@host:port`: find out, step by step, whether a peer can be reached.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::dicom::{AeTitle, uid};
+use crate::dimse::requestor::StoreError;
+use crate::dimse::socket::{self, ConnectError};
+use crate::dimse::{LinkError, OpenError, PeerAddress, Proposal, Requestor, Timers};
+
+/// Connects, associates and echoes, with a line for each step and its time; for a failure, what it means and what to try.
+///
+/// The exit code is 0 when the peer answered C-ECHO with success and 1 otherwise.
+///
+/// # Errors
+/// None today; the signature is that of every subcommand.
+pub async fn run_peer(peer: &PeerAddress, calling: &AeTitle, limit: Duration) -> anyhow::Result<ExitCode> {
+    Ok(match steps(peer, calling, limit).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((step, what, advice)) => {
+            eprintln!("{step}: failed: {what}");
+            eprintln!("  {advice}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// A step's name, what went wrong in it and what to try.
+type Failed = (&'static str, String, &'static str);
+
+async fn steps(peer: &PeerAddress, calling: &AeTitle, limit: Duration) -> Result<(), Failed> {
+    let started = Instant::now();
+    let stream = socket::connect(&peer.host, peer.port, limit)
+        .await
+        .map_err(|error| ("connect", error.to_string(), connect_advice(&error)))?;
+    let address = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
+    report("connect", started, &format!("to {address}"));
+
+    let started = Instant::now();
+    let syntaxes = vec![uid::EXPLICIT_VR_LE, uid::IMPLICIT_VR_LE];
+    let contexts = vec![(uid::VERIFICATION, syntaxes)];
+    let proposal = Proposal::new(calling.clone(), peer.ae_title.clone(), contexts);
+    let timers = Timers { acse: limit, dimse: limit, ..Timers::default() };
+    let mut association = Requestor::open(stream, &proposal, timers)
+        .await
+        .map_err(|error| ("associate", error.to_string(), open_advice(&error)))?;
+    let name = association.peer().implementation_version.clone().unwrap_or_default();
+    report("associate", started, &format!("as {calling} with {} ({})", peer.ae_title, name.escape_default()));
+
+    let started = Instant::now();
+    let status =
+        association.echo().await.map_err(|error| ("echo", error.to_string(), echo_advice(&error)))?;
+    if !status.is_taken() {
+        return Err((
+            "echo",
+            status.to_string(),
+            "The peer is there but refuses C-ECHO; ask its administrator.",
+        ));
+    }
+    report("echo", started, &status.to_string());
+
+    let started = Instant::now();
+    association
+        .release()
+        .await
+        .map_err(|error| ("release", error.to_string(), "The echo itself succeeded; storing will work."))?;
+    report("release", started, "done");
+    Ok(())
+}
+
+fn report(step: &str, started: Instant, what: &str) {
+    eprintln!("{step}: {what}, {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
+
+fn connect_advice(error: &ConnectError) -> &'static str {
+    match error {
+        ConnectError::Resolve { .. } => {
+            "The name is unknown: check its spelling and the name server, or use an address."
+        }
+        ConnectError::Unreachable { source, .. }
+            if source.kind() == std::io::ErrorKind::ConnectionRefused =>
+        {
+            "The machine is there but nothing listens on this port: check the port, and that the peer is running."
+        }
+        ConnectError::Unreachable { .. } => {
+            "There is no way to this machine: check the address, the route and the VPN."
+        }
+        ConnectError::Timeout(_) => {
+            "Nothing answered: a firewall drops the connection, or the machine is switched off."
+        }
+    }
+}
+
+fn open_advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Rejected(rejection) => match (rejection.result, rejection.source, rejection.reason) {
+            (2, ..) => "The peer is busy or out of room: try again later.",
+            (_, 1, 3) => "The peer does not know our AE title: have it added there, or call as one it knows.",
+            (_, 1, 7) => "The peer is not called that: check the AE title before the @.",
+            _ => {
+                "The peer refuses us: its log says why; AE titles and the list of allowed addresses come first."
+            }
+        },
+        OpenError::Link(LinkError::Closed | LinkError::Aborted(_)) => {
+            "The peer hung up: it may expect TLS on this port, or refuse our address or AE title without saying so."
+        }
+        OpenError::Link(LinkError::Violation { .. }) => {
+            "What listens there does not speak DICOM: check the port."
+        }
+        OpenError::Link(LinkError::Timeout(_)) => {
+            "Connected but silent: the peer hangs, is at its limit, or expects TLS on this port."
+        }
+        OpenError::Link(LinkError::Io(_)) => {
+            "The connection broke: look for a firewall or a proxy in between."
+        }
+        OpenError::Contexts(_) => "This is a fault of this program; please report it.",
+    }
+}
+
+fn echo_advice(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Context(_) => "The peer accepted us but not C-ECHO; storing may still work.",
+        StoreError::Link(LinkError::Timeout(_)) => {
+            "The peer accepted us and then fell silent: restart it, or try later."
+        }
+        StoreError::Link(_) | StoreError::Source(_) => "The association broke: the peer's log says why.",
+    }
+}

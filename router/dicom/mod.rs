@@ -1,0 +1,17 @@
+//! The vocabulary of DICOM that the router speaks: titles, UIDs, transfer syntaxes, statuses, the running walk over a data
+//! set, and the Part 10 file head. No sockets, no queue; everything here is a pure function of bytes.
+
+pub mod ae_title;
+pub mod attributes;
+pub mod part10;
+pub mod scan;
+pub mod status;
+pub mod transfer_syntax;
+pub mod uid;
+
+pub use ae_title::{AePattern, AeTitle};
+pub use attributes::{Attribute, Attributes};
+pub use scan::{Scan, Scanner, Structure};
+pub use status::Status;
+pub use transfer_syntax::{Encoding, TransferSyntax};
+pub use uid::Uid;
