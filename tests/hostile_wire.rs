@@ -2,6 +2,8 @@
 //!
 //! The acceptor runs on an in-memory stream with a paused clock, so a silence of thirty seconds costs nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::time::Duration;
 
 use chrysalis::dicom::{Status, Uid};
