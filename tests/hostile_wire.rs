@@ -841,3 +841,19 @@ case!(an_answer_is_one_pdu_in_the_parts_that_were_announced, {
     let header = chrysalis::dimse::pdata::header(3, Part::Data, true, 10);
     assert_eq!(header, [4, 0, 0, 0, 0, 16, 0, 0, 0, 12, 3, 2]);
 });
+
+case!(no_single_damaged_byte_of_a_session_keeps_it_from_ending, {
+    let session = [Rq::default().bytes(), store(1), data(false), data(true), RELEASE.to_vec()].concat();
+    for at in 0..session.len() {
+        for value in [0, 1, 0x7F, 0xFF] {
+            let mut bytes = session.clone();
+            bytes[at] = value;
+            let (mut client, server) = duplex(ROOM);
+            let task = tokio::spawn(serve(server, Policy::default()));
+            client.write_all(&bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let (taken, _) = task.await.unwrap();
+            assert!(taken <= 1, "byte {at} as {value}");
+        }
+    }
+});
