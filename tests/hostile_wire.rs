@@ -2,6 +2,8 @@
 //!
 //! The acceptor runs on an in-memory stream with a paused clock, so a silence of thirty seconds costs nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::time::Duration;
 
 use chrysalis::dicom::{Status, Uid};
@@ -838,4 +840,20 @@ case!(section_h_tiny_pdvs_mixed_pdus_and_aborts_after_the_answer_are_accepted, {
 case!(an_answer_is_one_pdu_in_the_parts_that_were_announced, {
     let header = chrysalis::dimse::pdata::header(3, Part::Data, true, 10);
     assert_eq!(header, [4, 0, 0, 0, 0, 16, 0, 0, 0, 12, 3, 2]);
+});
+
+case!(no_single_damaged_byte_of_a_session_keeps_it_from_ending, {
+    let session = [Rq::default().bytes(), store(1), data(false), data(true), RELEASE.to_vec()].concat();
+    for at in 0..session.len() {
+        for value in [0, 1, 0x7F, 0xFF] {
+            let mut bytes = session.clone();
+            bytes[at] = value;
+            let (mut client, server) = duplex(ROOM);
+            let task = tokio::spawn(serve(server, Policy::default()));
+            client.write_all(&bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let (taken, _) = task.await.unwrap();
+            assert!(taken <= 1, "byte {at} as {value}");
+        }
+    }
 });

@@ -69,9 +69,9 @@ pub fn padding_header(encoding: Encoding, value_length: u32) -> Vec<u8> {
 pub struct FileHead {
     /// How the data set is encoded: from the file meta group, or guessed when there is none.
     pub transfer_syntax: TransferSyntax,
-    /// SOP class, from the meta group or the data set.
+    /// SOP class, from the data set, else from the meta group.
     pub sop_class: Uid,
-    /// SOP instance, from the meta group or the data set.
+    /// SOP instance, from the data set, else from the meta group.
     pub sop_instance: Uid,
     /// Where the data set begins, in bytes from the start of the file.
     pub data_set_offset: u64,
@@ -97,8 +97,8 @@ pub enum FileHeadError {
 }
 
 impl FileHead {
-    /// Reads preamble and meta group leniently: either may be missing and the group length may be wrong. Then looks into the
-    /// first megabyte of the data set for what the meta group does not say.
+    /// Reads preamble and meta group leniently: either may be missing and the group length may be wrong. Then looks
+    /// into the beginning of the data set for its SOP class and instance.
     ///
     /// # Errors
     /// [`FileHeadError`] when the file cannot be read, is not DICOM, or names no instance.
@@ -115,15 +115,15 @@ impl FileHead {
             Some(uid) => TransferSyntax(uid),
             None => guess(rest).ok_or(FileHeadError::NotDicom)?,
         };
-        let mut identity = (meta.sop_class, meta.sop_instance);
-        if identity.0.is_none() || identity.1.is_none() {
-            let mut scanner = Scanner::new(transfer_syntax.encoding());
-            scanner.feed(rest);
-            let found = scanner.attributes();
-            identity.0 = identity.0.or_else(|| found.uid(Attribute::SopClassUid));
-            identity.1 = identity.1.or_else(|| found.uid(Attribute::SopInstanceUid));
-        }
-        let (Some(sop_class), Some(sop_instance)) = identity else { return Err(FileHeadError::NoIdentity) };
+        // A receiver compares the command with the data set, so where the meta group disagrees, the data set is right.
+        let mut scanner = Scanner::new(transfer_syntax.encoding());
+        scanner.feed(rest);
+        let found = scanner.attributes();
+        let sop_class = found.uid(Attribute::SopClassUid).or(meta.sop_class);
+        let sop_instance = found.uid(Attribute::SopInstanceUid).or(meta.sop_instance);
+        let (Some(sop_class), Some(sop_instance)) = (sop_class, sop_instance) else {
+            return Err(FileHeadError::NoIdentity);
+        };
         if sop_class == DIRECTORY {
             return Err(FileHeadError::Directory);
         }
@@ -217,7 +217,7 @@ fn padded_text(text: &str) -> Vec<u8> {
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
 /// Bytes of a file that are looked at for its head.
-const MAX_META: u64 = 1024 * 1024;
+const MAX_META: u64 = 256 * 1024;
 const DIRECTORY: Uid = Uid::from_static("1.2.840.10008.1.3.10");
 
 #[cfg(test)]
@@ -260,6 +260,12 @@ mod tests {
         assert!(FileHead::read(&mut Cursor::new(file.clone())).is_ok());
         let bare = file.split_off(132);
         assert_eq!(FileHead::read(&mut Cursor::new(bare)).unwrap().sop_instance, Uid::new("1.2.3.4.5"));
+    }
+
+    #[test]
+    fn where_meta_group_and_data_set_disagree_the_data_set_is_right() {
+        let file = [example(), [&[8, 0, 0x18, 0][..], b"UI\x04\x001.9\0"].concat()].concat();
+        assert_eq!(FileHead::read(&mut Cursor::new(file)).unwrap().sop_instance, Uid::new("1.9"));
     }
 
     #[test]

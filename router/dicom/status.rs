@@ -111,7 +111,7 @@ impl Status {
             0xA700..=0xA7FF => "out of resources",
             0xA900..=0xA9FF => "data set does not match SOP class",
             0xC000..=0xCFFF => "cannot understand",
-            0xB001..=0xBFFF => "warning",
+            _ if self.class() == StatusClass::Warning => "warning",
             _ => "failure",
         }
     }
