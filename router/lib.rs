@@ -1,10 +1,26 @@
 //! Chrysalis: a store-and-forward DICOM router for ultrasound.
+//!
+//! ```text
+//!  cart ── C-STORE ──► receive ──► queue ──► forward ──► PACS, folder
+//!                         │          ▲          │
+//!                       route        │       verdict
+//!                   (to whom it is owed)   (what an attempt's end means)
+//! ```
+//!
+//! Modules stand in the order in which an instance meets them; after them what they are made of.
 
+pub mod receive;
 pub mod route;
+
+pub mod forward;
+
+pub mod app;
 
 pub mod dicom;
 pub mod dimse;
 
+pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod platform;

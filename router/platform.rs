@@ -39,3 +39,48 @@ pub async fn termination() -> std::io::Result<()> {
 pub async fn termination() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
+
+/// Gives a file another name, which must not be taken. On file systems that cannot do it in one step a second name is
+/// made and the first removed.
+///
+/// # Errors
+/// `AlreadyExists` when the name is taken, and whatever the system says.
+#[cfg(target_os = "linux")]
+pub fn rename_without_replacing(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// See the Linux version.
+#[cfg(not(target_os = "linux"))]
+pub fn rename_without_replacing(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn sync_directory(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+/// A file that only its owner can read.
+#[cfg(unix)]
+pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+}
+
+/// See the Unix version: elsewhere the data directory's own rights have to do.
+#[cfg(not(unix))]
+pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    options
+}

@@ -3,10 +3,70 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
+use crate::config::{CallingAe, ConfigError, DestinationKind, Loaded};
 use crate::dicom::{AeTitle, uid};
 use crate::dimse::requestor::StoreError;
 use crate::dimse::socket::{self, ConnectError};
 use crate::dimse::{LinkError, OpenError, PeerAddress, Proposal, Requestor, Timers};
+
+/// Whom to echo.
+#[derive(Debug, Args)]
+pub struct EchoArgs {
+    /// A destination of the configuration by name, or any peer as `AE@host:port`.
+    #[arg(value_name = "DESTINATION | AE@HOST:PORT")]
+    pub whom: String,
+    /// The calling AE title [default: the destination's, or the node's].
+    #[arg(long, value_name = "AE")]
+    pub calling: Option<AeTitle>,
+    /// How long each step may take.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+/// Whom to echo, as meant.
+#[derive(Debug)]
+pub struct Target {
+    /// The peer.
+    pub peer: PeerAddress,
+    /// Who we are.
+    pub calling: AeTitle,
+}
+
+impl EchoArgs {
+    /// Finds the target; the configuration is only loaded when it is needed.
+    ///
+    /// # Errors
+    /// Neither an address nor a `dicom` destination, or the configuration cannot be loaded.
+    pub fn target(&self, load: impl FnOnce() -> Result<Loaded, ConfigError>) -> anyhow::Result<Target> {
+        if self.whom.contains('@') {
+            let own = || AeTitle::from_wire(b"CHRYSALIS");
+            return Ok(Target {
+                peer: self.whom.parse()?,
+                calling: self.calling.clone().unwrap_or_else(own),
+            });
+        }
+        let config = load()?.config;
+        let known = config.destination(&self.whom);
+        let Some(DestinationKind::Dicom(dicom)) = known.map(|destination| &destination.kind) else {
+            let names = config.destinations.iter().filter(|d| matches!(d.kind, DestinationKind::Dicom(_)));
+            let names: Vec<_> = names.map(|d| d.name.as_str()).collect();
+            anyhow::bail!(
+                "{}: no DICOM destination has that name; there is: {}",
+                self.whom,
+                names.join(", ")
+            );
+        };
+        let configured = match &dicom.calling_ae {
+            CallingAe::Fixed(title) => title.clone(),
+            CallingAe::Passthrough => config.node.ae_title.clone(),
+        };
+        let (host, port) = (dicom.address.host.clone(), dicom.address.port);
+        let peer = PeerAddress { ae_title: dicom.called_ae.clone(), host, port };
+        Ok(Target { peer, calling: self.calling.clone().unwrap_or(configured) })
+    }
+}
 
 /// Connects, associates and echoes, with a line for each step and its time; for a failure, what it means and what to try.
 ///

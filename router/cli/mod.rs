@@ -4,6 +4,8 @@ mod admin_client;
 pub mod echo;
 mod queue;
 pub mod send;
+pub mod serve;
+mod source;
 mod table;
 
 use std::path::PathBuf;
@@ -35,6 +37,10 @@ pub struct Cli {
 pub enum Command {
     /// Receive, keep and forward until told to stop.
     Serve,
+    /// Send DICOM files to a peer with C-STORE.
+    Send(send::SendArgs),
+    /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
+    Echo(echo::EchoArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(QueueArgs),
 }

@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Exit;
-use super::admin_client::{AdminClient, Changed, Delivery, ListQuery, Listing, PAGE, State};
+use super::admin_client::{Changed, Delivery, ListQuery, Listing, PAGE, State};
+use super::source::Source;
 use super::table::{Table, age, printable, size};
 use crate::config::Config;
 
@@ -124,7 +125,7 @@ impl QueueArgs {
     /// The node is not running or refuses, or `out` cannot be written. A decision that some deliveries did not take
     /// is no error but [`Exit::Failed`].
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let session = Session { client: AdminClient::new(config), json: self.json };
+        let session = Session { source: Source::find(config)?, json: self.json };
         match &self.command {
             QueueCommand::List(args) => session.list(args, out),
             QueueCommand::Show { instance } => session.show(instance, out),
@@ -149,12 +150,12 @@ const HOLD: Decision = Decision { verb: "hold", states: &[State::Ready, State::W
 const RELEASE: Decision = Decision { verb: "release", states: &[State::Held] };
 const DISCARD: Decision = Decision { verb: "discard", states: &[State::Held] };
 
-struct Session {
-    client: AdminClient,
+struct Session<'a> {
+    source: Source<'a>,
     json: bool,
 }
 
-impl Session {
+impl Session<'_> {
     fn list(&self, args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let (deliveries, next) = self.matching(&args.filter, args.filter.state, args.limit)?;
         if self.json {
@@ -176,7 +177,7 @@ impl Session {
     }
 
     fn show(&self, instance: &str, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let shown = self.client.show(instance)?;
+        let shown = self.source.show(instance)?;
         if self.json {
             return print_json(&shown, out);
         }
@@ -205,7 +206,7 @@ impl Session {
         let mut outcome = Changed::default();
         for (destination, instances) in self.selected(decision, select)? {
             for some in instances.chunks(PAGE) {
-                let changed = self.client.change(decision.verb, some, destination.as_deref(), reason)?;
+                let changed = self.source.change(decision.verb, some, destination.as_deref(), reason)?;
                 outcome.changed += changed.changed;
                 outcome.failed.extend(changed.failed);
             }
@@ -232,7 +233,7 @@ impl Session {
     }
 
     fn fsck(&self, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let report = self.client.fsck()?;
+        let report = self.source.fsck()?;
         let problems =
             report.get("problems").and_then(Value::as_array).context("the node's answer has no problems")?;
         if self.json {
@@ -282,7 +283,7 @@ impl Session {
         let mut matching = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.client.list(&query, after.as_deref())?;
+            let page = self.source.list(&query, after.as_deref())?;
             matching.extend(page.deliveries.into_iter().filter(|delivery| passes(filter, delivery)));
             let more = page.next.filter(|next| after.as_ref() != Some(next));
             if more.is_none() || matching.len() >= limit {

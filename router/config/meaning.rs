@@ -136,6 +136,11 @@ impl Passcode {
         Self(text.into())
     }
 
+    /// The passcode itself, as it is compared with what a peer presents.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Whether `given` is this passcode. The time taken does not tell where they differ.
     pub fn matches(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();

@@ -38,6 +38,11 @@ impl AeTitle {
         Self(text.trim_matches(' ').to_owned())
     }
 
+    /// A title as [`AeTitle::as_str`] gave it, whatever its characters.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The 16 byte field of an A-ASSOCIATE PDU, padded with spaces.
     pub fn to_wire(&self) -> [u8; WIRE_LENGTH] {
         let mut field = [b' '; WIRE_LENGTH];
@@ -100,6 +105,11 @@ impl fmt::Debug for AeTitle {
 pub struct AePattern(AeTitle);
 
 impl AePattern {
+    /// The pattern that a title is by itself.
+    pub fn exactly(title: AeTitle) -> Self {
+        Self(title)
+    }
+
     /// Whether the pattern covers the whole title.
     pub fn matches(&self, title: &AeTitle) -> bool {
         // Greedy with one point to return to: the last star, and how much it has swallowed so far.

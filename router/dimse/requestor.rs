@@ -126,6 +126,7 @@ impl<R: io::Read + Send> DataSource for SyncSource<R> {
 pub struct Requestor<S> {
     link: Link<S>,
     contexts: Vec<NegotiatedContext>,
+    refused_classes: Vec<Uid>,
     peer: UserInformation,
     peer_max_pdu: u32,
     message_id: u16,
@@ -150,12 +151,26 @@ impl<S: Transport> Requestor<S> {
             return Err(link.refuse(Abort::USER, "a maximum length too short to work with").await.into());
         };
         let contexts = agreed(&request, &accept);
-        Ok(Self { link, contexts, peer: accept.user, peer_max_pdu, message_id: 0, pdu: Vec::new() })
+        let refused_classes = refused_classes(&request, &accept);
+        Ok(Self {
+            link,
+            contexts,
+            refused_classes,
+            peer: accept.user,
+            peer_max_pdu,
+            message_id: 0,
+            pdu: Vec::new(),
+        })
     }
 
     /// Contexts that the peer accepted, with the transfer syntax it chose; only such as were proposed.
     pub fn accepted_contexts(&self) -> &[NegotiatedContext] {
         &self.contexts
+    }
+
+    /// Whether the peer said that it does not take this SOP class at all (result 3 of PS3.8 Table 9-18).
+    pub fn refuses_class(&self, sop_class: &Uid) -> bool {
+        self.refused_classes.contains(sop_class)
     }
 
     /// What the peer says of itself.
@@ -433,4 +448,13 @@ fn agreed(request: &AssociateRequest, accept: &AssociateAccept) -> Vec<Negotiate
         })
     });
     known.collect()
+}
+
+fn refused_classes(request: &AssociateRequest, accept: &AssociateAccept) -> Vec<Uid> {
+    let refused = accept
+        .contexts
+        .iter()
+        .filter(|answer| answer.result == ContextResult::AbstractSyntaxNotSupported)
+        .filter_map(|answer| request.contexts.iter().find(|context| context.id == answer.id));
+    refused.map(|context| context.abstract_syntax.clone()).collect()
 }

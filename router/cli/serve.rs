@@ -1,0 +1,87 @@
+//! `chrysalis serve`: receive, keep and forward until told to stop.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+use crate::app::{App, StartError};
+use crate::config::{Config, DestinationKind, Loaded, LogFormat, LogLevel, Origin};
+use crate::platform;
+
+/// Runs a node until SIGTERM or SIGINT, then drains within the grace period.
+///
+/// # Errors
+/// It cannot start; [`Exit::Configuration`] where the configuration is why.
+pub async fn run(loaded: Loaded) -> anyhow::Result<Exit> {
+    let Loaded { config, origin } = loaded;
+    start_logging(&config)?;
+    let screen = first_screen(&config, &origin);
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error @ StartError::Bind { .. }) => {
+            tracing::error!(%error, "Cannot start.");
+            return Ok(Exit::Configuration);
+        }
+        Err(error) => {
+            tracing::error!(%error, "Cannot start.");
+            return Ok(Exit::Failed);
+        }
+    };
+    write!(std::io::stdout(), "{screen}").context("stdout")?;
+    platform::termination().await.context("signals")?;
+    tracing::info!("Stopping: no more is taken, what is under way is finished.");
+    app.stop().await;
+    tracing::info!("Stopped.");
+    Ok(Exit::Done)
+}
+
+fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let level = match config.log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    // The libraries below say little that an administrator can use.
+    let filter = EnvFilter::try_new(format!("warn,chrysalis={level},chrysalis_queue={level}"))?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = match config.log.format {
+        LogFormat::Human => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("logging: {error}"))
+}
+
+/// What runs, and what to type next.
+fn first_screen(config: &Config, origin: &Origin) -> String {
+    let mut screen = String::new();
+    let _ = writeln!(screen, "Chrysalis {} runs by {origin}.\n", env!("CARGO_PKG_VERSION"));
+    for listener in &config.listeners {
+        let (name, address) = (&listener.name, listener.address);
+        let _ = writeln!(screen, "  receives   {name:<12} {address}, called {}", config.node.ae_title);
+    }
+    let _ = writeln!(screen, "  keeps      {}", config.node.data_dir.display());
+    for destination in &config.destinations {
+        let place = match &destination.kind {
+            DestinationKind::Dicom(dicom) => format!("{}@{} (Unsecured)", dicom.called_ae, dicom.address),
+            DestinationKind::Folder(folder) => folder.path.display().to_string(),
+        };
+        let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());
+    }
+    let _ = writeln!(screen, "  admin      http://{}/metrics", config.admin.address);
+    if let Some(listener) = config.listeners.first() {
+        let (ae, address) = (&config.node.ae_title, listener.address);
+        let _ = writeln!(screen, "\nSend something to it, from another terminal:");
+        let _ =
+            writeln!(screen, "  storescu -aec {ae} {} {} FILE...      (DCMTK)", address.ip(), address.port());
+        let _ = writeln!(screen, "  chrysalis send {ae}@{address} FILE...");
+        let _ = writeln!(screen, "See where it is:");
+        let _ = writeln!(screen, "  chrysalis queue list");
+    }
+    screen
+}

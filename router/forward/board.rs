@@ -1,0 +1,100 @@
+//! Who is to be woken when there is something to send, and how each destination is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrysalis_queue::{Observer, Unavailable};
+use tokio::sync::watch;
+
+use super::circuit::Health;
+use crate::config::Config;
+
+/// How one destination is, or one calling AE title at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether it takes what it is sent.
+    pub health: Health,
+    /// Why not; empty when it does.
+    pub why: String,
+}
+
+/// The board that dispatchers and the queue share. Clones are the same board.
+#[derive(Debug, Clone)]
+pub struct Board {
+    wakes: Arc<HashMap<String, watch::Sender<u64>>>,
+    notices: Arc<Mutex<BTreeMap<(String, String), Notice>>>,
+}
+
+impl Board {
+    /// A board with a place for every configured destination.
+    pub fn new(config: &Config) -> Self {
+        let names = config.destinations.iter().map(|d| d.name.as_str().to_owned());
+        let wakes = names.map(|name| (name, watch::Sender::new(0))).collect();
+        Self { wakes: Arc::new(wakes), notices: Arc::default() }
+    }
+
+    /// A receiver that changes whenever there may be something to send.
+    pub fn wakes(&self, destination: &str) -> Option<watch::Receiver<u64>> {
+        self.wakes.get(destination).map(watch::Sender::subscribe)
+    }
+
+    /// Wakes the dispatchers of a destination.
+    pub fn wake(&self, destination: &str) {
+        if let Some(wake) = self.wakes.get(destination) {
+            wake.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Notes how a destination is; `lane` is the calling AE title where that makes a difference, else empty.
+    pub fn note(&self, destination: &str, lane: &str, notice: Notice) {
+        self.lock().insert((destination.to_owned(), lane.to_owned()), notice);
+    }
+
+    /// Everything noted so far, by destination and lane.
+    pub fn notices(&self) -> BTreeMap<(String, String), Notice> {
+        self.lock().clone()
+    }
+
+    /// The worst health noted for a destination.
+    pub fn health(&self, destination: &str) -> Health {
+        let notices = self.lock();
+        let here = notices.iter().filter(|((name, _), _)| name == destination);
+        let rank = |health: Health| match health {
+            Health::Well => 0,
+            Health::Ill => 1,
+            Health::Paused => 2,
+        };
+        here.map(|(_, notice)| notice.health).max_by_key(|health| rank(*health)).unwrap_or(Health::Well)
+    }
+
+    /// Why a destination takes nothing now, if that is so.
+    pub fn trouble(&self, destination: &str) -> Option<String> {
+        let notices = self.lock();
+        let ill =
+            notices.iter().filter(|((name, _), notice)| name == destination && notice.health != Health::Well);
+        let said = ill.map(|((_, lane), notice)| {
+            let whom = if lane.is_empty() { String::new() } else { format!(" for {lane}") };
+            format!("destination {}{whom}: {}", notice.health.name(), notice.why)
+        });
+        let said: Vec<_> = said.collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Board {
+    fn ready(&self, destination: &str) {
+        self.wake(destination);
+    }
+
+    fn index_rebuilt(&self, why: &str) {
+        tracing::warn!(why, "The queue's index failed and was made anew; nothing is lost by it.");
+    }
+
+    fn recording_failed(&self, why: &Unavailable) {
+        tracing::error!(%why, "The queue cannot record outcomes.");
+    }
+}

@@ -1,0 +1,100 @@
+//! What brings an instance to a destination.
+
+use std::sync::Arc;
+
+use chrysalis_queue::{Instance, Queue};
+
+use super::dicom::DicomCarrier;
+use super::folder::FolderCarrier;
+use super::verdict::End;
+use crate::config::{Destination, DestinationKind};
+use crate::dicom::{AeTitle, TransferSyntax, Uid};
+use crate::receive::{Arrival, ArrivalError};
+
+/// An instance with what sending it needs to know of how it came.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) instance: Arc<Instance>,
+    pub(super) sop_class: Uid,
+    pub(super) sop_instance: Uid,
+    pub(super) transfer_syntax: TransferSyntax,
+    pub(super) calling: AeTitle,
+}
+
+impl Item {
+    pub(super) fn new(instance: Arc<Instance>) -> Result<Self, ArrivalError> {
+        let arrival = Arrival::of(&instance)?;
+        Ok(Self {
+            sop_class: Uid::new(&instance.keys.kind),
+            sop_instance: Uid::new(&instance.keys.key),
+            transfer_syntax: TransferSyntax(Uid::new(&arrival.transfer_syntax)),
+            calling: AeTitle::from_text(&arrival.calling_ae),
+            instance,
+        })
+    }
+}
+
+/// How an attempt ended, and whether the instance was on its way by then.
+#[derive(Debug)]
+pub(super) struct Attempted {
+    pub(super) end: End,
+    /// The destination saw at least the beginning of the instance.
+    pub(super) was_sent: bool,
+    /// The association broke while the instance was on its way.
+    pub(super) broke: bool,
+}
+
+impl Attempted {
+    pub(super) fn before(end: End) -> Self {
+        Self { end, was_sent: false, broke: false }
+    }
+
+    pub(super) fn sent(end: End) -> Self {
+        Self { end, was_sent: true, broke: false }
+    }
+}
+
+/// The way to one destination; one instance at a time.
+pub(super) enum Carrier {
+    Dicom(Box<DicomCarrier>),
+    Folder(FolderCarrier),
+}
+
+impl Carrier {
+    pub(super) fn new(destination: &Destination, node_ae: &AeTitle, queue: &Queue) -> Self {
+        match &destination.kind {
+            DestinationKind::Dicom(config) => {
+                let name = destination.name.as_str();
+                let carrier = DicomCarrier::new(name, config.clone(), node_ae.clone(), queue.clone());
+                Self::Dicom(Box::new(carrier))
+            }
+            DestinationKind::Folder(config) => {
+                Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone()))
+            }
+        }
+    }
+
+    /// Brings one instance there. `upcoming` are those that follow, so that one association can carry them all.
+    pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
+        match self {
+            Self::Dicom(carrier) => carrier.attempt(item, upcoming).await,
+            Self::Folder(carrier) => carrier.attempt(item).await,
+        }
+    }
+
+    /// Nothing more to send for now: gives back what is held open.
+    pub(super) async fn rest(&mut self) {
+        match self {
+            Self::Dicom(carrier) => carrier.rest().await,
+            Self::Folder(_) => {}
+        }
+    }
+
+    /// Whether something is held open.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Dicom(carrier) => carrier.is_open(),
+            Self::Folder(_) => false,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! A destination's health: the circuit breaker, its back-off, and the pause. Pure: time and chance come from outside.
+//!
+//! ```text
+//!            failure                       five holds in a row, or a pause verdict
+//!   Well ───────────────► Ill ─────────────────────────────► Paused
+//!    ▲                     │  ▲ failure                        │
+//!    └──── first success ──┴──┴────────── first success ◄──────┘
+//! ```
+//!
+//! While a destination is ill or paused nothing is held for being refused, because nobody knows whether it is the
+//! instance or the destination: it is counted, and what was refused three times is held once a success has shown that
+//! the destination is well.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrysalis_queue::{Hold, HoldKind, Outcome, Sequence};
+
+use super::verdict::Verdict;
+use crate::config::Backoff;
+
+/// Holds in a row after which the destination is suspected instead of the instances.
+const HOLDS_UNTIL_PAUSED: u32 = 5;
+/// Refusals in an illness after which an instance is held when it is over.
+const REFUSALS_UNTIL_HELD: u32 = 3;
+/// Instances of which refusals and aborts are remembered.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Where a destination stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It takes what it is sent.
+    Well,
+    /// It cannot be reached or is out of resources; probed with growing pauses.
+    Ill,
+    /// It will not have us; an administrator has to look. Probed slowly.
+    Paused,
+}
+
+impl Health {
+    /// The word used in metrics and listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Ill => "ill",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// Whether something may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// As much as there is.
+    Send,
+    /// One instance, to find out: the first after this one, if there is any.
+    Probe {
+        /// The last instance tried in this illness.
+        after: Option<Sequence>,
+    },
+    /// Nothing for so long.
+    Wait(Duration),
+}
+
+/// What is to be done with a delivery, and what is worth a word in the log.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// For the queue.
+    pub outcome: Outcome,
+    /// The destination's health changed to this, for this reason.
+    pub change: Option<(Health, String)>,
+}
+
+/// The health of one destination, or of one calling AE title at it.
+#[derive(Debug)]
+pub struct Circuit {
+    backoff: Backoff,
+    health: Health,
+    why: String,
+    /// Failed probes in a row.
+    failures: u32,
+    next_try: Duration,
+    last_tried: Option<Sequence>,
+    /// Refusals in this illness.
+    refusals: HashMap<Sequence, (u32, String)>,
+    aborts: HashMap<Sequence, u32>,
+    consecutive_holds: u32,
+    /// To be held when they come up next.
+    condemned: HashMap<Sequence, String>,
+}
+
+impl Circuit {
+    /// A destination is taken to be well until it shows otherwise.
+    pub fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            health: Health::Well,
+            why: String::new(),
+            failures: 0,
+            next_try: Duration::ZERO,
+            last_tried: None,
+            refusals: HashMap::new(),
+            aborts: HashMap::new(),
+            consecutive_holds: 0,
+            condemned: HashMap::new(),
+        }
+    }
+
+    /// How the destination is.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Why it is not well; empty when it is.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Whether something may be sent at `now`.
+    pub fn permission(&self, now: Duration) -> Permission {
+        match self.health {
+            Health::Well => Permission::Send,
+            Health::Ill | Health::Paused if now >= self.next_try => {
+                Permission::Probe { after: self.last_tried }
+            }
+            Health::Ill | Health::Paused => Permission::Wait(self.next_try - now),
+        }
+    }
+
+    /// Every instance has been tried in this illness: the next probe begins with the oldest again.
+    pub fn begin_again(&mut self) {
+        self.last_tried = None;
+    }
+
+    /// An administrator says that it is worth trying now.
+    pub fn try_now(&mut self) {
+        self.next_try = Duration::ZERO;
+    }
+
+    /// An instance that was refused three times in an illness that is over: why it is to be held without another try.
+    pub fn is_condemned(&mut self, instance: Sequence) -> Option<Hold> {
+        if self.health != Health::Well {
+            return None;
+        }
+        self.condemned.remove(&instance).map(|why| Hold::new(HoldKind::Refused, why))
+    }
+
+    /// An association broke while this instance was on its way: how often that has happened with it.
+    pub fn count_abort(&mut self, instance: Sequence) -> u32 {
+        if self.aborts.len() >= MAX_REMEMBERED {
+            self.aborts.clear();
+        }
+        let times = self.aborts.entry(instance).or_default();
+        *times += 1;
+        *times
+    }
+
+    /// Draws the conclusion of an attempt. `chance` is in 0..1 and spreads the retries of many destinations.
+    pub fn settle(&mut self, instance: Sequence, verdict: Verdict, now: Duration, chance: f64) -> Settlement {
+        match verdict {
+            Verdict::Delivered { detail, .. } => {
+                self.aborts.remove(&instance);
+                self.refusals.remove(&instance);
+                Settlement { outcome: Outcome::Delivered(detail), change: self.succeeded() }
+            }
+            Verdict::Hold(hold) if hold.kind == HoldKind::Damage => {
+                Settlement { outcome: Outcome::Held(hold), change: None }
+            }
+            Verdict::Hold(hold) => self.refused_for_good(instance, hold, now, chance),
+            Verdict::Refused(why) => self.refused(instance, why, now, chance),
+            Verdict::Retry(why) => {
+                self.tried(instance);
+                let change = self.failed(Health::Ill, why, now, chance);
+                Settlement { outcome: Outcome::Untried, change }
+            }
+            Verdict::Pause(why) => {
+                self.tried(instance);
+                let change = self.failed(Health::Paused, why, now, chance);
+                Settlement { outcome: Outcome::Untried, change }
+            }
+        }
+    }
+
+    /// No association could be had, so nothing was tried.
+    pub fn unreachable(&mut self, verdict: Verdict, now: Duration, chance: f64) -> Option<(Health, String)> {
+        match verdict {
+            Verdict::Pause(why) => self.failed(Health::Paused, why, now, chance),
+            Verdict::Retry(why) | Verdict::Refused(why) => self.failed(Health::Ill, why, now, chance),
+            Verdict::Delivered { .. } | Verdict::Hold(_) => None,
+        }
+    }
+
+    fn tried(&mut self, instance: Sequence) {
+        if self.health != Health::Well {
+            self.last_tried = Some(instance);
+        }
+    }
+
+    /// Refused by negotiation, which says nothing about the destination's health; but many in a row do.
+    fn refused_for_good(&mut self, instance: Sequence, hold: Hold, now: Duration, chance: f64) -> Settlement {
+        if self.health == Health::Well {
+            return self.hold_while_well(instance, hold, now, chance);
+        }
+        self.refused(instance, hold.why, now, chance)
+    }
+
+    fn refused(&mut self, instance: Sequence, why: String, now: Duration, chance: f64) -> Settlement {
+        if self.health == Health::Well {
+            return self.hold_while_well(instance, Hold::new(HoldKind::Refused, why), now, chance);
+        }
+        self.tried(instance);
+        if self.refusals.len() >= MAX_REMEMBERED {
+            self.refusals.clear();
+        }
+        let (times, last) = self.refusals.entry(instance).or_default();
+        *times += 1;
+        last.clone_from(&why);
+        let health = self.health;
+        Settlement { outcome: Outcome::Untried, change: self.failed(health, why, now, chance) }
+    }
+
+    fn hold_while_well(&mut self, instance: Sequence, hold: Hold, now: Duration, chance: f64) -> Settlement {
+        self.aborts.remove(&instance);
+        self.consecutive_holds += 1;
+        let change = (self.consecutive_holds >= HOLDS_UNTIL_PAUSED).then(|| {
+            let why = format!("{HOLDS_UNTIL_PAUSED} instances in a row were refused; the last: {}", hold.why);
+            self.failed(Health::Paused, why, now, chance)
+        });
+        Settlement { outcome: Outcome::Held(hold), change: change.flatten() }
+    }
+
+    fn succeeded(&mut self) -> Option<(Health, String)> {
+        self.consecutive_holds = 0;
+        if self.health == Health::Well {
+            return None;
+        }
+        let refused = self.refusals.drain().filter(|(_, (times, _))| *times >= REFUSALS_UNTIL_HELD);
+        self.condemned.extend(refused.map(|(instance, (_, why))| (instance, why)));
+        self.health = Health::Well;
+        self.failures = 0;
+        self.last_tried = None;
+        let was = std::mem::take(&mut self.why);
+        Some((Health::Well, was))
+    }
+
+    fn failed(
+        &mut self,
+        health: Health,
+        why: String,
+        now: Duration,
+        chance: f64,
+    ) -> Option<(Health, String)> {
+        let pause = match health {
+            Health::Paused => self.backoff.max,
+            Health::Well | Health::Ill => self.next_pause(),
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.next_try = now + pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
+        let changed = self.health != health;
+        self.health = health;
+        self.why.clone_from(&why);
+        changed.then_some((health, why))
+    }
+
+    /// Twice as long after each failure, from the first pause to the longest.
+    fn next_pause(&self) -> Duration {
+        let doubled = self.backoff.first.saturating_mul(1 << self.failures.min(20));
+        doubled.min(self.backoff.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Circuit, Health, Permission};
+    use crate::config::Backoff;
+    use crate::forward::verdict::Verdict;
+    use chrysalis_queue::{Outcome, Sequence};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Bench(Circuit, Duration);
+
+    fn bench() -> Bench {
+        Bench(Circuit::new(Backoff { first: 5 * SECOND, max: 300 * SECOND }), Duration::ZERO)
+    }
+
+    fn instance(n: u32) -> Sequence {
+        format!("1-{n}").parse().unwrap()
+    }
+
+    impl Bench {
+        fn settle(&mut self, n: u32, verdict: Verdict) -> &'static str {
+            match self.0.settle(instance(n), verdict, self.1, 0.5).outcome {
+                Outcome::Delivered(_) => "delivered",
+                Outcome::Held(_) => "held",
+                Outcome::Retry(_) | Outcome::Untried => "kept",
+            }
+        }
+        fn deliver(&mut self, n: u32) -> &'static str {
+            self.settle(n, Verdict::Delivered { detail: "0000".into(), is_warning: false })
+        }
+        fn refuse(&mut self, n: u32) -> &'static str {
+            self.settle(n, Verdict::Refused("A900".into()))
+        }
+        fn fail(&mut self, n: u32) -> &'static str {
+            self.settle(n, Verdict::Retry("down".into()))
+        }
+        fn until_probe(&mut self) -> Duration {
+            match self.0.permission(self.1) {
+                Permission::Wait(pause) => {
+                    self.1 += pause;
+                    pause
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_pauses_double_from_the_first_to_the_longest_and_never_end() {
+        let mut bench = bench();
+        let mut pauses = Vec::new();
+        for n in 0..9 {
+            bench.fail(n);
+            pauses.push(bench.until_probe().as_secs());
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(bench.0.health(), Health::Ill);
+    }
+
+    #[test]
+    fn jitter_spreads_a_pause_by_a_quarter_each_way() {
+        for (chance, expected) in [(0.0, 3750), (1.0, 6250)] {
+            let mut bench = bench();
+            bench.0.settle(instance(1), Verdict::Retry(String::new()), Duration::ZERO, chance);
+            assert_eq!(bench.until_probe().as_millis(), expected);
+        }
+    }
+
+    #[test]
+    fn a_well_destination_holds_what_it_refuses() {
+        let mut bench = bench();
+        assert_eq!(bench.refuse(1), "held");
+        assert_eq!(bench.0.permission(bench.1), Permission::Send);
+    }
+
+    #[test]
+    fn after_five_holds_in_a_row_the_destination_is_paused_and_nothing_more_is_held() {
+        let mut bench = bench();
+        for n in 1..=5 {
+            assert_eq!((bench.0.health(), bench.refuse(n)), (Health::Well, "held"));
+        }
+        assert_eq!((bench.0.health(), bench.until_probe()), (Health::Paused, 300 * SECOND));
+        assert_eq!(bench.refuse(7), "kept");
+        assert_eq!((bench.deliver(8), bench.0.health()), ("delivered", Health::Well));
+    }
+
+    #[test]
+    fn a_success_between_holds_starts_the_count_again() {
+        let mut bench = bench();
+        for n in 1..=20 {
+            assert_eq!(bench.refuse(n), "held", "{n}");
+            bench.deliver(100 + n);
+        }
+    }
+
+    #[test]
+    fn an_ill_destination_is_probed_with_the_next_instance_each_time() {
+        let mut bench = bench();
+        bench.fail(1);
+        bench.until_probe();
+        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: None });
+        bench.fail(1);
+        bench.until_probe();
+        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: Some(instance(1)) });
+        bench.0.begin_again();
+        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: None });
+    }
+
+    #[test]
+    fn refused_three_times_in_an_illness_is_held_once_it_is_over_and_not_before() {
+        let mut bench = bench();
+        bench.fail(1);
+        for _ in 0..3 {
+            assert_eq!(bench.refuse(1), "kept");
+            assert!(bench.0.is_condemned(instance(1)).is_none());
+        }
+        bench.refuse(2);
+        bench.deliver(3);
+        assert_eq!(bench.0.is_condemned(instance(1)).unwrap().why, "A900");
+        assert!(bench.0.is_condemned(instance(1)).is_none(), "held once");
+        assert!(bench.0.is_condemned(instance(2)).is_none(), "refused once only");
+    }
+
+    #[test]
+    fn a_pause_is_retried_at_the_slow_rate_and_ends_with_the_first_success() {
+        let mut bench = bench();
+        bench.settle(1, Verdict::Pause("called AE title not recognised".into()));
+        assert_eq!((bench.0.health(), bench.until_probe()), (Health::Paused, 300 * SECOND));
+        bench.deliver(1);
+        assert_eq!(bench.0.permission(bench.1), Permission::Send);
+    }
+}

@@ -1,0 +1,258 @@
+//! To a PACS: C-STORE over an association that is kept for the instances that follow.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use chrysalis_queue::{Blob, BlobError, History, Queue};
+use tokio::net::TcpStream;
+
+use super::carrier::{Attempted, Item};
+use super::verdict::End;
+use crate::config::{CallingAe, DicomDestination};
+use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
+use crate::dimse::{
+    DataSource, LinkError, OpenError, Proposal, Requestor, StoreError, StoreRequest, Timers, socket,
+};
+
+/// Presentation contexts that one association can have (PS3.8 9.3.2.2: odd numbers up to 255).
+const MAX_CONTEXTS: usize = 128;
+/// SOP class and transfer syntax pairs that are proposed because they were sent lately, so that the association opened
+/// for a study's first still can carry its loops too.
+const MAX_RECENT: usize = 60;
+/// Bytes read from the spool at a time.
+const CHUNK: usize = 512 << 10;
+
+type Pair = (Uid, TransferSyntax);
+
+pub(super) struct DicomCarrier {
+    name: String,
+    config: DicomDestination,
+    node_ae: AeTitle,
+    queue: Queue,
+    open: Option<Open>,
+    recent: VecDeque<Pair>,
+}
+
+struct Open {
+    requestor: Requestor<TcpStream>,
+    calling: AeTitle,
+    proposed: Vec<Pair>,
+    /// It has carried something: when it breaks now, the peer may simply have closed it.
+    is_used: bool,
+}
+
+impl DicomCarrier {
+    pub(super) fn new(name: &str, config: DicomDestination, node_ae: AeTitle, queue: Queue) -> Self {
+        // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
+        let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
+        let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
+        Self { name: name.to_owned(), config, node_ae, queue, open: None, recent }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) async fn rest(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.requestor.release().await
+        {
+            tracing::debug!(%error, "A release was not answered.");
+        }
+    }
+
+    pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
+        let blob = match load(&self.queue, item).await {
+            Ok(blob) => blob,
+            Err(error) => return Attempted::before(End::Unreadable(error.to_string())),
+        };
+        let reused = self.open.as_ref().is_some_and(|open| open.is_used);
+        let first = self.try_once(item, upcoming, &blob).await;
+        if first.broke && reused {
+            // An association that idled may have been closed from the other side: that says nothing of this instance.
+            return self.try_once(item, upcoming, &blob).await;
+        }
+        first
+    }
+
+    async fn try_once(&mut self, item: &Item, upcoming: &[Item], blob: &Arc<Blob>) -> Attempted {
+        if let Err(end) = self.associate(item, upcoming).await {
+            return Attempted::before(end);
+        }
+        let Some(mut open) = self.open.take() else {
+            return Attempted::before(End::Unreachable("no association".to_owned()));
+        };
+        let context = match choose(&open, item) {
+            Ok(context) => context,
+            Err(end) => {
+                self.open = Some(open);
+                return Attempted::before(end);
+            }
+        };
+        let request = StoreRequest {
+            context,
+            sop_class: item.sop_class.clone(),
+            sop_instance: item.sop_instance.clone(),
+            data_length: blob.payload_len(),
+        };
+        let mut source = BlobSource::new(Arc::clone(blob));
+        match open.requestor.store(&request, &mut source).await {
+            Ok(response) => {
+                open.is_used = true;
+                self.open = Some(open);
+                let history = self.history(item, response.status.0).await;
+                Attempted::sent(End::Response { status: response.status, comment: response.comment, history })
+            }
+            Err(error) => broken(&error),
+        }
+    }
+
+    /// Makes sure that there is an association on which the instance was proposed.
+    async fn associate(&mut self, item: &Item, upcoming: &[Item]) -> Result<(), End> {
+        let calling = self.calling(item);
+        let wanted = (item.sop_class.clone(), item.transfer_syntax.clone());
+        let fits = |open: &Open| open.calling == calling && open.proposed.contains(&wanted);
+        if self.open.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        self.rest().await;
+        let proposed = self.propose(wanted, upcoming);
+        let contexts = proposed.iter().map(|(class, syntax)| (class.clone(), vec![syntax.0.clone()]));
+        let mut proposal = Proposal::new(calling.clone(), self.config.called_ae.clone(), contexts.collect());
+        proposal.max_pdu = self.config.max_pdu;
+        let (address, timeouts) = (&self.config.address, self.config.timeouts);
+        let stream = socket::connect(&address.host, address.port, timeouts.connect)
+            .await
+            .map_err(|error| End::Unreachable(error.to_string()))?;
+        let timers = Timers { acse: timeouts.acse, dimse: timeouts.dimse, ..Timers::default() };
+        match Requestor::open(stream, &proposal, timers).await {
+            Ok(requestor) => {
+                self.open = Some(Open { requestor, calling, proposed, is_used: false });
+                Ok(())
+            }
+            Err(OpenError::Rejected(rejection)) => Err(End::Rejected(rejection)),
+            Err(error @ (OpenError::Link(_) | OpenError::Contexts(_))) => {
+                Err(End::Unreachable(format!("no association: {error}")))
+            }
+        }
+    }
+
+    fn calling(&self, item: &Item) -> AeTitle {
+        match &self.config.calling_ae {
+            CallingAe::Fixed(title) => title.clone(),
+            CallingAe::Passthrough if item.calling.is_empty() => self.node_ae.clone(),
+            CallingAe::Passthrough => item.calling.clone(),
+        }
+    }
+
+    /// This instance, those that follow, and what was sent lately, each once.
+    fn propose(&mut self, wanted: Pair, upcoming: &[Item]) -> Vec<Pair> {
+        let mut proposed = vec![wanted.clone()];
+        let following = upcoming.iter().map(|item| (item.sop_class.clone(), item.transfer_syntax.clone()));
+        for pair in following.chain(self.recent.iter().cloned()) {
+            if proposed.len() < MAX_CONTEXTS && !proposed.contains(&pair) {
+                proposed.push(pair);
+            }
+        }
+        self.recent.retain(|pair| *pair != wanted);
+        self.recent.push_front(wanted);
+        self.recent.truncate(MAX_RECENT);
+        proposed
+    }
+
+    /// Only a duplicate needs to know what was sent before.
+    async fn history(&self, item: &Item, status: u16) -> History {
+        if status != 0x0111 {
+            return History::default();
+        }
+        let (queue, sequence) = (self.queue.clone(), item.instance.sequence);
+        let name = self.name.clone();
+        let asked = tokio::task::spawn_blocking(move || queue.history(&name, sequence)).await;
+        // When nobody can tell, it is taken for another content: held is visible, delivered is not.
+        asked.ok().and_then(Result::ok).unwrap_or(History { delivered_before: false, other_content: true })
+    }
+}
+
+/// The context on which the instance can go, or why there is none.
+fn choose(open: &Open, item: &Item) -> Result<u8, End> {
+    let requestor = &open.requestor;
+    if let Some(context) = requestor.context_for(&item.sop_class, &item.transfer_syntax) {
+        return Ok(context);
+    }
+    if requestor.accepted_contexts().is_empty() {
+        return Err(End::NothingAccepted);
+    }
+    if requestor.refuses_class(&item.sop_class) {
+        return Err(End::ClassNotAccepted { class: item.sop_class.to_string() });
+    }
+    Err(End::SyntaxNotAccepted { stored: item.transfer_syntax.name().to_owned() })
+}
+
+/// Opens an instance and checks all of it, through the same open file that is then read.
+async fn load(queue: &Queue, item: &Item) -> Result<Arc<Blob>, BlobError> {
+    let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
+    let loaded = tokio::task::spawn_blocking(move || {
+        let blob = queue.open_blob(&instance)?;
+        blob.verify()?;
+        Ok(Arc::new(blob))
+    });
+    loaded.await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+}
+
+fn broken(error: &StoreError) -> Attempted {
+    let what = error.to_string();
+    match error {
+        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: false },
+        StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
+        StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what)),
+        StoreError::Link(
+            LinkError::Aborted(_) | LinkError::Closed | LinkError::Io(_) | LinkError::Violation { .. },
+        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: true },
+    }
+}
+
+/// A verified blob as a data source, read on a blocking thread a chunk at a time.
+struct BlobSource {
+    blob: Arc<Blob>,
+    chunk: Vec<u8>,
+    used: usize,
+    offset: u64,
+}
+
+impl BlobSource {
+    fn new(blob: Arc<Blob>) -> Self {
+        Self { blob, chunk: Vec::new(), used: 0, offset: 0 }
+    }
+
+    async fn next_chunk(&mut self) -> io::Result<()> {
+        let (blob, offset, mut chunk) =
+            (Arc::clone(&self.blob), self.offset, std::mem::take(&mut self.chunk));
+        let len = (blob.payload_len() - offset).min(CHUNK as u64) as usize;
+        chunk.resize(len, 0);
+        let read = tokio::task::spawn_blocking(move || {
+            let n = blob.read_at(&mut chunk, offset)?;
+            chunk.truncate(n);
+            Ok(chunk)
+        });
+        self.chunk = read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        self.used = 0;
+        self.offset += self.chunk.len() as u64;
+        Ok(())
+    }
+}
+
+impl DataSource for BlobSource {
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.chunk.len() {
+            self.next_chunk().await?;
+        }
+        let rest = self.chunk.get(self.used..).unwrap_or_default();
+        let n = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.used += n;
+        Ok(n)
+    }
+}

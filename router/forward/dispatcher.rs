@@ -1,0 +1,386 @@
+//! The loop of one destination: lease, attempt, judge, settle.
+//!
+//! A destination with several associations has as many workers, which share its circuits. Where the carts' own AE
+//! titles are passed through, each title has a circuit of its own: a PACS that does not know one cart takes the others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrysalis_queue::{Hold, HoldKind, Lease, LeaseRequest, Leased, Outcome, Queue, Sequence};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Board, Notice};
+use super::carrier::{Attempted, Carrier, Item};
+use super::circuit::{Circuit, Health, Permission, Settlement};
+use super::verdict::{End, Verdict, judge};
+use crate::config::{CallingAe, Config, Destination, DestinationKind};
+use crate::dicom::AeTitle;
+use crate::metrics::Metrics;
+
+/// Deliveries leased at a time.
+const BATCH: usize = 64;
+/// How long an association is kept for what may still come of a study.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long to wait when the queue cannot be asked.
+const QUEUE_PAUSE: Duration = Duration::from_secs(1);
+/// How long an instance that was tried in this illness waits for others to be tried.
+const LET_OTHERS_FIRST: Duration = Duration::from_secs(1);
+
+/// What one destination's dispatcher is made of.
+pub struct Dispatcher {
+    destination: Destination,
+    node_ae: AeTitle,
+    queue: Queue,
+    metrics: Metrics,
+    board: Board,
+    stop: CancellationToken,
+    lanes: Mutex<Lanes>,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Lanes {
+    circuits: HashMap<String, Circuit>,
+    /// A probe of the whole destination is under way.
+    is_probing: bool,
+}
+
+/// What a worker may do next.
+enum Turn {
+    Lease { request: LeaseRequest, is_probe: bool },
+    Wait(Duration),
+}
+
+impl Dispatcher {
+    /// A dispatcher for one destination of the configuration.
+    pub fn new(
+        config: &Config,
+        destination: &Destination,
+        queue: &Queue,
+        metrics: &Metrics,
+        board: &Board,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            destination: destination.clone(),
+            node_ae: config.node.ae_title.clone(),
+            queue: queue.clone(),
+            metrics: metrics.clone(),
+            board: board.clone(),
+            stop: stop.clone(),
+            lanes: Mutex::default(),
+            started: Instant::now(),
+        })
+    }
+
+    /// How many workers the destination wants.
+    pub fn workers(&self) -> usize {
+        match &self.destination.kind {
+            DestinationKind::Dicom(dicom) => dicom.max_associations,
+            DestinationKind::Folder(_) => 1,
+        }
+    }
+
+    /// One worker, until told to stop. What is under way then is finished first.
+    pub async fn run(self: Arc<Self>) {
+        let Some(mut wakes) = self.board.wakes(self.name()) else { return };
+        let mut carrier = Carrier::new(&self.destination, &self.node_ae, &self.queue);
+        while !self.stop.is_cancelled() {
+            wakes.borrow_and_update();
+            match self.turn() {
+                Turn::Wait(pause) => self.idle(&mut carrier, &mut wakes, Some(pause)).await,
+                Turn::Lease { request, is_probe } => {
+                    let leased = self.lease(request).await;
+                    let next = self.carry(leased, request, &mut carrier).await;
+                    if is_probe {
+                        self.lock().is_probing = false;
+                    }
+                    if let Some(pause) = next {
+                        self.idle(&mut carrier, &mut wakes, pause).await;
+                    }
+                }
+            }
+        }
+        carrier.rest().await;
+    }
+
+    fn name(&self) -> &str {
+        self.destination.name.as_str()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn has_lanes(&self) -> bool {
+        matches!(&self.destination.kind, DestinationKind::Dicom(d) if d.calling_ae == CallingAe::Passthrough)
+    }
+
+    /// The circuit that an instance from this calling AE title belongs to.
+    fn lane(&self, calling: &AeTitle) -> String {
+        if self.has_lanes() { calling.to_string() } else { String::new() }
+    }
+
+    fn turn(&self) -> Turn {
+        let everything = LeaseRequest { max: BATCH, after: None };
+        if self.has_lanes() {
+            return Turn::Lease { request: everything, is_probe: false };
+        }
+        let now = self.now();
+        let mut lanes = self.lock();
+        let permission = lanes.circuits.get("").map_or(Permission::Send, |circuit| circuit.permission(now));
+        match permission {
+            Permission::Send => Turn::Lease { request: everything, is_probe: false },
+            Permission::Wait(pause) => Turn::Wait(pause),
+            Permission::Probe { .. } if lanes.is_probing => Turn::Wait(LET_OTHERS_FIRST),
+            Permission::Probe { after } => {
+                lanes.is_probing = true;
+                Turn::Lease { request: LeaseRequest { max: 1, after }, is_probe: true }
+            }
+        }
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Option<Leased> {
+        let (queue, name) = (self.queue.clone(), self.name().to_owned());
+        match tokio::task::spawn_blocking(move || queue.lease(&name, request)).await {
+            Ok(Ok(leased)) => Some(leased),
+            Ok(Err(error)) => {
+                tracing::warn!(destination = self.name(), %error, "Nothing can be sent now.");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Carries what was leased. Returns how long to idle, if at all: `Some(None)` is until something happens.
+    async fn carry(
+        &self,
+        leased: Option<Leased>,
+        request: LeaseRequest,
+        carrier: &mut Carrier,
+    ) -> Option<Option<Duration>> {
+        let Some(leased) = leased else { return Some(Some(QUEUE_PAUSE)) };
+        if leased.leases.is_empty() {
+            if request.after.is_some() {
+                self.lock().circuits.values_mut().for_each(Circuit::begin_again);
+                return None;
+            }
+            return Some(leased.next_due);
+        }
+        let mut waiting = Vec::with_capacity(leased.leases.len());
+        for lease in leased.leases {
+            match Item::new(Arc::clone(lease.instance())) {
+                Ok(item) => waiting.push((lease, item)),
+                Err(error) => {
+                    self.finish(lease, Outcome::Held(Hold::new(HoldKind::Damage, error.to_string())))
+                }
+            }
+        }
+        let items: Vec<_> = waiting.iter().map(|(_, item)| item.clone()).collect();
+        for (place, (lease, item)) in waiting.into_iter().enumerate() {
+            let upcoming = items.get(place + 1..).unwrap_or_default();
+            // Leases that are dropped here are ready again.
+            if self.stop.is_cancelled() || !self.carry_one(lease, &item, upcoming, carrier).await {
+                break;
+            }
+        }
+        None
+    }
+
+    /// One delivery. False when those that follow have to wait.
+    async fn carry_one(&self, lease: Lease, item: &Item, upcoming: &[Item], carrier: &mut Carrier) -> bool {
+        let lane = self.lane(&item.calling);
+        let sequence = item.instance.sequence;
+        if let Some(outcome) = self.before(&lane, sequence) {
+            self.finish(lease, outcome);
+            return true;
+        }
+        let begun = Instant::now();
+        self.metrics.attempts.with_label_values(&[self.name()]).inc();
+        let attempted = carrier.attempt(item, upcoming).await;
+        let settled = self.settle(&lane, sequence, attempted);
+        self.report(&lane, &lease, &settled, begun);
+        let goes_on = self.has_lanes() || !matches!(settled.settlement.outcome, Outcome::Untried);
+        let outcome = match settled.settlement.outcome {
+            // Where only this lane has to wait, the others go on meanwhile.
+            Outcome::Untried if self.has_lanes() => Outcome::Retry(self.pause_of(&lane)),
+            other => other,
+        };
+        lease.finish(outcome);
+        goes_on && self.lock().circuits.values().all(|c| c.health() == Health::Well || self.has_lanes())
+    }
+
+    /// What is known before trying: an instance that an illness condemned, or a lane that has to wait.
+    fn before(&self, lane: &str, sequence: Sequence) -> Option<Outcome> {
+        let now = self.now();
+        let mut lanes = self.lock();
+        let circuit = lanes.circuits.get_mut(lane)?;
+        if let Some(hold) = circuit.is_condemned(sequence) {
+            return Some(Outcome::Held(hold));
+        }
+        if !self.has_lanes() {
+            return None;
+        }
+        match circuit.permission(now) {
+            Permission::Send => None,
+            Permission::Wait(pause) => Some(Outcome::Retry(pause)),
+            Permission::Probe { after } if after.is_some_and(|after| sequence <= after) => {
+                circuit.begin_again();
+                Some(Outcome::Retry(LET_OTHERS_FIRST))
+            }
+            Permission::Probe { .. } => None,
+        }
+    }
+
+    fn pause_of(&self, lane: &str) -> Duration {
+        let now = self.now();
+        match self.lock().circuits.get(lane).map(|circuit| circuit.permission(now)) {
+            Some(Permission::Wait(pause)) => pause,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn settle(&self, lane: &str, sequence: Sequence, attempted: Attempted) -> Settled {
+        let (now, chance) = (self.now(), chance());
+        let mut lanes = self.lock();
+        let backoff = self.destination.backoff;
+        let circuit = lanes.circuits.entry(lane.to_owned()).or_insert_with(|| Circuit::new(backoff));
+        let end = match attempted.end {
+            End::Aborted { what, .. } => End::Aborted { what, times: circuit.count_abort(sequence) },
+            other => other,
+        };
+        let verdict = judge(end);
+        let is_about_instance = matches!(verdict, Verdict::Delivered { .. } | Verdict::Hold(_));
+        let settlement = if attempted.was_sent || is_about_instance {
+            circuit.settle(sequence, verdict.clone(), now, chance)
+        } else {
+            let change = circuit.unreachable(verdict.clone(), now, chance);
+            Settlement { outcome: Outcome::Untried, change }
+        };
+        Settled { verdict, settlement }
+    }
+
+    /// One line and one count for each attempt, and one line for each change of health.
+    fn report(&self, lane: &str, lease: &Lease, settled: &Settled, begun: Instant) {
+        let instance = lease.instance();
+        let (destination, seconds) = (self.name(), begun.elapsed().as_secs_f64());
+        let (sequence, sop_instance) = (instance.sequence, instance.keys.key.escape_debug());
+        let count = |outcome| self.metrics.deliveries.with_label_values(&[destination, outcome]).inc();
+        match (&settled.settlement.outcome, &settled.verdict) {
+            (Outcome::Delivered(detail), verdict) => {
+                let is_warning = matches!(verdict, Verdict::Delivered { is_warning: true, .. });
+                let bytes = instance.payload_len();
+                self.metrics.delivered_bytes.with_label_values(&[destination]).inc_by(bytes);
+                if is_warning || lease.is_conflicting() {
+                    count("warning");
+                    let conflicting = lease.is_conflicting();
+                    tracing::warn!(
+                        destination, instance = %sequence, %sop_instance, detail, conflicting, bytes, seconds,
+                        "Delivered with a warning.",
+                    );
+                } else {
+                    count("delivered");
+                    tracing::info!(destination, instance = %sequence, %sop_instance, detail, bytes, seconds, "Delivered.");
+                }
+            }
+            (Outcome::Held(hold), _) => {
+                count("held");
+                tracing::error!(destination, instance = %sequence, %sop_instance, why = hold.why, seconds, "Held.");
+            }
+            (Outcome::Retry(_) | Outcome::Untried, verdict) => {
+                count("retry");
+                let why = verdict.why();
+                tracing::warn!(destination, instance = %sequence, %sop_instance, why, seconds, "Not delivered yet.");
+            }
+        }
+        if let Some((health, why)) = &settled.settlement.change {
+            self.health_changed(lane, *health, why);
+        }
+    }
+
+    fn health_changed(&self, lane: &str, health: Health, why: &str) {
+        let destination = self.name();
+        match health {
+            Health::Well => tracing::info!(destination, lane, "The destination is well again."),
+            Health::Ill => tracing::warn!(destination, lane, why, "The destination is ill; it is probed."),
+            Health::Paused => {
+                tracing::error!(destination, lane, why, "The destination is paused; somebody has to look.");
+            }
+        }
+        let why = if health == Health::Well { String::new() } else { why.to_owned() };
+        self.board.note(destination, lane, Notice { health, why });
+        self.metrics.set_health(destination, self.board.health(destination));
+    }
+
+    fn finish(&self, lease: Lease, outcome: Outcome) {
+        if let Outcome::Held(hold) = &outcome {
+            let instance = lease.instance();
+            let sop_instance = instance.keys.key.escape_debug();
+            self.metrics.deliveries.with_label_values(&[self.name(), "held"]).inc();
+            tracing::error!(
+                destination = self.name(), instance = %instance.sequence, %sop_instance, why = hold.why, "Held.",
+            );
+        }
+        lease.finish(outcome);
+    }
+
+    /// Waits for something to do, and gives the association back when nothing comes for a while.
+    async fn idle(&self, carrier: &mut Carrier, wakes: &mut watch::Receiver<u64>, pause: Option<Duration>) {
+        let deadline = pause.map(|pause| tokio::time::Instant::now() + pause);
+        let is_ill = matches!(self.turn_is_waiting(), Some(pause) if !pause.is_zero());
+        if carrier.is_open() {
+            let linger = if is_ill { Duration::ZERO } else { LINGER };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = wakes.changed(), if !is_ill => { if changed.is_ok() { return } }
+                () = until(deadline) => return,
+                () = tokio::time::sleep(linger) => {}
+            }
+            carrier.rest().await;
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // News of more to send does not end a pause.
+            _ = wakes.changed(), if !is_ill => {}
+            () = until(deadline) => {}
+        }
+    }
+
+    /// How long the whole destination has to wait, if it has to.
+    fn turn_is_waiting(&self) -> Option<Duration> {
+        if self.has_lanes() {
+            return None;
+        }
+        let now = self.now();
+        match self.lock().circuits.get("").map(|circuit| circuit.permission(now)) {
+            Some(Permission::Wait(pause)) => Some(pause),
+            _ => None,
+        }
+    }
+}
+
+/// An attempt's verdict and what follows from it.
+struct Settled {
+    verdict: Verdict,
+    settlement: Settlement,
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number in 0..1 that differs between destinations and times; it need not be unpredictable.
+fn chance() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,245 @@
+//! To a folder: `<StudyUID>/<SeriesUID>/<SOPInstanceUID>.dcm`, durable, and never over other content.
+//!
+//! A file is written as `.<ulid>.part` beside the studies, synced, renamed without replacing, and then its directory
+//! and every directory that is new are synced. Our own envelope is not part of it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use chrysalis_queue::{Blob, BlobError, Queue};
+use sha2::{Digest, Sha256};
+
+use super::carrier::{Attempted, Item};
+use super::verdict::End;
+use crate::dicom::attributes::Attribute;
+use crate::dicom::part10::FileHead;
+use crate::dicom::scan::Scanner;
+use crate::dicom::{TransferSyntax, Uid};
+use crate::platform;
+
+/// Bytes copied at a time.
+const CHUNK: usize = 1 << 20;
+/// How far a data set is searched for its series.
+const SEARCHED: u64 = 4 << 20;
+
+pub(super) struct FolderCarrier {
+    root: PathBuf,
+    queue: Queue,
+}
+
+/// Why a file is not in the folder.
+#[derive(Debug, thiserror::Error)]
+enum FolderError {
+    #[error(transparent)]
+    Spool(#[from] BlobError),
+    #[error("{path}: {error}")]
+    Folder { path: PathBuf, error: io::Error },
+}
+
+impl FolderCarrier {
+    pub(super) fn new(root: PathBuf, queue: Queue) -> Self {
+        Self { root, queue }
+    }
+
+    pub(super) async fn attempt(&mut self, item: &Item) -> Attempted {
+        let (queue, root, item) = (self.queue.clone(), self.root.clone(), item.clone());
+        let stored = tokio::task::spawn_blocking(move || {
+            let blob = queue.open_blob(&item.instance)?;
+            blob.verify()?;
+            let part = part_name(&queue.path(&item.instance));
+            store(&root, &part, &blob, &item)
+        });
+        let end = match stored.await {
+            Ok(Ok(place)) => End::Stored(place),
+            Ok(Err(FolderError::Spool(error))) => End::Unreadable(error.to_string()),
+            Ok(Err(error @ FolderError::Folder { .. })) => End::Unreachable(error.to_string()),
+            Err(error) => End::Unreachable(error.to_string()),
+        };
+        Attempted::before(end)
+    }
+}
+
+/// Removes what an earlier process left half written.
+///
+/// # Errors
+/// The folder cannot be read; a folder that is not there yet has no leftovers.
+pub fn sweep_leftovers(root: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(is_part_name) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The name a file has while it is written: the spool file's, which no two instances share.
+fn part_name(spool_file: &Path) -> String {
+    let stem = spool_file.file_stem().unwrap_or_default().to_string_lossy();
+    format!(".{stem}.part")
+}
+
+fn is_part_name(name: &str) -> bool {
+    let stem = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".part"));
+    stem.is_some_and(|stem| {
+        stem.len() == 26 && stem.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    })
+}
+
+/// Puts an instance into the folder, and says where, relative to it.
+fn store(root: &Path, part: &str, blob: &Blob, item: &Item) -> Result<String, FolderError> {
+    let series = series_of(blob, &item.transfer_syntax)?;
+    let study = component(&item.instance.keys.group);
+    let directory = root.join(study).join(component(&series));
+    let at = |error| FolderError::Folder { path: directory.clone(), error };
+    make_directories(&directory).map_err(at)?;
+    let part = root.join(part);
+    let name = component(item.sop_instance.as_str());
+    let content = hex(item.instance.sha256());
+    let written = write_part(&part, blob)
+        .map_err(|error| FolderError::Folder { path: part.clone(), error })
+        .and_then(|()| place(&part, &directory, &name, &content, item).map_err(at));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    let path = written?;
+    platform::sync_directory(&directory).map_err(at)?;
+    Ok(path.strip_prefix(root).unwrap_or(&path).display().to_string())
+}
+
+/// The Series Instance UID, which the queue does not keep.
+fn series_of(blob: &Blob, syntax: &TransferSyntax) -> Result<String, FolderError> {
+    let mut scanner = Scanner::new(syntax.encoding());
+    let mut chunk = vec![0; 64 << 10];
+    let mut at = 0;
+    while at < SEARCHED && !scanner.attributes().contains(Attribute::SeriesInstanceUid) {
+        let n = blob.read_at(&mut chunk, at).map_err(BlobError::Io)?;
+        if n == 0 {
+            break;
+        }
+        scanner.feed(chunk.get(..n).unwrap_or_default());
+        at += n as u64;
+    }
+    // One value may still be under way at a chunk's end.
+    let n = blob.read_at(&mut chunk, at).map_err(BlobError::Io)?;
+    scanner.feed(chunk.get(..n).unwrap_or_default());
+    Ok(scanner
+        .attributes()
+        .uid(Attribute::SeriesInstanceUid)
+        .map(|u| u.as_str().to_owned())
+        .unwrap_or_default())
+}
+
+/// A path component is a UID, or a digest of what is there instead of one: nothing from the wire names a file.
+fn component(uid: &str) -> String {
+    if Uid::new(uid).is_conformant() && !uid.is_empty() {
+        return uid.to_owned();
+    }
+    let digest = hex(&Sha256::digest(uid.as_bytes()).into());
+    format!("uid-{}", digest.get(..16).unwrap_or_default())
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes a directory with its parents, and each new name durable.
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_directories(parent)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    platform::sync_directory(parent)
+}
+
+fn write_part(part: &Path, blob: &Blob) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part)?;
+    file.write_all(&blob.head()?)?;
+    let mut chunk = vec![0; CHUNK.min(blob.payload_len().max(1) as usize)];
+    let mut at = 0;
+    while at < blob.payload_len() {
+        let n = blob.read_at(&mut chunk, at)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_all(chunk.get(..n).unwrap_or_default())?;
+        at += n as u64;
+    }
+    file.sync_all()
+}
+
+/// Gives the file its name: the plain one, or where that holds other content, one with a piece of the hash in it.
+fn place(part: &Path, directory: &Path, name: &str, content: &str, item: &Item) -> io::Result<PathBuf> {
+    let short = content.get(..8).unwrap_or_default();
+    for candidate in [format!("{name}.dcm"), format!("{name}~{short}.dcm"), format!("{name}~{content}.dcm")] {
+        let path = directory.join(candidate);
+        match platform::rename_without_replacing(part, &path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+        if holds(&path, item)? {
+            fs::remove_file(part)?;
+            File::open(&path)?.sync_all()?;
+            return Ok(path);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "other content stands under every name"))
+}
+
+/// Whether a file's data set is this instance's.
+fn holds(path: &Path, item: &Item) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Ok(head) = FileHead::read(&mut file) else { return Ok(false) };
+    file.seek(SeekFrom::Start(head.data_set_offset))?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let n = file.read(&mut chunk)?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(chunk.get(..n).unwrap_or_default());
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    Ok(digest == *item.instance.sha256())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{component, sweep_leftovers};
+
+    #[test]
+    fn a_component_is_a_uid_or_a_digest_and_never_what_came_from_the_wire() {
+        assert_eq!(component("1.2.840.10008"), "1.2.840.10008");
+        for odd in ["", "..", "../../etc", "1.2/3", "1.2.a", "1..2", &"1".repeat(65), "1.2\0"] {
+            let made = component(odd);
+            assert!(made.starts_with("uid-") && made.len() == 20, "{odd:?} became {made}");
+        }
+        assert_ne!(component("a"), component("b"));
+    }
+
+    #[test]
+    fn only_our_own_half_written_files_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = ".01ARZ3NDEKTSV4RRFFQ69G5FAV.part";
+        for name in [ours, "other.part", ".note"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        sweep_leftovers(folder.path()).unwrap();
+        sweep_leftovers(&folder.path().join("not there")).unwrap();
+        assert!(!folder.path().join(ours).exists());
+        assert!(folder.path().join("other.part").exists() && folder.path().join(".note").exists());
+    }
+}

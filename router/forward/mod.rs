@@ -1,0 +1,23 @@
+//! Stage 5: per destination, due deliveries become attempts, and an attempt's end becomes a verdict.
+//!
+//! ```text
+//! queue ── lease ──► dispatcher ──► carrier (dicom | folder) ──► end
+//!   ▲                    │                                        │
+//!   └──── outcome ── circuit ◄──────────── verdict ◄──────────────┘
+//! ```
+//!
+//! Each destination has its own dispatcher, circuit and back-off: a dead one never delays a live one.
+
+mod board;
+mod carrier;
+mod circuit;
+mod dicom;
+mod dispatcher;
+mod folder;
+mod verdict;
+
+pub use board::{Board, Notice};
+pub use circuit::{Circuit, Health, Permission, Settlement};
+pub use dispatcher::Dispatcher;
+pub use folder::sweep_leftovers;
+pub use verdict::{End, Verdict, judge};

@@ -1,0 +1,217 @@
+//! What an attempt's end means for the delivery and for its destination: a pure table.
+
+use chrysalis_queue::{History, Hold, HoldKind};
+
+use crate::dicom::Status;
+use crate::dimse::pdu::Rejection;
+
+/// Aborts provoked by one instance after which it counts as refused.
+const ABORTS_UNTIL_REFUSED: u32 = 3;
+
+/// How an attempt ended, as far as the destination is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// A C-STORE-RSP.
+    Response {
+        /// Its status.
+        status: Status,
+        /// Its error comment, possibly empty.
+        comment: String,
+        /// What is known of this SOP Instance UID besides this instance.
+        history: History,
+    },
+    /// An A-ASSOCIATE-RJ.
+    Rejected(Rejection),
+    /// The destination accepted no presentation context at all.
+    NothingAccepted,
+    /// It does not take this SOP class, but takes others.
+    ClassNotAccepted {
+        /// The SOP class, by name or UID.
+        class: String,
+    },
+    /// It takes the SOP class, but not as it is stored.
+    SyntaxNotAccepted {
+        /// The stored transfer syntax, by name or UID.
+        stored: String,
+    },
+    /// No connection, silence, or a broken association.
+    Unreachable(String),
+    /// The association was aborted or broke while this instance was on its way, for the n-th time.
+    Aborted {
+        /// What happened.
+        what: String,
+        /// How often this instance has provoked it.
+        times: u32,
+    },
+    /// The destination has it, without a DIMSE status (a folder).
+    Stored(String),
+    /// Our own copy cannot be read.
+    Unreadable(String),
+}
+
+/// What follows for the delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has arrived.
+    Delivered {
+        /// What the destination said, for the ledger.
+        detail: String,
+        /// It came with a warning.
+        is_warning: bool,
+    },
+    /// Try again later; the destination is ill.
+    Retry(String),
+    /// The destination will have none of it: pause it and alarm, retry slowly.
+    Pause(String),
+    /// The destination will not have this instance; held while the destination is well.
+    Refused(String),
+    /// Held whatever the destination's health.
+    Hold(Hold),
+}
+
+impl Verdict {
+    /// What the destination said, or why not.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Delivered { detail, .. } => detail,
+            Self::Retry(why) | Self::Pause(why) | Self::Refused(why) => why,
+            Self::Hold(hold) => &hold.why,
+        }
+    }
+}
+
+/// The table of verdicts.
+pub fn judge(end: End) -> Verdict {
+    match end {
+        End::Response { status, comment, history } => judge_status(status.corrected(), &comment, history),
+        End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejection.to_string()),
+        End::Rejected(rejection) => Verdict::Pause(rejection.to_string()),
+        End::NothingAccepted => Verdict::Pause("the destination accepts no presentation context".to_owned()),
+        End::ClassNotAccepted { class } => {
+            refused(&format!("destination does not take this SOP class: {class}"))
+        }
+        End::SyntaxNotAccepted { stored } => {
+            refused(&format!("destination does not accept the stored transfer syntax: {stored}"))
+        }
+        End::Unreachable(what) => Verdict::Retry(what),
+        End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
+            Verdict::Refused(format!("{what}, {times} times for this instance"))
+        }
+        End::Aborted { what, .. } => Verdict::Retry(what),
+        End::Stored(detail) => Verdict::Delivered { detail, is_warning: false },
+        End::Unreadable(why) => Verdict::Hold(Hold::new(HoldKind::Damage, why)),
+    }
+}
+
+fn refused(why: &str) -> Verdict {
+    Verdict::Hold(Hold::new(HoldKind::Refused, why))
+}
+
+fn judge_status(status: Status, comment: &str, history: History) -> Verdict {
+    let said = describe(status, comment);
+    match status.0 {
+        0x0000 => Verdict::Delivered { detail: said, is_warning: false },
+        0xB000..=0xBFFF => Verdict::Delivered { detail: said, is_warning: true },
+        // Duplicate SOP instance: true of these bytes, or of others under the same UID?
+        0x0111 if history.delivered_before || !history.other_content => {
+            Verdict::Delivered { detail: said, is_warning: true }
+        }
+        0x0111 => refused(&format!("{said}; another content of this UID is known")),
+        0x0213 | 0xA700..=0xA7FF => Verdict::Retry(said),
+        0x0124 => Verdict::Pause(said),
+        _ => Verdict::Refused(said),
+    }
+}
+
+/// Status, its name and the peer's comment, for people.
+fn describe(status: Status, comment: &str) -> String {
+    let name = status.name();
+    if comment.is_empty() { format!("{status} {name}") } else { format!("{status} {name}: {comment}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, Verdict, judge};
+    use crate::dicom::Status;
+    use crate::dimse::pdu::Rejection;
+    use chrysalis_queue::History;
+
+    fn word(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Delivered { is_warning: false, .. } => "delivered",
+            Verdict::Delivered { is_warning: true, .. } => "warning",
+            Verdict::Retry(_) => "retry",
+            Verdict::Pause(_) => "pause",
+            Verdict::Refused(_) => "refused",
+            Verdict::Hold(_) => "hold",
+        }
+    }
+
+    fn status(code: u16, history: History) -> &'static str {
+        word(&judge(End::Response { status: Status(code), comment: String::new(), history }))
+    }
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        let plain = History::default();
+        let table = [
+            (0x0000, "delivered"),
+            (0xB000, "warning"),
+            (0xB007, "warning"),
+            (0xBFFF, "warning"),
+            (0xA700, "retry"),
+            (0xA7FF, "retry"),
+            (0x0213, "retry"),
+            (0x0124, "pause"),
+            (0xA900, "refused"),
+            (0xC000, "refused"),
+            (0xCFFF, "refused"),
+            (0x0110, "refused"),
+            (0x0117, "refused"),
+            (0x0122, "refused"),
+            (0x0112, "refused"),
+            (0xFF00, "refused"),
+            (0xFE00, "refused"),
+            (0x1234, "refused"),
+            (0x0001, "refused"),
+        ];
+        for (code, expected) in table {
+            assert_eq!(status(code, plain), expected, "{code:04X}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_delivered_only_when_it_can_only_be_this_content() {
+        let history = |delivered_before, other_content| History { delivered_before, other_content };
+        assert_eq!(status(0x0111, history(false, false)), "warning");
+        assert_eq!(status(0x0111, history(true, true)), "warning");
+        assert_eq!(status(0x0111, history(false, true)), "hold");
+    }
+
+    #[test]
+    fn rejections_are_retried_or_pause_by_their_result() {
+        let rejected =
+            |result, source, reason| word(&judge(End::Rejected(Rejection { result, source, reason })));
+        for (source, reason) in [(1, 1), (2, 1), (3, 1), (3, 2)] {
+            assert_eq!(rejected(2, source, reason), "retry", "2/{source}/{reason}");
+        }
+        for (source, reason) in [(1, 1), (1, 2), (1, 3), (1, 7), (2, 2)] {
+            assert_eq!(rejected(1, source, reason), "pause", "1/{source}/{reason}");
+        }
+    }
+
+    #[test]
+    fn the_third_abort_by_one_instance_counts_as_a_refusal() {
+        let aborted = |times| word(&judge(End::Aborted { what: "aborted".into(), times }));
+        assert_eq!((aborted(1), aborted(2), aborted(3)), ("retry", "retry", "refused"));
+    }
+
+    #[test]
+    fn what_cannot_be_negotiated_is_held_unless_nothing_can() {
+        assert_eq!(word(&judge(End::ClassNotAccepted { class: "x".into() })), "hold");
+        assert_eq!(word(&judge(End::SyntaxNotAccepted { stored: "x".into() })), "hold");
+        assert_eq!(word(&judge(End::NothingAccepted)), "pause");
+        assert_eq!(word(&judge(End::Unreachable("x".into()))), "retry");
+        assert_eq!(word(&judge(End::Unreadable("x".into()))), "hold");
+    }
+}

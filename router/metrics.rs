@@ -1,0 +1,283 @@
+//! What Prometheus sees. Base units, labels from closed sets (configured names, outcomes, reasons), never a UID.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrysalis_queue::Stats;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::config::Config;
+use crate::forward::Health;
+
+/// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
+const ACKNOWLEDGE_SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Every metric of the program.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Instances answered with Success, by listener.
+    pub received_instances: IntCounterVec,
+    /// Their data set bytes, by listener.
+    pub received_bytes: IntCounterVec,
+    /// From the last byte of a data set to its answer, by listener.
+    pub acknowledge: HistogramVec,
+    /// Associations and instances not taken, by listener and reason.
+    pub refusals: IntCounterVec,
+    /// Associations open now, by listener.
+    pub associations: IntGaugeVec,
+    /// Associations since start, by listener.
+    pub associations_total: IntCounterVec,
+    /// Ends of attempts, by destination and outcome.
+    pub deliveries: IntCounterVec,
+    /// Payload bytes delivered, by destination.
+    pub delivered_bytes: IntCounterVec,
+    /// Instances put on the way, by destination.
+    pub attempts: IntCounterVec,
+    /// 1 for the state a destination is in, 0 for the others.
+    pub health: IntGaugeVec,
+    queued_instances: IntGaugeVec,
+    queued_bytes: IntGaugeVec,
+    held_instances: IntGaugeVec,
+    held_bytes: IntGaugeVec,
+    oldest_age: GaugeVec,
+    spool_free: IntGauge,
+    spool_room: IntGauge,
+    spool_payloads: IntGauge,
+    spool_payload_bytes: IntGauge,
+    spool_retained_bytes: IntGauge,
+    ballast: IntGauge,
+    poisoned: IntGauge,
+    corrupt: IntGauge,
+    index_rebuilds: IntCounter,
+}
+
+/// A metric could not be made: its name or labels are wrong, or taken.
+pub type MetricsError = prometheus::Error;
+
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+        let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
+        let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
+        let made = IntGauge::new(name, help)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+}
+
+impl Metrics {
+    /// Makes and registers all of them; the label values that the configuration gives begin at zero.
+    ///
+    /// # Errors
+    /// [`MetricsError`], which would be a mistake in this file.
+    pub fn new(config: &Config) -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let histogram = HistogramOpts::new(
+            "chrysalis_acknowledge_seconds",
+            "Time from the last byte of a data set to its C-STORE response.",
+        );
+        let acknowledge = HistogramVec::new(histogram.buckets(ACKNOWLEDGE_SECONDS.to_vec()), &["listener"])?;
+        registry.register(Box::new(acknowledge.clone()))?;
+        let oldest_age = GaugeVec::new(
+            Opts::new(
+                "chrysalis_oldest_undelivered_age_seconds",
+                "Age of the oldest delivery that is not held; 0 when there is none.",
+            ),
+            &["destination"],
+        )?;
+        registry.register(Box::new(oldest_age.clone()))?;
+        let index_rebuilds = IntCounter::new(
+            "chrysalis_index_rebuilds_total",
+            "How often the queue's index failed and was made anew from the journals.",
+        )?;
+        registry.register(Box::new(index_rebuilds.clone()))?;
+        let started =
+            Gauge::new("chrysalis_start_time_seconds", "When the process started, seconds since 1970.")?;
+        registry.register(Box::new(started.clone()))?;
+        started.set(seconds_since_1970());
+        make.gauges("chrysalis_build_info", "Always 1; the labels tell the build.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let metrics = Self {
+            received_instances: make.counters(
+                "chrysalis_received_instances_total",
+                "Instances stored durably and answered with Success.",
+                &["listener"],
+            )?,
+            received_bytes: make.counters(
+                "chrysalis_received_bytes_total",
+                "Data set bytes of instances answered with Success.",
+                &["listener"],
+            )?,
+            acknowledge,
+            refusals: make.counters(
+                "chrysalis_refusals_total",
+                "Connections, associations and instances that were not taken, by reason.",
+                &["listener", "reason"],
+            )?,
+            associations: make.gauges(
+                "chrysalis_associations",
+                "Incoming associations open now.",
+                &["listener"],
+            )?,
+            associations_total: make.counters(
+                "chrysalis_associations_total",
+                "Incoming associations accepted.",
+                &["listener"],
+            )?,
+            deliveries: make.counters(
+                "chrysalis_deliveries_total",
+                "Attempts that ended, by outcome.",
+                &["destination", "outcome"],
+            )?,
+            delivered_bytes: make.counters(
+                "chrysalis_delivered_bytes_total",
+                "Data set bytes delivered.",
+                &["destination"],
+            )?,
+            attempts: make.counters(
+                "chrysalis_delivery_attempts_total",
+                "Instances put on the way.",
+                &["destination"],
+            )?,
+            health: make.gauges(
+                "chrysalis_destination_health",
+                "1 for the state the destination is in (well, ill or paused), 0 for the others.",
+                &["destination", "state"],
+            )?,
+            queued_instances: make.gauges(
+                "chrysalis_queued_instances",
+                "Deliveries to be sent, waiting or under way.",
+                &["destination"],
+            )?,
+            queued_bytes: make.gauges(
+                "chrysalis_queued_bytes",
+                "Their data set bytes.",
+                &["destination"],
+            )?,
+            held_instances: make.gauges(
+                "chrysalis_held_instances",
+                "Deliveries that wait for a person's decision.",
+                &["destination"],
+            )?,
+            held_bytes: make.gauges("chrysalis_held_bytes", "Their data set bytes.", &["destination"])?,
+            oldest_age,
+            spool_free: make.gauge("chrysalis_spool_free_bytes", "Free bytes of the spool's file system.")?,
+            spool_room: make.gauge(
+                "chrysalis_spool_room_bytes",
+                "Bytes that may be received before the high watermark, without evicting anything.",
+            )?,
+            spool_payloads: make.gauge("chrysalis_spool_instances", "Instances in the spool.")?,
+            spool_payload_bytes: make.gauge("chrysalis_spool_bytes", "Data set bytes in the spool.")?,
+            spool_retained_bytes: make.gauge(
+                "chrysalis_spool_retained_bytes",
+                "Data set bytes of which nothing is owed any more; evicted when room is needed.",
+            )?,
+            ballast: make.gauge(
+                "chrysalis_spool_ballast_bytes",
+                "Bytes kept for recording outcomes on a full disk; less than configured means that the disk was full.",
+            )?,
+            poisoned: make.gauge(
+                "chrysalis_queue_poisoned",
+                "1 after a failed sync: nothing is received until a restart.",
+            )?,
+            corrupt: make.gauge(
+                "chrysalis_spool_corrupt_files",
+                "Finished spool files that were damaged beyond recognition; they are left where they are.",
+            )?,
+            index_rebuilds,
+            registry,
+        };
+        metrics.begin_at_zero(config);
+        Ok(metrics)
+    }
+
+    /// A series that exists from the start lets an alert see the first increase.
+    fn begin_at_zero(&self, config: &Config) {
+        for listener in &config.listeners {
+            let name = &[listener.name.as_str()];
+            self.received_instances.with_label_values(name);
+            self.received_bytes.with_label_values(name);
+            self.associations.with_label_values(name);
+            self.associations_total.with_label_values(name);
+            let _: Histogram = self.acknowledge.with_label_values(name);
+        }
+        for destination in &config.destinations {
+            let name = destination.name.as_str();
+            self.attempts.with_label_values(&[name]);
+            self.delivered_bytes.with_label_values(&[name]);
+            for outcome in ["delivered", "warning", "held", "retry"] {
+                self.deliveries.with_label_values(&[name, outcome]);
+            }
+            self.set_health(name, Health::Well);
+        }
+    }
+
+    /// Notes the state a destination is in.
+    pub fn set_health(&self, destination: &str, health: Health) {
+        for state in [Health::Well, Health::Ill, Health::Paused] {
+            self.health.with_label_values(&[destination, state.name()]).set(i64::from(state == health));
+        }
+    }
+
+    /// Notes how the queue stands.
+    pub fn set_queue(&self, stats: &Stats) {
+        for destination in &stats.destinations {
+            let name = &[destination.name.as_str()];
+            self.queued_instances.with_label_values(name).set(signed(destination.tally.owed));
+            self.queued_bytes.with_label_values(name).set(signed(destination.tally.owed_bytes));
+            self.held_instances.with_label_values(name).set(signed(destination.tally.held));
+            self.held_bytes.with_label_values(name).set(signed(destination.tally.held_bytes));
+            let age = destination.oldest.map_or(0.0, |since| age_seconds(since).as_secs_f64());
+            self.oldest_age.with_label_values(name).set(age);
+        }
+        self.spool_free.set(signed(stats.free));
+        self.spool_room.set(signed(stats.room));
+        self.spool_payloads.set(signed(stats.totals.payloads));
+        self.spool_payload_bytes.set(signed(stats.totals.payload_bytes));
+        self.spool_retained_bytes.set(signed(stats.totals.retained_bytes));
+        self.ballast.set(signed(stats.ballast.0));
+        self.poisoned.set(i64::from(stats.poisoned.is_some()));
+        self.corrupt.set(signed(stats.corrupt_files));
+        let known = self.index_rebuilds.get();
+        self.index_rebuilds.inc_by(stats.index_rebuilds.saturating_sub(known));
+    }
+
+    /// All of it in Prometheus' text format.
+    ///
+    /// # Errors
+    /// [`MetricsError`], which would be a mistake in this file.
+    pub fn render(&self) -> Result<String, MetricsError> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// How long ago a moment of the wall clock was; zero when it lies ahead.
+pub fn age_seconds(since_ms: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(since_ms))
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,46 @@
+//! How an instance came: what the receiver writes into the envelope, beside what the queue itself needs.
+
+use std::net::SocketAddr;
+
+use chrysalis_queue::Instance;
+use serde::{Deserialize, Serialize};
+
+/// How an instance came. Written as JSON, so that it can be read in a spool file without any program of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// The listener's configured name.
+    pub listener: String,
+    /// Who called.
+    pub peer: SocketAddr,
+    /// Calling AE title, as received.
+    pub calling_ae: String,
+    /// Called AE title, as received.
+    pub called_ae: String,
+    /// Transfer syntax UID of the data set.
+    pub transfer_syntax: String,
+    /// Whether the structure was found sound: anything else is passed through untouched and never transcoded.
+    pub sound: bool,
+    /// Revision of the configuration that decided where it goes.
+    pub revision: String,
+}
+
+/// The attachment is not one of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("how the instance came is unreadable: {0}")]
+pub struct ArrivalError(#[from] serde_json::Error);
+
+impl Arrival {
+    /// The attachment's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // A struct of strings, an address and a flag always serialises.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What was written for an instance.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] when its attachment was not written by [`Arrival::to_bytes`].
+    pub fn of(instance: &Instance) -> Result<Self, ArrivalError> {
+        Ok(serde_json::from_slice(&instance.attachment)?)
+    }
+}

@@ -1,0 +1,141 @@
+//! The accept loop of one listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrysalis_queue::Queue;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::gate::{Entry, Gate};
+use super::session;
+use crate::config::{Config, Listener};
+use crate::dicom::AePattern;
+use crate::dimse::negotiate::{Admission, Policy};
+use crate::dimse::{Timers, pdu, socket};
+use crate::metrics::Metrics;
+use crate::route::Routes;
+
+/// How long to wait after an accept that failed for want of something the system has too little of.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything that one listener needs to receive.
+pub struct Reception {
+    /// Its configuration.
+    pub listener: Listener,
+    /// Where instances are kept.
+    pub queue: Queue,
+    /// To whom they are owed.
+    pub routes: Arc<Routes>,
+    /// What Prometheus sees.
+    pub metrics: Metrics,
+    /// Revision of the configuration.
+    pub revision: String,
+    /// Take no more.
+    pub drain: CancellationToken,
+    /// End at once.
+    pub halt: CancellationToken,
+}
+
+impl Reception {
+    /// The parts of the configuration that concern one listener.
+    pub fn new(
+        config: &Config,
+        listener: &Listener,
+        queue: &Queue,
+        metrics: &Metrics,
+        drain: &CancellationToken,
+        halt: &CancellationToken,
+    ) -> Self {
+        Self {
+            listener: listener.clone(),
+            queue: queue.clone(),
+            routes: Arc::new(Routes::new(config)),
+            metrics: metrics.clone(),
+            revision: config.revision.clone(),
+            drain: drain.clone(),
+            halt: halt.clone(),
+        }
+    }
+
+    /// Accepts until the end, each association in a task of its own: among `tasks`, which are waited for, or while
+    /// stopping, when it can only be rejected, among `rejections`.
+    pub async fn run(self, socket: TcpListener, tasks: TaskTracker, rejections: TaskTracker) {
+        let reception = Arc::new(self);
+        let gate = Gate::new();
+        loop {
+            let accepted = tokio::select! {
+                () = reception.halt.cancelled() => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let tracker = if reception.drain.is_cancelled() { &rejections } else { &tasks };
+                    reception.admit(stream, peer, &gate, tracker);
+                }
+                Err(error) => {
+                    tracing::warn!(listener = %reception.listener.name, %error, "Cannot accept a connection.");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, gate: &Gate, tasks: &TaskTracker) {
+        let (pass, over_limit) = match gate.enter(&self.listener, peer.ip()) {
+            Entry::Admitted(pass) => (pass, false),
+            Entry::OverLimit(pass) => (pass, true),
+            Entry::Shut(why) => {
+                self.refused(why);
+                tracing::warn!(listener = %self.listener.name, %peer, why, "Closed a connection.");
+                return;
+            }
+        };
+        socket::prepare(&stream);
+        let reception = Arc::clone(self);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = reception.halt.cancelled() => {}
+                () = session::serve(&reception, stream, peer, over_limit) => {}
+            }
+            drop(pass);
+        });
+    }
+
+    /// Counts a refusal.
+    pub(super) fn refused(&self, reason: &str) {
+        self.metrics.refusals.with_label_values(&[self.listener.name.as_str(), reason]).inc();
+    }
+
+    /// What is negotiated, given how things stand now.
+    pub(super) fn policy(&self, admission: Admission) -> Policy {
+        let listener = &self.listener;
+        let titles = |titles: &[crate::dicom::AeTitle]| {
+            let patterns = titles.iter().map(|title| AePattern::exactly(title.clone()));
+            (!titles.is_empty()).then(|| patterns.collect())
+        };
+        let identities = listener.user_identity.iter().map(|known| pdu::UserIdentity {
+            kind: if known.passcode.is_some() { 2 } else { 1 },
+            primary: known.username.as_bytes().to_vec(),
+            secondary: known.passcode.as_ref().map(|p| p.as_bytes().to_vec()).unwrap_or_default(),
+        });
+        Policy {
+            called_ae: titles(&listener.called_ae),
+            calling_ae: titles(&listener.calling_ae),
+            sop_classes: (!listener.sop_classes.is_empty()).then(|| listener.sop_classes.clone()),
+            private_transfer_syntaxes: listener.transfer_syntaxes.clone(),
+            max_pdu: listener.max_pdu,
+            max_data_set: listener.max_data_set,
+            identities: (!listener.user_identity.is_empty()).then(|| identities.collect()),
+            admission,
+            ..Policy::default()
+        }
+    }
+
+    pub(super) fn timers(&self) -> Timers {
+        let timeouts = self.listener.timeouts;
+        Timers { artim: timeouts.request, dimse: timeouts.idle, idle: timeouts.idle, ..Timers::default() }
+    }
+}

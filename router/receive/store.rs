@@ -1,0 +1,294 @@
+//! One C-STORE: from its data set's first byte to a durable instance, and the status to answer with.
+//!
+//! The queue's writer is synchronous. Its border is here: bytes gather in a buffer, and full buffers go to a blocking
+//! thread, one at a time, while the next one fills. An instance that fits into one buffer crosses the border once, for
+//! everything from opening its file to the sync.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use chrysalis_queue::{
+    CommitError, Hold, HoldKind, Keys, Meta, NO_ROUTE, Owed, Queue, Sequence, StageError, Staged,
+};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::arrival::Arrival;
+use super::listener::Reception;
+use crate::config::Malformed;
+use crate::dicom::attributes::{Attribute, Attributes};
+use crate::dicom::part10::{self, HeadFields};
+use crate::dicom::scan::{Scan, Scanner, Structure};
+use crate::dicom::{Status, Uid};
+use crate::dimse::acceptor::StoreMessage;
+use crate::dimse::{Association, LinkError};
+use crate::route::Facts;
+
+/// Bytes that gather before they go to the disk.
+const BUFFER: usize = 256 << 10;
+
+/// What to answer, and what was stored.
+pub(super) struct Received {
+    pub(super) status: Status,
+    /// For the Error Comment; empty on success.
+    pub(super) comment: String,
+    /// The data set's length, when it was stored.
+    pub(super) stored: Option<u64>,
+    /// When the last byte of the data set was there.
+    pub(super) complete: Instant,
+}
+
+/// Why an instance is not stored.
+struct Refusal(Status, String);
+
+/// Receives the data set of one C-STORE and makes it durable.
+pub(super) async fn receive(
+    reception: &Reception,
+    association: &mut Association<TcpStream>,
+    peer: SocketAddr,
+    message: &StoreMessage,
+) -> Result<Received, LinkError> {
+    let encoding = message.transfer_syntax.encoding();
+    let mut scanner = Scanner::new(encoding);
+    let mut intake = Intake::new(reception.queue.clone(), head(association, message));
+    while let Some(bytes) = association.next_data().await? {
+        scanner.feed(&bytes);
+        intake.push(&bytes).await;
+    }
+    let complete = Instant::now();
+    let scan = scanner.finish();
+    let answer = |status, comment: String, stored| Received { status, comment, stored, complete };
+    if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
+        return Ok(answer(status, comment, None));
+    }
+    let meta = meta(reception, association, peer, message, &scan);
+    let can_pad = scan.can_append_padding();
+    let tail = move |len| if can_pad { part10::padding_header(encoding, len) } else { Vec::new() };
+    let length = scan.length;
+    Ok(match intake.commit(meta, tail).await {
+        Ok(sequence) => {
+            note(message, &scan, sequence);
+            answer(Status::SUCCESS, String::new(), Some(length))
+        }
+        Err(Refusal(status, comment)) => answer(status, comment, None),
+    })
+}
+
+fn head(association: &Association<TcpStream>, message: &StoreMessage) -> Vec<u8> {
+    let request = association.request();
+    part10::head(&HeadFields {
+        sop_class: &message.command.sop_class,
+        sop_instance: &message.sop_instance,
+        transfer_syntax: &message.transfer_syntax,
+        calling: &request.calling,
+        called: &request.called,
+    })
+}
+
+/// What must be right before an instance is stored (PS3.4 B.2.3).
+fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(), Refusal> {
+    match scan.structure {
+        Structure::Truncated { at } => {
+            return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("data set truncated at {at}")));
+        }
+        Structure::Odd { reason, at } if reception.listener.malformed == Malformed::Refuse => {
+            return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
+        }
+        Structure::Sound | Structure::Odd { .. } | Structure::NotWalked => {}
+    }
+    let differs = |attribute, uid: &Uid| scan.attributes.uid(attribute).is_some_and(|found| found != *uid);
+    if differs(Attribute::SopInstanceUid, &message.sop_instance) {
+        return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP instance UID mismatch".to_owned()));
+    }
+    if differs(Attribute::SopClassUid, &message.command.sop_class) {
+        return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
+    }
+    Ok(())
+}
+
+/// Keys, destinations and how it came.
+fn meta(
+    reception: &Reception,
+    association: &Association<TcpStream>,
+    peer: SocketAddr,
+    message: &StoreMessage,
+    scan: &Scan,
+) -> Meta {
+    let request = association.request();
+    let facts = Facts {
+        listener: &reception.listener.name,
+        calling_ae: &request.calling,
+        called_ae: &request.called,
+        peer_addr: peer.ip(),
+    };
+    let decision = reception.routes.decide(&facts);
+    let mut owed: Vec<_> = decision
+        .destinations
+        .iter()
+        .map(|name| Owed { destination: name.as_str().to_owned(), hold: None })
+        .collect();
+    if owed.is_empty() {
+        let hold = Some(Hold::new(HoldKind::Rule, "no route"));
+        owed.push(Owed { destination: NO_ROUTE.to_owned(), hold });
+    }
+    let text = |uid: Option<Uid>| uid.map(|uid| uid.as_str().to_owned()).unwrap_or_default();
+    let keys = Keys {
+        kind: message.command.sop_class.as_str().to_owned(),
+        key: message.sop_instance.as_str().to_owned(),
+        group: text(scan.attributes.uid(Attribute::StudyInstanceUid)),
+        subject: subject(&scan.attributes),
+    };
+    let arrival = Arrival {
+        listener: reception.listener.name.as_str().to_owned(),
+        peer,
+        calling_ae: request.calling.as_str().to_owned(),
+        called_ae: request.called.as_str().to_owned(),
+        transfer_syntax: message.transfer_syntax.0.as_str().to_owned(),
+        sound: scan.structure == Structure::Sound,
+        revision: reception.revision.clone(),
+    };
+    Meta { keys, owed, attachment: arrival.to_bytes() }
+}
+
+/// Patient and study as a digest: enough to notice one SOP Instance UID used for two, and nothing to read.
+fn subject(attributes: &Attributes) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    for attribute in [Attribute::PatientId, Attribute::IssuerOfPatientId, Attribute::StudyInstanceUid] {
+        hasher.update(attributes.text(attribute));
+        hasher.update([0]);
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+fn note(message: &StoreMessage, scan: &Scan, sequence: Sequence) {
+    let sop_instance = &message.sop_instance;
+    match scan.structure {
+        Structure::Odd { reason, at } => tracing::warn!(
+            instance = %sequence, %sop_instance, %reason, at,
+            "Stored an instance with an odd structure; it is passed through untouched.",
+        ),
+        Structure::Sound | Structure::Truncated { .. } | Structure::NotWalked => {
+            tracing::debug!(instance = %sequence, %sop_instance, bytes = scan.length, "Stored an instance.");
+        }
+    }
+}
+
+/// The way of one instance's bytes to the disk.
+struct Intake {
+    queue: Queue,
+    head: Vec<u8>,
+    buffer: Vec<u8>,
+    writer: Writer,
+}
+
+/// What the blocking side has.
+enum Writer {
+    /// No file yet: everything so far is in the buffer.
+    Unopened,
+    /// A buffer is being written.
+    Writing(JoinHandle<(Result<Staged, StageError>, Vec<u8>)>),
+    /// It failed; the rest of the data set is read and dropped.
+    Failed(Refusal),
+}
+
+impl Intake {
+    fn new(queue: Queue, head: Vec<u8>) -> Self {
+        Self { queue, head, buffer: Vec::new(), writer: Writer::Unopened }
+    }
+
+    /// Takes the next bytes. A failure is kept for the end, because an answer may not overtake the data set.
+    async fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = BUFFER - self.buffer.len();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == BUFFER {
+                self.write().await;
+            }
+        }
+    }
+
+    /// Hands the full buffer over, after the one before it is written.
+    async fn write(&mut self) {
+        let full = std::mem::take(&mut self.buffer);
+        let (staged, spare) = match self.take_staged().await {
+            Ok((staged, spare)) => (staged, spare),
+            Err(refusal) => {
+                self.writer = Writer::Failed(refusal);
+                return;
+            }
+        };
+        self.buffer = spare;
+        let (queue, head) = (self.queue.clone(), std::mem::take(&mut self.head));
+        self.writer = Writer::Writing(tokio::task::spawn_blocking(move || {
+            let written = open(staged, &queue, &head).and_then(|mut staged| {
+                staged.write(&full)?;
+                Ok(staged)
+            });
+            let mut spare = full;
+            spare.clear();
+            (written, spare)
+        }));
+    }
+
+    /// The blob as far as it is written, once it is, with a buffer to use again.
+    async fn take_staged(&mut self) -> Result<(Option<Staged>, Vec<u8>), Refusal> {
+        match std::mem::replace(&mut self.writer, Writer::Unopened) {
+            Writer::Unopened => Ok((None, Vec::new())),
+            Writer::Failed(refusal) => Err(refusal),
+            Writer::Writing(task) => match task.await {
+                Ok((Ok(staged), spare)) => Ok((Some(staged), spare)),
+                Ok((Err(error), _)) => Err(refuse_stage(&error)),
+                Err(_) => Err(Refusal(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
+            },
+        }
+    }
+
+    /// Writes what is left and makes the instance durable. Once begun it runs to its end, whoever waits for it.
+    async fn commit(
+        mut self,
+        meta: Meta,
+        tail: impl FnOnce(u32) -> Vec<u8> + Send + 'static,
+    ) -> Result<Sequence, Refusal> {
+        let (staged, _) = self.take_staged().await?;
+        let Self { queue, head, buffer, .. } = self;
+        let committed = tokio::task::spawn_blocking(move || {
+            let mut staged = open(staged, &queue, &head)?;
+            staged.write(&buffer)?;
+            staged.commit(meta, tail)
+        });
+        match committed.await {
+            Ok(Ok(sequence)) => Ok(sequence),
+            Ok(Err(error)) => Err(refuse_commit(&error)),
+            Err(_) => Err(Refusal(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
+        }
+    }
+}
+
+fn open(staged: Option<Staged>, queue: &Queue, head: &[u8]) -> Result<Staged, StageError> {
+    staged.map_or_else(|| queue.stage(head), Ok)
+}
+
+fn refuse_stage(error: &StageError) -> Refusal {
+    let comment = match error {
+        StageError::Full => "the spool is full",
+        StageError::Poisoned(_) => "the spool failed; restart needed",
+        StageError::Io(_) => "the spool file failed",
+    };
+    tracing::error!(%error, "Cannot write an instance.");
+    Refusal(Status::OUT_OF_RESOURCES, comment.to_owned())
+}
+
+fn refuse_commit(error: &CommitError) -> Refusal {
+    let comment = match error {
+        CommitError::Full => "the spool is full",
+        CommitError::Poisoned(_) => "the spool failed; restart needed",
+        CommitError::Io(_) => "the spool file failed",
+        CommitError::EnvelopeTooLarge => "too many destinations",
+    };
+    tracing::error!(%error, "Cannot make an instance durable.");
+    Refusal(Status::OUT_OF_RESOURCES, comment.to_owned())
+}
