@@ -187,6 +187,7 @@ impl Keeper {
     /// No more files will be added to the bucket.
     pub(crate) fn bucket_drained(&mut self, bucket: u32) {
         let at = self.spool.clock.wall_ms();
+        self.view.know_bucket(bucket);
         self.record(bucket, Record::Closed { at });
     }
 

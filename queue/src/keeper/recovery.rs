@@ -4,6 +4,7 @@
 //! gives the same result: files are copied and synced before the old ones go, and records are synced before anything
 //! is done because of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::view::kv::{Kv, MemKv, SledKv};
 
 /// Bytes copied at a time.
 const COPY: usize = 1 << 20;
+/// Why a delivery is held whose journal cannot be read to its end.
+const JOURNAL_DAMAGED: &str = "journal damaged";
 
 /// What is to be opened, and how.
 pub(crate) struct Opening {
@@ -162,6 +165,7 @@ impl Keeper {
             other => other,
         };
         let mut filled = filled.map_err(|e| OpenError::Journal(e.to_string()))?;
+        filled.settled = boot_file.settled();
         self.ledgers = std::mem::take(&mut filled.ledgers);
         self.write_last_batches_again(&filled, boot_file)?;
         recovered.damaged_journals = filled.damaged.len() as u64;
@@ -179,8 +183,11 @@ impl Keeper {
     fn write_last_batches_again(&mut self, filled: &Filled, boot_file: &BootFile) -> Result<(), OpenError> {
         let now = self.spool.clock.wall_ms();
         for (bucket, (newest_boot, last_batch, records)) in &filled.tails {
-            self.journals.resume(*bucket, *last_batch);
-            if *newest_boot >= boot_file.settled() {
+            let is_durable = *newest_boot < boot_file.settled();
+            // Written again it keeps its number: the file it stands in may still lose it, and that is no damage.
+            let resume_after = if is_durable { *last_batch } else { last_batch.saturating_sub(1) };
+            self.journals.resume(*bucket, resume_after);
+            if !is_durable {
                 for record in records {
                     self.journals.push(*bucket, record.clone());
                 }
@@ -198,7 +205,7 @@ impl Keeper {
             let read =
                 replay::read_bucket(&self.spool, *bucket).map_err(|e| OpenError::Journal(e.to_string()))?;
             for sequence in read.instances.keys() {
-                self.hold_open_deliveries(*sequence, "journal damaged")?;
+                self.hold_open_deliveries(*sequence, JOURNAL_DAMAGED)?;
             }
             let newest = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
             let at = self.spool.clock.wall_ms();
@@ -235,6 +242,7 @@ impl Keeper {
     /// commit the journal had not heard of.
     fn judge_unknown_files(&mut self, filled: &Filled, recovered: &mut Recovered) -> Result<(), OpenError> {
         let mut obsolete = Vec::new();
+        let mut emptied = BTreeSet::new();
         for &(bucket, name, len) in &filled.unknown {
             let path = self.spool.paths.blob(bucket, name);
             let judged = if len == 0 { Ok(None) } else { Blob::recover(&*self.spool.fs, &path) };
@@ -243,12 +251,16 @@ impl Keeper {
                     recovered.swept += u64::from(len > 0);
                     obsolete.push(path);
                 }
-                Ok(Some((_, envelope))) if self.is_known(&envelope, filled)? => obsolete.push(path),
+                Ok(Some((_, envelope))) if self.is_known(&envelope, filled)? => {
+                    obsolete.push(path);
+                    emptied.insert(bucket);
+                }
                 Ok(Some((blob, envelope))) => {
                     recovered.adopted += 1;
                     let old = Found { bucket, name, blob, envelope };
                     if self.adopt(old, filled)? {
                         obsolete.push(path);
+                        emptied.insert(bucket);
                     }
                 }
                 Err(_) => recovered.corrupt.push(path),
@@ -257,6 +269,12 @@ impl Keeper {
         self.flush().map_err(unavailable)?;
         for path in obsolete {
             let _ = self.spool.fs.unlink(&path);
+        }
+        // A finished file must not come back when the journal that knows its copy has been forgotten.
+        for bucket in emptied {
+            self.spool.fs.sync_dir(&self.spool.paths.bucket(bucket)).map_err(|e| {
+                self.spool.poison.set(Scope::Spool, "sync of a bucket's directory", &e)
+            })?;
         }
         Ok(())
     }
@@ -291,8 +309,10 @@ impl Keeper {
                 hold_all(&mut owed, &error.to_string());
             }
         }
-        if filled.damaged.contains(&bucket) {
-            hold_all(&mut owed, "journal damaged");
+        // Every earlier start took in what it found and settled it: a file of such a boot had its record.
+        let in_doubt = filled.damaged.contains(&bucket) || envelope.sequence.boot() < filled.settled;
+        if in_doubt {
+            hold_all(&mut owed, JOURNAL_DAMAGED);
         }
         if filled.missing.contains_key(&envelope.sequence) {
             hold_all(&mut owed, "a copy of a file that was missing");
@@ -313,6 +333,9 @@ impl Keeper {
         for orphan in filled.orphans.get(&sequence).into_iter().flatten() {
             self.record(place.0, orphan.clone());
         }
+        if in_doubt {
+            self.hold_open_deliveries(sequence, JOURNAL_DAMAGED)?;
+        }
         Ok(copied)
     }
 
@@ -326,21 +349,13 @@ impl Keeper {
     }
 
     /// Copies a file under a new name and syncs it. `None` when the disk has no room: then the file is used where it
-    /// is, because forwarding it is what frees the disk.
+    /// is, because forwarding it is what frees the disk. The ballast stays for the journals, which have to say so.
     fn copy(&self, blob: &Blob) -> Result<Option<(u32, Name)>, OpenError> {
-        loop {
-            match self.try_copy(blob) {
-                Ok(place) => return Ok(Some(place)),
-                Err(CopyError::Poisoned(p)) => return Err(p.into()),
-                Err(CopyError::Io(e)) if is_full(&e) => {
-                    if !self.spool.space.give_up_step(&*self.spool.fs) {
-                        return Ok(None);
-                    }
-                }
-                Err(CopyError::Io(error)) => {
-                    return Err(OpenError::Io { path: self.spool.paths.spool(), error });
-                }
-            }
+        match self.try_copy(blob) {
+            Ok(place) => Ok(Some(place)),
+            Err(CopyError::Poisoned(p)) => Err(p.into()),
+            Err(CopyError::Io(e)) if is_full(&e) => Ok(None),
+            Err(CopyError::Io(error)) => Err(OpenError::Io { path: self.spool.paths.spool(), error }),
         }
     }
 
