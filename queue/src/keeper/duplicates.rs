@@ -21,7 +21,8 @@ pub(crate) struct Decision {
     pub(crate) owed: Vec<Owed>,
     pub(crate) since: u64,
     pub(crate) conflicting: bool,
-    pub(crate) superseded: BTreeMap<Sequence, Vec<String>>,
+    /// Bucket and sequence of the older ones, with the destinations at which the new one takes over.
+    pub(crate) superseded: BTreeMap<(u32, Sequence), Vec<String>>,
 }
 
 /// Decides. `known` are the others with the same key, oldest first.
@@ -33,7 +34,7 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
     decision.conflicting = other.iter().any(|k| k.counts());
     for owed in &mut decision.owed {
         for older in &same {
-            take_over(older, owed, &mut decision.since, &mut decision.superseded);
+            take_over(older, new.sequence, owed, &mut decision.since, &mut decision.superseded);
         }
         if same.last().is_some_and(|k| k.was_discarded(&owed.destination)) {
             hold(owed, "discarded before");
@@ -48,20 +49,25 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
 /// The newer file takes over what is open of the older one, with its age and its hold.
 fn take_over(
     older: &Known,
+    new: Sequence,
     owed: &mut Owed,
     since: &mut u64,
-    superseded: &mut BTreeMap<Sequence, Vec<String>>,
+    superseded: &mut BTreeMap<(u32, Sequence), Vec<String>>,
 ) {
     let Some(delivery) = older.delivery(&owed.destination) else { return };
-    if !delivery.state.is_open() {
+    let is_open = delivery.state.is_open();
+    // The older one gave way to this one, whose own record a crash took: it takes over all the same.
+    let gave_way = matches!(delivery.state, State::Superseded { by, .. } if by == new);
+    if !is_open && !gave_way {
         return;
     }
     *since = older.instance.since.min(*since);
     if let Some(inherited) = inherited_hold(&delivery.state) {
         owed.hold.get_or_insert_with(|| inherited.clone());
     }
-    if !older.leased.contains(&owed.destination) {
-        superseded.entry(older.instance.sequence).or_default().push(owed.destination.clone());
+    if is_open && !older.leased.contains(&owed.destination) {
+        let older = (older.instance.bucket, older.instance.sequence);
+        superseded.entry(older).or_default().push(owed.destination.clone());
     }
 }
 
@@ -140,9 +146,16 @@ mod tests {
     #[test]
     fn the_same_bytes_take_over_what_is_open_with_its_age() {
         let decision = decided(&[known(3, 1, 1, State::Owed)]);
-        assert_eq!(decision.superseded[&Sequence::new(1, 3)], ["pacs"]);
+        assert_eq!(decision.superseded[&(1, Sequence::new(1, 3))], ["pacs"]);
         assert_eq!((decision.since, decision.owed[0].hold.as_ref()), (300, None));
         assert!(!decision.conflicting);
+    }
+
+    #[test]
+    fn a_hold_is_inherited_from_one_that_gave_way_already() {
+        let held = Hold::new(HoldKind::Operator, "wait");
+        let gave_way = State::Superseded { by: Sequence::new(1, 9), held: Some(held.clone()) };
+        assert_eq!(decided(&[known(3, 1, 1, gave_way)]).owed[0].hold, Some(held));
     }
 
     #[test]

@@ -95,7 +95,6 @@ pub(crate) struct Opened {
     pub(crate) spool: Arc<Spool>,
     pub(crate) keeper: Keeper,
     pub(crate) recovered: Recovered,
-    pub(crate) lock: Box<dyn Lock>,
 }
 
 /// Opens the queue under a root directory, making it if there is none.
@@ -126,6 +125,7 @@ pub(crate) fn open(
         poison: Arc::clone(&poison),
         space: at(&paths.ballast(), space)?,
         events,
+        lock,
     }));
     let index = paths.index();
     let view = new_view(|| match opening.index_cache {
@@ -142,6 +142,7 @@ pub(crate) fn open(
         leased: std::collections::HashMap::new(),
         waiting: std::collections::HashMap::new(),
         ledgers: std::collections::BTreeMap::new(),
+        undecided: std::collections::VecDeque::new(),
         broken: None,
         index_rebuilds: 0,
         corrupt_files: 0,
@@ -151,7 +152,7 @@ pub(crate) fn open(
     recovered.boot = boot;
     keeper.corrupt_files = recovered.corrupt.len() as u64;
     recovered.instances = keeper.view.totals().payloads;
-    Ok(Opened { spool, keeper, recovered, lock })
+    Ok(Opened { spool, keeper, recovered })
 }
 
 impl Keeper {
@@ -169,10 +170,11 @@ impl Keeper {
         self.ledgers = std::mem::take(&mut filled.ledgers);
         self.write_last_batches_again(&filled, boot_file)?;
         recovered.damaged_journals = filled.damaged.len() as u64;
-        self.hold_what_damage_left_open(&filled)?;
+        self.hold_what_damage_left_open(&filled).map_err(unavailable)?;
         recovered.missing = filled.missing.len() as u64;
         self.hold_what_is_missing(&filled)?;
         self.judge_unknown_files(&filled, &mut recovered)?;
+        self.note_damage(&filled);
         self.flush().map_err(unavailable)?;
         self.remove_bare_directories(&filled);
         Ok(recovered)
@@ -200,34 +202,41 @@ impl Keeper {
     }
 
     /// In a bucket whose journal is damaged, what seems open may have been delivered or discarded: a person decides.
-    fn hold_what_damage_left_open(&mut self, filled: &Filled) -> Result<(), OpenError> {
+    pub(super) fn hold_what_damage_left_open(&mut self, filled: &Filled) -> Result<(), Unavailable> {
         for bucket in &filled.damaged {
-            let read =
-                replay::read_bucket(&self.spool, *bucket).map_err(|e| OpenError::Journal(e.to_string()))?;
+            let read = replay::read_bucket(&self.spool, *bucket)
+                .map_err(|e| Unavailable::Index(format!("reading the journals: {e}")))?;
             for sequence in read.instances.keys() {
                 self.hold_open_deliveries(*sequence, JOURNAL_DAMAGED)?;
             }
-            let newest = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
-            let at = self.spool.clock.wall_ms();
-            self.record(*bucket, Record::DamageNoted { boot: newest, at });
         }
-        self.flush().map_err(unavailable)
+        self.flush()
+    }
+
+    /// Damage is dealt with when everything that was open in its bucket is held and durable so.
+    fn note_damage(&mut self, filled: &Filled) {
+        let at = self.spool.clock.wall_ms();
+        for bucket in &filled.damaged {
+            let boot = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
+            self.record(*bucket, Record::DamageNoted { boot, at });
+        }
     }
 
     fn hold_what_is_missing(&mut self, filled: &Filled) -> Result<(), OpenError> {
         for (sequence, why) in &filled.missing {
-            self.hold_open_deliveries(*sequence, why)?;
+            self.hold_open_deliveries(*sequence, why).map_err(unavailable)?;
         }
         self.flush().map_err(unavailable)
     }
 
-    fn hold_open_deliveries(&mut self, sequence: Sequence, why: &str) -> Result<(), OpenError> {
-        let found = self.look(|keeper| {
-            Ok(keeper.view.instance(sequence)?.map(|i| (i.bucket, keeper.view.deliveries(sequence))))
-        });
-        let Some((bucket, deliveries)) = found.map_err(unavailable)? else { return Ok(()) };
+    fn hold_open_deliveries(&mut self, sequence: Sequence, why: &str) -> Result<(), Unavailable> {
+        let found = self.ask(|keeper| match keeper.view.instance(sequence)? {
+            None => Ok(None),
+            Some(instance) => Ok(Some((instance.bucket, keeper.view.deliveries(sequence)?))),
+        })?;
+        let Some((bucket, deliveries)) = found else { return Ok(()) };
         let at = self.spool.clock.wall_ms();
-        for delivery in deliveries.map_err(|e| OpenError::Journal(e.0))? {
+        for delivery in deliveries {
             let hold = Hold::new(HoldKind::Damage, why);
             let is_held_so = delivery.state == crate::instance::State::Held(hold.clone());
             if delivery.state.is_open() && !is_held_so {
@@ -272,9 +281,10 @@ impl Keeper {
         }
         // A finished file must not come back when the journal that knows its copy has been forgotten.
         for bucket in emptied {
-            self.spool.fs.sync_dir(&self.spool.paths.bucket(bucket)).map_err(|e| {
-                self.spool.poison.set(Scope::Spool, "sync of a bucket's directory", &e)
-            })?;
+            self.spool
+                .fs
+                .sync_dir(&self.spool.paths.bucket(bucket))
+                .map_err(|e| self.spool.poison.set(Scope::Spool, "sync of a bucket's directory", &e))?;
         }
         Ok(())
     }
@@ -330,11 +340,12 @@ impl Keeper {
         };
         let sequence = instance.sequence;
         self.committed(Fresh { instance, owed });
+        self.decide_all().map_err(unavailable)?;
         for orphan in filled.orphans.get(&sequence).into_iter().flatten() {
             self.record(place.0, orphan.clone());
         }
         if in_doubt {
-            self.hold_open_deliveries(sequence, JOURNAL_DAMAGED)?;
+            self.hold_open_deliveries(sequence, JOURNAL_DAMAGED).map_err(unavailable)?;
         }
         Ok(copied)
     }

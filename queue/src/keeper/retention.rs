@@ -20,6 +20,7 @@ impl Keeper {
     /// Evicts what has been kept long enough, removes empty buckets and old ledgers, and takes the ballast back.
     /// Returns how long nothing more will fall due.
     pub(crate) fn maintain(&mut self) -> Result<Option<Duration>, Unavailable> {
+        self.decide_all()?;
         self.mend()?;
         self.flush()?;
         let now = self.spool.clock.wall_ms();
@@ -38,6 +39,7 @@ impl Keeper {
     /// Evicts retained payloads, oldest outcome first, until `bytes` are freed or none is left. Returns what was
     /// freed.
     pub(crate) fn evict(&mut self, bytes: u64) -> Result<u64, Unavailable> {
+        self.decide_all()?;
         self.flush()?;
         let mut freed = 0;
         while freed < bytes {
@@ -146,7 +148,10 @@ impl Keeper {
     fn forget_instances(&mut self, bucket: u32) {
         let forgotten =
             replay::read_bucket(&self.spool, bucket).map_err(|e| e.to_string()).and_then(|read| {
-                read.instances.keys().try_for_each(|sequence| self.forget_one(bucket, *sequence)).map_err(|e| e.0)
+                read.instances
+                    .keys()
+                    .try_for_each(|sequence| self.forget_one(bucket, *sequence))
+                    .map_err(|e| e.0)
             });
         self.view.forget_bucket(bucket);
         if let Err(why) = forgotten {

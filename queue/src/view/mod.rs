@@ -444,7 +444,9 @@ fn final_at(instance: &Instance, deliveries: &[Delivery]) -> Option<u64> {
 /// Whether an instance's hold, if it has one, is of the kind that a newer instance inherits.
 pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
     match state {
-        State::Held(hold) if hold.kind.is_inherited() => Some(hold),
+        State::Held(hold) | State::Superseded { held: Some(hold), .. } if hold.kind.is_inherited() => {
+            Some(hold)
+        }
         _ => None,
     }
 }

@@ -42,7 +42,11 @@ pub(crate) fn apply(before: &[Delivery], record: &Record) -> Vec<Delivery> {
                 if let Some(delivery) = find(&mut after, destination)
                     && delivery.state.is_open()
                 {
-                    delivery.state = State::Superseded { by: *by };
+                    let held = match &delivery.state {
+                        State::Held(hold) => Some(hold.clone()),
+                        _ => None,
+                    };
+                    delivery.state = State::Superseded { by: *by, held };
                     delivery.at = *at;
                 }
             }
