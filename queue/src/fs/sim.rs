@@ -638,10 +638,9 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut chance = None;
+        let mut chance = self.disk.lock().chance();
         let count = |state: &mut State| {
             state.counts.syncs += 1;
-            chance = Some(state.chance());
             state.begin()
         };
         self.with(count, |file, fault, _| match fault {
@@ -650,7 +649,7 @@ impl File for SimFile {
                 Ok(())
             }
             Some(fault) => {
-                file.settle_pending(&mut chance.unwrap_or(Rng::new(0)));
+                file.settle_pending(&mut chance);
                 Err(if fault == Fault::NoSpace { errno(io::ErrorKind::StorageFull) } else { io_error() })
             }
         })
