@@ -7,30 +7,32 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use chrysalis_queue::simulation::{Fault, HeldClock, Rng, SimDisk, Stepped};
 use chrysalis_queue::{
-    Action, BlobError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome, Owed, Recovered,
+    Action, BlobError, CommitError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome, Owed, Recovered,
     Sequence, Shown, Standing, State,
 };
 
-pub const RETAIN: Duration = Duration::from_secs(60);
-pub const LEDGER: Duration = Duration::from_secs(600);
+pub(crate) const RETAIN: Duration = Duration::from_secs(60);
+pub(crate) const LEDGER: Duration = Duration::from_secs(600);
 /// Records after which the real keeper writes its batch.
 const BATCH: u64 = 64;
 
 /// What one run did.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Tally {
-    pub operations: u64,
-    pub cuts: u64,
-    pub restarts: u64,
-    pub acknowledged: u64,
-    pub delivered: u64,
-    pub repeats: u64,
+pub(crate) struct Tally {
+    pub(crate) operations: u64,
+    pub(crate) cuts: u64,
+    pub(crate) restarts: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) delivered: u64,
+    pub(crate) repeats: u64,
 }
 
 impl Tally {
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.operations += other.operations;
         self.cuts += other.cuts;
         self.restarts += other.restarts;
@@ -42,15 +44,18 @@ impl Tally {
 
 /// An instance that was answered with success.
 #[derive(Clone)]
-pub struct Promise {
-    pub key: String,
-    pub bytes: Arc<Vec<u8>>,
-    pub owed: BTreeSet<String>,
+pub(crate) struct Promise {
+    pub(crate) key: String,
+    pub(crate) bytes: Arc<Vec<u8>>,
+    sha256: [u8; 32],
+    pub(crate) owed: BTreeSet<String>,
+    /// How many came before it.
+    at: u64,
 }
 
 /// How a delivery ended, or was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Delivered,
     Discarded,
     Held,
@@ -71,44 +76,45 @@ struct Track {
     decided_under_way: bool,
 }
 
-pub struct Flight {
-    pub destination: String,
-    pub instance: Instance,
-    arrived: bool,
+pub(crate) struct Flight {
+    pub(crate) destination: String,
+    pub(crate) instance: Instance,
 }
 
 /// What a run may meet beside power cuts; it decides what the oracle forgives.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Lenience {
+pub(crate) struct Lenience {
     /// Bytes on the disk were changed behind the queue's back: holds of kind *damage* are its duty.
-    pub damage: bool,
+    pub(crate) damage: bool,
 }
 
-pub struct World {
-    pub disk: SimDisk,
-    pub clock: HeldClock,
-    pub options: Options,
-    pub queue: Option<Stepped>,
-    pub rng: Rng,
-    pub promises: BTreeMap<Sequence, Promise>,
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: HeldClock,
+    pub(crate) options: Options,
+    pub(crate) queue: Option<Stepped>,
+    pub(crate) rng: Rng,
+    pub(crate) promises: BTreeMap<Sequence, Promise>,
     /// Every content that was ever sent, by key, whether or not it was answered.
     attempted: HashMap<String, Vec<Arc<Vec<u8>>>>,
     tracks: HashMap<(Sequence, String), Track>,
-    pub flights: Vec<Flight>,
-    pub tally: Tally,
-    pub lenience: Lenience,
-    pub recovered: Recovered,
+    pub(crate) flights: Vec<Flight>,
+    pub(crate) tally: Tally,
+    pub(crate) lenience: Lenience,
+    pub(crate) recovered: Recovered,
     /// Rises when time passes or payloads go: what was known before may be forgotten.
     epoch: u64,
     discarded_in: HashMap<(Sequence, String), u64>,
+    /// For every content and destination: how many had been acknowledged when it last arrived or was discarded.
+    settled: HashMap<([u8; 32], String), u64>,
 }
 
 impl World {
-    pub fn new(seed: u64, capacity: u64) -> Self {
+    pub(crate) fn new(seed: u64, capacity: u64) -> Self {
         Self::with_reserve(seed, capacity, 64 << 10)
     }
 
-    pub fn with_reserve(seed: u64, capacity: u64, reserve: u64) -> Self {
+    pub(crate) fn with_reserve(seed: u64, capacity: u64, reserve: u64) -> Self {
         let disk = SimDisk::new(capacity);
         let clock = HeldClock::start();
         let mut options = Options::new(std::path::Path::new("/q"));
@@ -134,11 +140,12 @@ impl World {
             recovered: Recovered::default(),
             epoch: 0,
             discarded_in: HashMap::new(),
+            settled: HashMap::new(),
         }
     }
 
     /// Everything as it is now, on a disk of its own; the process is not copied.
-    pub fn fork(&self, rng: Rng) -> Self {
+    pub(crate) fn fork(&self, rng: Rng) -> Self {
         let disk = self.disk.fork();
         let mut options = self.options.clone();
         options.fs = Arc::new(disk.clone());
@@ -157,25 +164,37 @@ impl World {
             recovered: self.recovered.clone(),
             epoch: self.epoch,
             discarded_in: self.discarded_in.clone(),
+            settled: self.settled.clone(),
+        }
+    }
+
+    /// Tells what happens, for a seed that is looked at (`CHRYSALIS_SIM_TRACE`).
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if std::env::var_os("CHRYSALIS_SIM_TRACE").is_some() {
+            println!("{:6} {}", self.disk.counts().operations, what());
         }
     }
 
     // --- the process and the power ---
 
     /// Tries to open once. False when it failed.
-    pub fn try_open(&mut self) -> bool {
+    pub(crate) fn try_open(&mut self) -> bool {
         assert!(self.queue.is_none());
         match Stepped::open(&self.options) {
             Ok((queue, recovered)) => {
                 self.queue = Some(queue);
                 self.recovered = recovered;
+                self.tell(|| format!("opened {:?}", self.recovered));
                 true
             }
-            Err(_) => false,
+            Err(why) => {
+                self.tell(|| format!("it does not open: {why}"));
+                false
+            }
         }
     }
 
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         assert!(self.queue.is_none());
         match Stepped::open(&self.options) {
             Ok((queue, recovered)) => {
@@ -187,7 +206,8 @@ impl World {
     }
 
     /// The process dies; what it had not flushed is uncertain.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
+        self.tell(|| "the process dies".into());
         self.flights.clear();
         self.queue = None;
         self.tally.restarts += 1;
@@ -202,23 +222,24 @@ impl World {
         assert!(lost <= BATCH, "{lost} outcomes were not durable");
     }
 
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.kill();
+        self.tell(|| "the power is cut".into());
         self.disk.power_cut(&mut self.rng);
         self.tally.cuts += 1;
     }
 
-    pub fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.disk.is_off()
     }
 
-    pub fn queue(&mut self) -> &mut Stepped {
+    pub(crate) fn queue(&mut self) -> &mut Stepped {
         self.queue.as_mut().expect("an open queue")
     }
 
     // --- receiving ---
 
-    pub fn meta(key: &str, subject: u8, owed: &[(&str, Option<Hold>)]) -> Meta {
+    pub(crate) fn meta(key: &str, subject: u8, owed: &[(&str, Option<Hold>)]) -> Meta {
         let owed = owed.iter().map(|(d, h)| Owed { destination: (*d).to_owned(), hold: h.clone() });
         Meta {
             keys: Keys {
@@ -233,51 +254,42 @@ impl World {
     }
 
     /// Receives; `Some` when it was acknowledged.
-    pub fn receive(&mut self, key: &str, bytes: &[u8], owed: &[&str]) -> Option<Sequence> {
+    pub(crate) fn receive(&mut self, key: &str, bytes: &[u8], owed: &[&str]) -> Option<Sequence> {
         let owed: Vec<_> = owed.iter().map(|d| (*d, None)).collect();
         self.receive_with(Self::meta(key, 1, &owed), bytes)
     }
 
-    pub fn receive_with(&mut self, meta: Meta, bytes: &[u8]) -> Option<Sequence> {
-        let ballast = self.ballast();
-        let sequence = self.stage_and_commit(meta, bytes);
-        if !self.is_off() && self.ballast() < ballast {
-            panic!("receiving took from the ballast");
+    pub(crate) fn receive_with(&mut self, meta: Meta, bytes: &[u8]) -> Option<Sequence> {
+        let ballast = self.queue().ballast();
+        let received = self.stage_and_commit(meta, bytes);
+        assert_eq!(self.queue().ballast(), ballast, "receiving took from the ballast");
+        if received.is_err() && !self.is_off() {
+            self.evict(1 << 20);
         }
-        sequence
+        received.ok()
     }
 
-    fn ballast(&mut self) -> u64 {
-        self.queue().stats().map(|s| s.ballast.0).unwrap_or_default()
-    }
-
-    fn stage_and_commit(&mut self, meta: Meta, bytes: &[u8]) -> Option<Sequence> {
+    fn stage_and_commit(&mut self, meta: Meta, bytes: &[u8]) -> Result<Sequence, CommitError> {
         let bytes = Arc::new(bytes.to_vec());
         let key = meta.keys.key.clone();
         self.attempted.entry(key.clone()).or_default().push(Arc::clone(&bytes));
         let owed: BTreeSet<_> = meta.owed.iter().map(|o| o.destination.clone()).collect();
-        let mut staged = match self.queue().stage(b"HEAD") {
-            Ok(staged) => staged,
-            Err(_) => {
-                let _ = self.queue().evict(1 << 20);
-                self.epoch += 1;
-                return None;
-            }
-        };
+        let mut staged = self.queue().stage(b"HEAD")?;
         for chunk in bytes.chunks(100_000) {
-            if staged.write(chunk).is_err() {
-                return None;
-            }
+            staged.write(chunk)?;
         }
-        let sequence = staged.commit(meta, |after| vec![b't'; after as usize % 7]).ok()?;
+        let sequence = staged.commit(meta, |after| vec![b't'; after as usize % 7])?;
         assert!(!self.is_off(), "acknowledged without power");
         self.tally.acknowledged += 1;
+        self.tell(|| format!("acknowledged {sequence} {key} {} bytes for {owed:?}", bytes.len()));
         for destination in &owed {
             self.inherit(sequence, &key, &bytes, destination);
         }
-        let before = self.promises.insert(sequence, Promise { key, bytes, owed });
+        let sha256 = Sha256::digest(&*bytes).into();
+        let promise = Promise { key, bytes, sha256, owed, at: self.tally.acknowledged };
+        let before = self.promises.insert(sequence, promise);
         assert!(before.is_none(), "the receive sequence {sequence} was given out twice");
-        Some(sequence)
+        Ok(sequence)
     }
 
     /// The same bytes that are held, or were just discarded, are held when they come again.
@@ -300,7 +312,7 @@ impl World {
     // --- delivering ---
 
     /// Leases, and checks that nothing of one key overlaps or overtakes.
-    pub fn lease(&mut self, destination: &str, max: usize) -> usize {
+    pub(crate) fn lease(&mut self, destination: &str, max: usize) -> usize {
         let Ok(leased) = self.queue().lease(destination, max) else { return 0 };
         let n = leased.len();
         for instance in leased {
@@ -319,20 +331,20 @@ impl World {
                 });
                 assert!(!overtaken, "{} overtakes {older} to {destination}", instance.sequence);
             }
-            self.flights.push(Flight { destination: destination.to_owned(), instance, arrived: false });
+            self.flights.push(Flight { destination: destination.to_owned(), instance });
         }
         n
     }
 
     /// Sends one of those under way and ends its lease. `choose` picks the outcome of an attempt that arrived.
-    pub fn attempt(&mut self, at: usize, delivers: bool, otherwise: Outcome) {
-        let mut flight = self.flights.swap_remove(at);
+    pub(crate) fn attempt(&mut self, at: usize, delivers: bool, otherwise: Outcome) {
+        let flight = self.flights.swap_remove(at);
         let read = self.read(&flight.instance);
         let outcome = match read {
             Err(Some(hold)) => Outcome::Held(hold),
             Err(None) => Outcome::Retry(Duration::from_secs(1)),
             Ok(()) if delivers => {
-                self.arrive(&mut flight);
+                self.arrive(&flight);
                 Outcome::Delivered("0000".into())
             }
             Ok(()) => otherwise,
@@ -382,10 +394,11 @@ impl World {
         Ok(())
     }
 
-    fn arrive(&mut self, flight: &mut Flight) {
-        flight.arrived = true;
+    fn arrive(&mut self, flight: &Flight) {
         let (sequence, destination) = (flight.instance.sequence, flight.destination.clone());
         self.tally.delivered += 1;
+        self.settle(*flight.instance.sha256(), &destination);
+        self.tell(|| format!("{sequence} {} arrives at {destination}", flight.instance.keys.key));
         let track = self.track(sequence, &destination);
         let mut repeats = 0;
         let now = track.soft.or(track.firm);
@@ -404,12 +417,19 @@ impl World {
         self.tally.repeats += repeats;
     }
 
+    fn settle(&mut self, sha256: [u8; 32], destination: &str) {
+        let at = self.tally.acknowledged;
+        self.settled.insert((sha256, destination.to_owned()), at);
+    }
+
     // --- deciding ---
 
-    pub fn decide(&mut self, sequence: Sequence, destination: &str, action: Action) -> bool {
-        if self.queue().decide(sequence, destination, action.clone()).is_err() {
+    pub(crate) fn decide(&mut self, sequence: Sequence, destination: &str, action: Action) -> bool {
+        if let Err(why) = self.queue().decide(sequence, destination, action.clone()) {
+            self.tell(|| format!("{action:?} of {sequence} to {destination}: {why}"));
             return false;
         }
+        self.tell(|| format!("{action:?} of {sequence} to {destination}"));
         let under_way = self
             .flights
             .iter()
@@ -423,6 +443,9 @@ impl World {
             Action::Discard { .. } | Action::Reroute { .. } => {
                 track.soft = Some(End::Discarded);
                 track.discard_asked = true;
+                if let Some(shown) = self.shown(sequence) {
+                    self.settle(*shown.instance.sha256(), destination);
+                }
             }
             Action::Release | Action::Resend => {
                 track.soft = None;
@@ -446,7 +469,7 @@ impl World {
         true
     }
 
-    pub fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         let ok = self.queue().flush().is_ok();
         if ok {
             self.flushed();
@@ -455,6 +478,7 @@ impl World {
     }
 
     fn flushed(&mut self) {
+        self.tell(|| "flushed".into());
         for track in self.tracks.values_mut() {
             if let Some(end) = track.soft.take() {
                 track.firm = Some(end);
@@ -471,7 +495,8 @@ impl World {
     }
 
     /// Time passes, and what is due goes.
-    pub fn pass(&mut self, by: Duration) {
+    pub(crate) fn pass(&mut self, by: Duration) {
+        self.tell(|| format!("{by:?} pass"));
         self.clock.advance(by);
         self.epoch += 1;
         if self.queue().maintain().is_ok() {
@@ -479,7 +504,7 @@ impl World {
         }
     }
 
-    pub fn evict(&mut self, bytes: u64) {
+    pub(crate) fn evict(&mut self, bytes: u64) {
         self.epoch += 1;
         if self.queue().evict(bytes).is_ok() {
             self.flushed();
@@ -490,20 +515,24 @@ impl World {
         self.tracks.entry((sequence, destination.to_owned())).or_default()
     }
 
-    pub fn arrivals(&self, sequence: Sequence, destination: &str) -> u32 {
+    pub(crate) fn arrivals(&self, sequence: Sequence, destination: &str) -> u32 {
         self.tracks.get(&(sequence, destination.to_owned())).map_or(0, |t| t.arrivals)
     }
 
-    pub fn shown(&mut self, sequence: Sequence) -> Option<Shown> {
-        self.queue().show(sequence).expect("a queue that answers")
+    pub(crate) fn shown(&mut self, sequence: Sequence) -> Option<Shown> {
+        match self.queue().show(sequence) {
+            Ok(shown) => shown,
+            Err(_) if self.is_off() => None,
+            Err(why) => panic!("a queue that does not answer: {why}"),
+        }
     }
 
-    pub fn standing(&mut self, sequence: Sequence, destination: &str) -> Option<Standing> {
+    pub(crate) fn standing(&mut self, sequence: Sequence, destination: &str) -> Option<Standing> {
         let shown = self.queue().show(sequence).ok()??;
         shown.rows.into_iter().find(|r| r.delivery.destination == destination).map(|r| r.standing)
     }
 
-    pub fn state(&mut self, sequence: Sequence, destination: &str) -> &'static str {
+    pub(crate) fn state(&mut self, sequence: Sequence, destination: &str) -> &'static str {
         match self.standing(sequence, destination) {
             None => "unknown",
             Some(standing) => standing.name(),
@@ -513,7 +542,7 @@ impl World {
     // --- the oracle ---
 
     /// Every promise stands: sent, or visibly to be sent, held, discarded on request, or taken over.
-    pub fn audit(&mut self) {
+    pub(crate) fn audit(&mut self) {
         let read_errors = self.disk.counts().read_errors > 0;
         if read_errors && !self.recovered.corrupt.is_empty() {
             return; // It would not be read, and is listed; the next start looks again.
@@ -558,27 +587,31 @@ impl World {
         }
     }
 
-    /// Somebody else with these bytes went there, and the queue has forgotten both.
-    fn is_taken_over(&self, sequence: Sequence, destination: &str) -> bool {
+    /// Another instance with these bytes went there, or visibly waits, and the queue has forgotten this one.
+    fn is_taken_over(&mut self, sequence: Sequence, destination: &str) -> bool {
         let Some(promise) = self.promises.get(&sequence) else { return false };
-        self.promises.iter().any(|(other, p)| {
-            let track = self.tracks.get(&(*other, destination.to_owned()));
-            *other != sequence
-                && p.key == promise.key
-                && p.bytes == promise.bytes
-                && track.is_some_and(|t| t.arrivals > 0 || t.discard_asked)
+        let settled = self.settled.get(&(promise.sha256, destination.to_owned()));
+        if settled.is_some_and(|at| *at >= promise.at) {
+            return true;
+        }
+        let (key, sha256) = (promise.key.clone(), promise.sha256);
+        let filter = Filter { destination: Some(destination.into()), limit: 10_000, ..Filter::default() };
+        let page = self.queue().list(&filter).expect("a queue that answers");
+        page.rows.iter().any(|row| {
+            let is_twin = row.instance.keys.key == key && *row.instance.sha256() == sha256;
+            is_twin && row.has_payload && row.delivery.state.is_open()
         })
     }
 
     /// Rows in a state, from the queue's own listing.
-    pub fn rows(&mut self, state: &str) -> Vec<(Sequence, String)> {
+    pub(crate) fn rows(&mut self, state: &str) -> Vec<(Sequence, String)> {
         let filter = Filter { state: Some(state.into()), limit: 10_000, ..Filter::default() };
         let page = self.queue().list(&filter).expect("a queue that answers");
         page.rows.into_iter().map(|r| (r.instance.sequence, r.delivery.destination)).collect()
     }
 
     /// Sends everything that can be sent.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while !self.flights.is_empty() {
             self.attempt(0, true, Outcome::Untried);
         }
@@ -600,7 +633,7 @@ impl World {
     }
 
     /// The end of a run: a healthy restart, everything sent, everything decided, everything forgotten.
-    pub fn finish(mut self) -> Tally {
+    pub(crate) fn finish(mut self) -> Tally {
         self.disk.clear_faults();
         self.disk.set_capacity(u64::MAX);
         if self.queue.is_some() {
@@ -644,10 +677,10 @@ impl World {
     }
 }
 
-pub const DESTINATIONS: [&str; 3] = ["pacs", "archive", "cloud"];
+pub(crate) const DESTINATIONS: [&str; 3] = ["pacs", "archive", "cloud"];
 
 /// Has the next open meet a fault, then opens until it works. The power is on afterwards.
-pub fn reopen_through(world: &mut World, fault: Option<(u64, Fault)>) {
+pub(crate) fn reopen_through(world: &mut World, fault: Option<(u64, Fault)>) {
     if let Some((at, fault)) = fault {
         world.disk.fault_in(at, fault);
     }
