@@ -23,18 +23,31 @@ pub(crate) struct Decision {
     pub(crate) conflicting: bool,
     /// Bucket and sequence of the older ones, with the destinations at which the new one takes over.
     pub(crate) superseded: BTreeMap<(u32, Sequence), Vec<String>>,
+    /// Newer ones that take over from this one, with the destinations.
+    pub(crate) gives_way: BTreeMap<Sequence, Vec<String>>,
 }
 
 /// Decides. `known` are the others with the same key, oldest first.
 pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision {
-    let mut decision =
-        Decision { owed: owed.to_vec(), since: new.since, conflicting: false, superseded: BTreeMap::new() };
+    let mut decision = Decision {
+        owed: owed.to_vec(),
+        since: new.since,
+        conflicting: false,
+        superseded: BTreeMap::new(),
+        gives_way: BTreeMap::new(),
+    };
     let (same, other): (Vec<_>, Vec<_>) = known.iter().partition(|k| k.instance.sha256() == new.sha256());
     let foreign = other.iter().any(|k| k.instance.keys.subject != new.keys.subject && k.counts());
     decision.conflicting = other.iter().any(|k| k.counts());
     for owed in &mut decision.owed {
-        for older in &same {
+        for older in same.iter().filter(|k| k.instance.sequence < new.sequence) {
             take_over(older, new.sequence, owed, &mut decision.since, &mut decision.superseded);
+        }
+        // One that a crash hid until newer ones were known: it never takes over from those, or each would be waiting
+        // for the other.
+        if let Some(newer) = same.iter().rev().find(|k| k.instance.sequence > new.sequence && k.goes_to(owed))
+        {
+            decision.gives_way.entry(newer.instance.sequence).or_default().push(owed.destination.clone());
         }
         if same.last().is_some_and(|k| k.was_discarded(&owed.destination)) {
             hold(owed, "discarded before");
@@ -78,6 +91,15 @@ fn hold(owed: &mut Owed, why: &str) {
 impl Known {
     fn delivery(&self, destination: &str) -> Option<&Delivery> {
         self.deliveries.iter().find(|d| d.destination == destination)
+    }
+
+    /// It went to that destination, or will, or is held there for another reason than damage.
+    fn goes_to(&self, owed: &Owed) -> bool {
+        self.delivery(&owed.destination).is_some_and(|d| match &d.state {
+            State::Owed | State::Delivered { .. } => true,
+            State::Held(hold) => hold.kind != HoldKind::Damage,
+            State::Superseded { .. } | State::Discarded { .. } => false,
+        })
     }
 
     fn was_discarded(&self, destination: &str) -> bool {
@@ -149,6 +171,16 @@ mod tests {
         assert_eq!(decision.superseded[&(1, Sequence::new(1, 3))], ["pacs"]);
         assert_eq!((decision.since, decision.owed[0].hold.as_ref()), (300, None));
         assert!(!decision.conflicting);
+    }
+
+    #[test]
+    fn one_that_is_found_late_gives_way_to_the_newer_and_never_the_other_way_round() {
+        for state in [State::Owed, held(HoldKind::Operator), delivered()] {
+            let decision = decided(&[known(12, 1, 1, state)]);
+            assert!(decision.superseded.is_empty());
+            assert_eq!(decision.gives_way[&Sequence::new(1, 12)], ["pacs"]);
+        }
+        assert!(decided(&[known(12, 1, 1, discarded())]).owed[0].hold.is_some());
     }
 
     #[test]

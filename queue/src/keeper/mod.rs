@@ -160,7 +160,7 @@ impl Keeper {
     }
 
     fn take_in(&mut self, mut instance: Instance, decision: duplicates::Decision) {
-        let duplicates::Decision { owed, since, conflicting, superseded } = decision;
+        let duplicates::Decision { owed, since, conflicting, superseded, gives_way } = decision;
         instance.since = since;
         let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
         let bucket = instance.bucket;
@@ -168,6 +168,9 @@ impl Keeper {
         self.record(bucket, Record::Committed { instance: Box::new(instance), owed, conflicting });
         for ((bucket, older), destinations) in superseded {
             self.record(bucket, Record::Superseded { sequence: older, destinations, at, by: sequence });
+        }
+        for (by, destinations) in gives_way {
+            self.record(bucket, Record::Superseded { sequence, destinations, at, by });
         }
         for destination in destinations {
             self.notices.ready(&destination);

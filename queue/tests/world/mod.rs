@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use chrysalis_queue::simulation::{Fault, HeldClock, Rng, SimDisk, Stepped};
 use chrysalis_queue::{
-    Action, BlobError, CommitError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome, Owed, Recovered,
-    Sequence, Shown, Standing, State,
+    Action, BlobError, CommitError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome, Owed,
+    Recovered, Sequence, Shown, Standing, State,
 };
 
 pub(crate) const RETAIN: Duration = Duration::from_secs(60);
@@ -317,7 +317,8 @@ impl World {
         let n = leased.len();
         for instance in leased {
             let key = instance.keys.key.clone();
-            let overlaps = self.flights.iter().any(|f| f.destination == destination && f.instance.keys.key == key);
+            let overlaps =
+                self.flights.iter().any(|f| f.destination == destination && f.instance.keys.key == key);
             assert!(!overlaps, "two deliveries of {key} to {destination} at once");
             let older: Vec<_> = self
                 .promises
@@ -430,10 +431,8 @@ impl World {
             return false;
         }
         self.tell(|| format!("{action:?} of {sequence} to {destination}"));
-        let under_way = self
-            .flights
-            .iter()
-            .any(|f| f.instance.sequence == sequence && f.destination == destination);
+        let under_way =
+            self.flights.iter().any(|f| f.instance.sequence == sequence && f.destination == destination);
         let epoch = self.epoch;
         self.discarded_in.insert((sequence, destination.to_owned()), epoch);
         let track = self.track(sequence, destination);
@@ -583,7 +582,9 @@ impl World {
             State::Discarded { .. } if track.discard_asked => Ok(()),
             State::Discarded { .. } => Err("lost: nobody discarded it".into()),
             State::Superseded { .. } if depth > 60 => Err("superseded in a circle".into()),
-            State::Superseded { by, .. } => self.stands(by, destination, depth + 1).map_err(|e| format!("by {by}: {e}")),
+            State::Superseded { by, .. } => {
+                self.stands(by, destination, depth + 1).map_err(|e| format!("by {by}: {e}"))
+            }
         }
     }
 
