@@ -368,7 +368,7 @@ impl World {
             Err(error) => {
                 let promised = self.promises.contains_key(&instance.sequence);
                 assert!(
-                    self.lenience.damage || !promised,
+                    self.may_be_damaged() || !promised,
                     "{} cannot be read on a sound disk: {error}",
                     instance.sequence
                 );
@@ -566,7 +566,7 @@ impl World {
             };
         };
         let promised = self.promises.contains_key(&sequence);
-        let forgiving = self.lenience.damage || self.disk.counts().read_errors > 0 || !promised;
+        let forgiving = self.may_be_damaged() || !promised;
         let Some(row) = shown.rows.into_iter().find(|r| r.delivery.destination == destination) else {
             return Err("lost: it is not owed there".into());
         };
@@ -586,6 +586,12 @@ impl World {
                 self.stands(by, destination, depth + 1).map_err(|e| format!("by {by}: {e}"))
             }
         }
+    }
+
+    /// Bytes were changed, or would not be read: a journal that cannot be read is as good as damaged, so holds of
+    /// that kind are the queue's duty then.
+    fn may_be_damaged(&self) -> bool {
+        self.lenience.damage || self.disk.counts().read_errors > 0
     }
 
     /// Another instance with these bytes went there, or visibly waits, and the queue has forgotten this one.
