@@ -235,7 +235,7 @@ fn reason(state: &Journalled) -> Option<String> {
     match state {
         Journalled::Owed => None,
         Journalled::Held(hold) => Some(hold.why.clone()),
-        Journalled::Superseded { by } => Some(format!("{by} came with the same content")),
+        Journalled::Superseded { by, .. } => Some(format!("{by} came with the same content")),
         Journalled::Delivered { detail } => Some(detail.clone()),
         Journalled::Discarded { who, why } => Some(format!("{why} ({who})")),
     }
