@@ -412,6 +412,9 @@ fn carry_out(
             match result {
                 Ok(()) => {
                     changed += 1;
+                    if action == Action::Release {
+                        state.board.probe(&destination);
+                    }
                     tracing::info!(instance = %sequence, destination, ?action, "An administrator decided.");
                 }
                 Err(error) => failed.push(fail(&sequence.to_string(), Some(&destination), error.to_string())),
