@@ -171,7 +171,7 @@ impl World {
     /// Tells what happens, for a seed that is looked at (`CHRYSALIS_SIM_TRACE`).
     fn tell(&self, what: impl FnOnce() -> String) {
         if std::env::var_os("CHRYSALIS_SIM_TRACE").is_some() {
-            println!("{:6} {}", self.disk.counts().operations, what());
+            eprintln!("{:6} {}", self.disk.counts().operations, what());
         }
     }
 
