@@ -203,6 +203,8 @@ impl Session<'_> {
         reason: Option<&str>,
         out: &mut dyn Write,
     ) -> anyhow::Result<Exit> {
+        // Said even where nothing would be selected: "0 changed" would read like an answer.
+        self.source.running()?;
         let mut outcome = Changed::default();
         for (destination, instances) in self.selected(decision, select)? {
             for some in instances.chunks(PAGE) {

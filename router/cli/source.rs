@@ -65,6 +65,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Decisions are a running node's: the spool of a stopped one is only looked at.
+    pub(super) fn running(&self) -> anyhow::Result<&AdminClient> {
+        match self {
+            Self::Running(client) => Ok(client),
+            Self::Stopped { .. } => bail!("the node is stopped; decisions need it running"),
+        }
+    }
+
     pub(super) fn change(
         &self,
         verb: &str,
@@ -72,10 +80,7 @@ impl<'a> Source<'a> {
         destination: Option<&str>,
         reason: Option<&str>,
     ) -> anyhow::Result<Changed> {
-        match self {
-            Self::Running(client) => Ok(client.change(verb, instances, destination, reason)?),
-            Self::Stopped { .. } => bail!("the node is stopped; decisions need it running"),
-        }
+        Ok(self.running()?.change(verb, instances, destination, reason)?)
     }
 
     pub(super) fn fsck(&self) -> anyhow::Result<Value> {

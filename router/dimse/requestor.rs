@@ -168,9 +168,11 @@ impl<S: Transport> Requestor<S> {
         &self.contexts
     }
 
-    /// Whether the peer said that it does not take this SOP class at all (result 3 of PS3.8 Table 9-18).
+    /// Whether the peer said that it does not take this SOP class at all (result 3 of PS3.8 Table 9-18). Some peers say so
+    /// of a transfer syntax they do not know too: a class that was accepted in another one is taken.
     pub fn refuses_class(&self, sop_class: &Uid) -> bool {
-        self.refused_classes.contains(sop_class)
+        let is_accepted = self.contexts.iter().any(|context| context.abstract_syntax == *sop_class);
+        self.refused_classes.contains(sop_class) && !is_accepted
     }
 
     /// What the peer says of itself.

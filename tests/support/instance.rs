@@ -155,6 +155,31 @@ impl Instance {
         }
     }
 
+    /// Takes SOP class and instance from the data set itself, where it has them in its first 4 KiB: some real files say
+    /// something else in their file meta information.
+    pub fn named_by_data_set(mut self) -> Self {
+        let DataSet::Bytes(bytes) = &self.data_set else { return self };
+        let start = &bytes[..bytes.len().min(4096)];
+        let uid = |element: u8| {
+            let here = |window: &[u8]| window == [8, 0, element, 0] || window == [0, 8, 0, element];
+            let read = |at: usize| {
+                let length = match start.get(at + 4..at + 8)? {
+                    [b'U', b'I', 0, length] | [b'U', b'I', length, 0] | [length, 0, 0, 0] => {
+                        usize::from(*length)
+                    }
+                    _ => return None,
+                };
+                Some(super::wire::text(start.get(at + 8..at + 8 + length)?)).filter(|value| !value.is_empty())
+            };
+            let places = start.windows(4).enumerate().filter(|(_, window)| here(window));
+            places.map(|(at, _)| at).find_map(read)
+        };
+        let (class, instance) = (uid(0x16), uid(0x18));
+        self.sop_class = class.unwrap_or(self.sop_class);
+        self.sop_instance = instance.unwrap_or(self.sop_instance);
+        self
+    }
+
     /// The instance as a Part 10 file, for senders that read files.
     pub fn write_part10(&self, path: &Path) -> io::Result<()> {
         let mut meta = Writer::new(Encoding::ExplicitLittle);

@@ -209,6 +209,11 @@ impl Node {
         assert!(status.success(), "the node ended with {status} after SIGTERM\n{}", self.process().tail());
     }
 
+    /// SIGTERM, without waiting for the end.
+    pub fn signal_stop(&mut self) {
+        self.process().terminate();
+    }
+
     /// SIGTERM, and how it ended.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
