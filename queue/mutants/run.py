@@ -125,7 +125,10 @@ def main():
         check_table(tree)
         if run(tree, environment) != "survived":
             sys.exit("the tests are red without any mutant")
-        results = [(name, attack(tree, environment, file, changes)) for name, file, changes in announce(chosen)]
+        results = []
+        for name, file, changes in chosen:
+            results.append((name, attack(tree, environment, file, changes)))
+            print(f"{name}: {results[-1][1]}", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     width = max(len(name) for name, _ in results)
@@ -142,12 +145,6 @@ def check_table(tree):
         for search, _ in changes:
             if source.count(search) != 1:
                 sys.exit(f"the table is stale: {name!r} matches {source.count(search)} times in {file}")
-
-
-def announce(mutants):
-    for mutant in mutants:
-        print(f"... {mutant[0]}", file=sys.stderr, flush=True)
-        yield mutant
 
 
 def attack(tree, environment, file, changes):
