@@ -59,6 +59,8 @@ MUTANTS = [
      [(".saturating_sub(keep_free).saturating_sub(missing)", ".saturating_sub(keep_free.max(missing / u64::MAX))")]),
     ("the ballast gives nothing up", "spool/space.rs",
      [("ballast.held > 0 && ballast.resize", "ballast.held > u64::MAX - 1 && ballast.resize")]),
+    ("the ballast is not there after a cut", "spool/space.rs",
+     [("if grew { file.sync_data() } else { Ok(()) }", "if grew { file.size().map(drop) } else { Ok(()) }")]),
     ("copying uses the ballast", "keeper/recovery.rs",
      [("Err(CopyError::Io(e)) if is_full(&e) => Ok(None),",
        "Err(CopyError::Io(e)) if is_full(&e) => {\n                if self.spool.space.give_up_step(&*self.spool.fs) { self.copy(blob) } else { Ok(None) }\n            }")]),
