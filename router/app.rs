@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrysalis_queue::{OpenError, Options, Queue, Recovered};
+use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -87,6 +87,9 @@ impl App {
         let (queue, recovered) =
             opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         report(&recovered);
+        if queue.admission() == Admission::Full {
+            tracing::error!("The disk is beyond queue.high_watermark: nothing is received until there is room.");
+        }
         let token = Token::open(&config.node.data_dir)?;
         sweep_folders(&config);
         let mut sockets = Vec::new();

@@ -11,6 +11,8 @@ use clap::Parser;
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "chrysalis: {error:#}");
             Exit::because(&error).into()
@@ -36,6 +38,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Queue(args) => Ok(args.run(&load()?.config, &mut std::io::stdout())?.into()),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -197,6 +197,8 @@ pub enum State {
     Superseded {
         /// That instance.
         by: Sequence,
+        /// What held this one until then.
+        held: Option<Hold>,
     },
     /// The destination has it.
     Delivered {
@@ -255,9 +257,10 @@ impl Delivery {
                 out.u8(1);
                 hold.encode(out);
             }
-            State::Superseded { by } => {
+            State::Superseded { by, held } => {
                 out.u8(2);
                 out.u64(by.raw());
+                Hold::encode_option(held.as_ref(), out);
             }
             State::Delivered { detail } => {
                 out.u8(3);
@@ -277,7 +280,10 @@ impl Delivery {
         let state = match from.u8()? {
             0 => State::Owed,
             1 => State::Held(Hold::decode(from)?),
-            2 => State::Superseded { by: Sequence::from_raw(from.u64()?) },
+            2 => {
+                let by = Sequence::from_raw(from.u64()?);
+                State::Superseded { by, held: Hold::decode_option(from)? }
+            }
             3 => State::Delivered { detail: from.text()? },
             4 => State::Discarded { who: from.text()?, why: from.text()? },
             _ => return Err(Malformed),

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::fs::{Fs, Lock, RealFs};
+use crate::fs::{Fs, RealFs};
 use crate::id::Sequence;
 use crate::instance::Instance;
 use crate::keeper::recovery::{self, Opening};
@@ -118,7 +118,6 @@ struct Inner {
     spool: Arc<Spool>,
     messages: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    _lock: Box<dyn Lock>,
 }
 
 impl Queue {
@@ -137,8 +136,7 @@ impl Queue {
             .name("queue-keeper".to_owned())
             .spawn(move || keep(keeper, &inbox, &observer))
             .map_err(|error| OpenError::Io { path: options.root.clone(), error })?;
-        let inner =
-            Inner { spool: opened.spool, messages, thread: Mutex::new(Some(thread)), _lock: opened.lock };
+        let inner = Inner { spool: opened.spool, messages, thread: Mutex::new(Some(thread)) };
         Ok((Self { inner: Arc::new(inner) }, opened.recovered))
     }
 
@@ -370,11 +368,12 @@ fn keep<O: Observer>(mut keeper: Keeper, inbox: &Receiver<Message>, observer: &M
         }
         let now = clock.monotonic();
         let pending = keeper.pending();
-        if pending == 0 {
+        if pending == 0 || keeper.spool.poison.check_recording().is_err() {
             batch_due = None;
         } else if batch_due.is_some_and(|due| due <= now)
             || (pending >= BATCH && !is_retrying(batch_due, now))
         {
+            // A poisoned journal is told of here once, and not tried again.
             batch_due = match keeper.flush() {
                 Ok(()) => None,
                 Err(why) => {

@@ -204,6 +204,12 @@ impl Stepped {
         self.keeper.stats()
     }
 
+    /// Bytes the ballast holds now; asking changes nothing.
+    #[must_use]
+    pub fn ballast(&self) -> u64 {
+        self.spool().space.ballast().0
+    }
+
     /// Opens a payload.
     ///
     /// # Errors

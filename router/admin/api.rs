@@ -235,7 +235,7 @@ fn reason(state: &Journalled) -> Option<String> {
     match state {
         Journalled::Owed => None,
         Journalled::Held(hold) => Some(hold.why.clone()),
-        Journalled::Superseded { by } => Some(format!("{by} came with the same content")),
+        Journalled::Superseded { by, .. } => Some(format!("{by} came with the same content")),
         Journalled::Delivered { detail } => Some(detail.clone()),
         Journalled::Discarded { who, why } => Some(format!("{why} ({who})")),
     }
@@ -412,6 +412,9 @@ fn carry_out(
             match result {
                 Ok(()) => {
                     changed += 1;
+                    if action == Action::Release {
+                        state.board.probe(&destination);
+                    }
                     tracing::info!(instance = %sequence, destination, ?action, "An administrator decided.");
                 }
                 Err(error) => failed.push(fail(&sequence.to_string(), Some(&destination), error.to_string())),

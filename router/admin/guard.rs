@@ -41,7 +41,7 @@ pub(super) fn check(
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-        if !origin.is_some_and(|origin| origin == host) {
+        if origin.is_none_or(|origin| origin != host) {
             return Err(Denied::Origin);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrysalis_queue::{Observer, Unavailable};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::circuit::Health;
 use crate::config::Config;
@@ -21,28 +21,49 @@ pub struct Notice {
 /// The board that dispatchers and the queue share. Clones are the same board.
 #[derive(Debug, Clone)]
 pub struct Board {
-    wakes: Arc<HashMap<String, watch::Sender<u64>>>,
+    wakes: Arc<HashMap<String, Wake>>,
     notices: Arc<Mutex<BTreeMap<(String, String), Notice>>>,
+}
+
+/// How the dispatchers of one destination are woken.
+#[derive(Debug, Default)]
+struct Wake {
+    /// Counts the times that there may have been something to send.
+    ready: watch::Sender<u64>,
+    /// Somebody wants a probe now, whatever the back-off says.
+    probe: Arc<Notify>,
 }
 
 impl Board {
     /// A board with a place for every configured destination.
     pub fn new(config: &Config) -> Self {
         let names = config.destinations.iter().map(|d| d.name.as_str().to_owned());
-        let wakes = names.map(|name| (name, watch::Sender::new(0))).collect();
+        let wakes = names.map(|name| (name, Wake::default())).collect();
         Self { wakes: Arc::new(wakes), notices: Arc::default() }
     }
 
     /// A receiver that changes whenever there may be something to send.
     pub fn wakes(&self, destination: &str) -> Option<watch::Receiver<u64>> {
-        self.wakes.get(destination).map(watch::Sender::subscribe)
+        self.wakes.get(destination).map(|wake| wake.ready.subscribe())
     }
 
     /// Wakes the dispatchers of a destination.
     pub fn wake(&self, destination: &str) {
         if let Some(wake) = self.wakes.get(destination) {
-            wake.send_modify(|count| *count = count.wrapping_add(1));
+            wake.ready.send_modify(|count| *count = count.wrapping_add(1));
         }
+    }
+
+    /// Has an ill or paused destination probed now: somebody says that it is worth it.
+    pub fn probe(&self, destination: &str) {
+        if let Some(wake) = self.wakes.get(destination) {
+            wake.probe.notify_one();
+        }
+    }
+
+    /// What [`Board::probe`] notifies.
+    pub fn probes(&self, destination: &str) -> Arc<Notify> {
+        self.wakes.get(destination).map(|wake| Arc::clone(&wake.probe)).unwrap_or_default()
     }
 
     /// Notes how a destination is; `lane` is the calling AE title where that makes a difference, else empty.

@@ -344,8 +344,10 @@ impl Dispatcher {
             }
             carrier.rest().await;
         }
+        let probes = self.board.probes(self.name());
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = probes.notified() => self.lock().circuits.values_mut().for_each(Circuit::try_now),
             // News of more to send does not end a pause.
             _ = wakes.changed(), if !is_ill => {}
             () = until(deadline) => {}

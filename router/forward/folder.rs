@@ -138,8 +138,9 @@ fn series_of(blob: &Blob, syntax: &TransferSyntax) -> Result<String, FolderError
 
 /// A path component is a UID, or a digest of what is there instead of one: nothing from the wire names a file.
 fn component(uid: &str) -> String {
-    if Uid::new(uid).is_conformant() && !uid.is_empty() {
-        return uid.to_owned();
+    let trimmed = Uid::new(uid);
+    if trimmed.is_conformant() {
+        return trimmed.as_str().to_owned();
     }
     let digest = hex(&Sha256::digest(uid.as_bytes()).into());
     format!("uid-{}", digest.get(..16).unwrap_or_default())
@@ -223,10 +224,11 @@ mod tests {
     #[test]
     fn a_component_is_a_uid_or_a_digest_and_never_what_came_from_the_wire() {
         assert_eq!(component("1.2.840.10008"), "1.2.840.10008");
-        for odd in ["", "..", "../../etc", "1.2/3", "1.2.a", "1..2", &"1".repeat(65), "1.2\0"] {
+        for odd in ["", "..", "../../etc", "1.2/3", "1.2.a", "1..2", &"1".repeat(65)] {
             let made = component(odd);
             assert!(made.starts_with("uid-") && made.len() == 20, "{odd:?} became {made}");
         }
+        assert_eq!(component("1.2\0"), "1.2", "padding is no part of a UID");
         assert_ne!(component("a"), component("b"));
     }
 

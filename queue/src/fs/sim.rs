@@ -2,8 +2,9 @@
 //!
 //! What was synced is kept apart from what was only written. [`SimDisk::power_cut`] decides for every write that was
 //! not synced whether it is kept, dropped or torn at 512 or 4096 bytes, and for every name that was not synced
-//! whether it is there, each by itself: stricter than any file system. A failed sync cleans the pages, as Linux does:
-//! they can still be read, and no later sync writes them. Closing a file syncs nothing.
+//! whether it is there, each by itself: stricter than any file system. A write may also leave its length and none of
+//! its bytes. A failed sync writes some of the pages and cleans them all, as Linux does: they can still be read, and
+//! no later sync writes them. Closing a file syncs nothing.
 //!
 //! Faults are asked for by the number of the operation, so that a run can be repeated with the fault one operation
 //! later, and everything random comes from a seed.
@@ -55,7 +56,7 @@ pub enum Fault {
     PowerCut,
     /// It fails with `ENOSPC`, a write after half of its bytes.
     NoSpace,
-    /// It fails with `EIO`; a sync also cleans the pages it did not write.
+    /// It fails with `EIO`, a write after half of its bytes; a sync also cleans the pages it did not write.
     Io,
 }
 
@@ -64,11 +65,13 @@ pub enum Fault {
 pub struct Counts {
     /// All operations.
     pub operations: u64,
-    /// `sync_data` calls.
+    /// Syncs of files and directories.
     pub syncs: u64,
+    /// Reads, listings and openings that failed with `EIO` while the power was on.
+    pub read_errors: u64,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct State {
     nodes: HashMap<u64, Node>,
     next_node: u64,
@@ -83,6 +86,7 @@ struct State {
     unlinked: HashSet<u64>,
 }
 
+#[derive(Clone)]
 enum Node {
     File(FileNode),
     Dir(DirNode),
@@ -132,12 +136,18 @@ fn io_error() -> io::Error {
 }
 
 impl SimDisk {
-    /// An empty disk of so many bytes.
+    /// An empty disk of so many bytes; `u64::MAX` is never full.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         let mut state = State { capacity, next_node: ROOT + 1, ..State::default() };
         state.nodes.insert(ROOT, Node::Dir(DirNode::default()));
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Another disk with the same content, cache and faults.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.lock().clone())) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -265,8 +275,24 @@ impl State {
     fn begin_read(&mut self) -> io::Result<()> {
         match self.begin()? {
             None | Some(Fault::NoSpace) => Ok(()),
+            Some(Fault::Io | Fault::PowerCut) => {
+                self.counts.read_errors += 1;
+                Err(io_error())
+            }
+        }
+    }
+
+    /// Removing takes no space either.
+    fn begin_removal(&mut self) -> io::Result<()> {
+        match self.begin()? {
+            None | Some(Fault::NoSpace) => Ok(()),
             Some(Fault::Io | Fault::PowerCut) => Err(io_error()),
         }
+    }
+
+    /// Decides what a failed sync wrote after all; told by the operation's number, so that a run can be repeated.
+    fn chance(&self) -> Rng {
+        Rng::new(self.counts.operations)
     }
 
     fn find(&self, path: &Path) -> io::Result<u64> {
@@ -352,12 +378,22 @@ impl FileNode {
 
     /// What the power cut leaves.
     fn settle(&mut self, rng: &mut Rng) {
+        self.settle_pending(rng);
+        self.cache.clone_from(&self.durable);
+        self.allocated = 0;
+    }
+
+    fn settle_pending(&mut self, rng: &mut Rng) {
         for change in std::mem::take(&mut self.pending) {
-            match (change, rng.below(4)) {
+            match (change, rng.below(5)) {
                 (_, 0) => {}
                 (change, 1) => change.apply(&mut self.durable),
+                (Change::Write { offset, data }, 2) => {
+                    let end = offset + data.len();
+                    self.durable.resize(self.durable.len().max(end), 0);
+                }
                 (Change::Write { offset, data }, piece) => {
-                    let piece = if piece == 2 { 512 } else { 4096 };
+                    let piece = if piece == 3 { 512 } else { 4096 };
                     let mut at = 0;
                     while at < data.len() {
                         let end = ((offset + at) / piece * piece + piece - offset).min(data.len());
@@ -370,8 +406,6 @@ impl FileNode {
                 (change @ Change::SetLen(_), _) => change.apply(&mut self.durable),
             }
         }
-        self.cache.clone_from(&self.durable);
-        self.allocated = 0;
     }
 }
 
@@ -399,12 +433,16 @@ impl DirNode {
         }
     }
 
-    fn settle(&mut self, rng: &mut Rng) {
+    fn settle_pending(&mut self, rng: &mut Rng) {
         for change in std::mem::take(&mut self.pending) {
             if rng.one_in(2) {
                 change.apply(&mut self.durable);
             }
         }
+    }
+
+    fn settle(&mut self, rng: &mut Rng) {
+        self.settle_pending(rng);
         self.cache.clone_from(&self.durable);
     }
 }
@@ -441,7 +479,7 @@ impl Fs for SimDisk {
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        state.begin_read()?;
+        state.begin_removal()?;
         state.remove(path)
     }
 
@@ -453,7 +491,7 @@ impl Fs for SimDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        state.begin_read()?;
+        state.begin_removal()?;
         let id = state.find(path)?;
         match state.nodes.get(&id) {
             Some(Node::Dir(dir)) if dir.cache.is_empty() => state.remove(path),
@@ -465,6 +503,7 @@ impl Fs for SimDisk {
         let mut state = self.lock();
         state.counts.syncs += 1;
         let fault = state.begin()?;
+        let mut chance = state.chance();
         let id = state.find(path)?;
         let Some(Node::Dir(dir)) = state.nodes.get_mut(&id) else {
             return Err(errno(io::ErrorKind::NotFound));
@@ -472,7 +511,7 @@ impl Fs for SimDisk {
         match fault {
             None => dir.sync(),
             Some(fault) => {
-                dir.pending.clear();
+                dir.settle_pending(&mut chance);
                 return Err(if fault == Fault::NoSpace {
                     errno(io::ErrorKind::StorageFull)
                 } else {
@@ -499,10 +538,8 @@ impl Fs for SimDisk {
     }
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
-        let state = self.lock();
-        if state.is_off {
-            return Err(io_error());
-        }
+        let mut state = self.lock();
+        state.begin_read()?;
         Ok(Space { total: state.capacity, available: state.capacity.saturating_sub(state.used()) })
     }
 
@@ -524,7 +561,8 @@ impl SimFile {
     ) -> io::Result<T> {
         let mut state = self.disk.lock();
         let fault = begin(&mut state)?;
-        let room = state.capacity.saturating_sub(state.used());
+        let room =
+            if state.capacity == u64::MAX { u64::MAX } else { state.capacity.saturating_sub(state.used()) };
         match state.nodes.get_mut(&self.id) {
             Some(Node::File(file)) => run(file, fault, room),
             _ => Err(io_error()),
@@ -555,7 +593,10 @@ impl File for SimFile {
                     file.write(offset as usize, data);
                     Ok(())
                 }
-                Some(Fault::Io | Fault::PowerCut) => Err(io_error()),
+                Some(Fault::Io | Fault::PowerCut) => {
+                    file.write(offset as usize, &data[..if is_full { 0 } else { data.len() / 2 }]);
+                    Err(io_error())
+                }
                 _ => {
                     let part = if is_full { &data[..0] } else { &data[..data.len() / 2] };
                     file.write(offset as usize, part);
@@ -571,7 +612,7 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(
-            |state| state.begin_read().map(|()| None),
+            |state| state.begin_removal().map(|()| None),
             |file, _, _| {
                 file.cache.resize(len as usize, 0);
                 file.pending.push(Change::SetLen(len as usize));
@@ -597,6 +638,7 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let mut chance = self.disk.lock().chance();
         let count = |state: &mut State| {
             state.counts.syncs += 1;
             state.begin()
@@ -607,7 +649,7 @@ impl File for SimFile {
                 Ok(())
             }
             Some(fault) => {
-                file.pending.clear();
+                file.settle_pending(&mut chance);
                 Err(if fault == Fault::NoSpace { errno(io::ErrorKind::StorageFull) } else { io_error() })
             }
         })

@@ -106,6 +106,7 @@ impl Keeper {
             Action::Release if delivery.state == State::Owed => None,
             Action::Release => Some(Record::Released { sequence, destination, at, who }),
             Action::Discard { why } => Some(Record::Discarded { sequence, destination, at, who, why }),
+            Action::Reroute { to } if to.is_empty() => return Err(CommandError::NotFound),
             Action::Reroute { to } => Some(Record::Rerouted { sequence, from: destination, to, at, who }),
             Action::Resend => None,
         })

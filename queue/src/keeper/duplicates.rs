@@ -21,19 +21,33 @@ pub(crate) struct Decision {
     pub(crate) owed: Vec<Owed>,
     pub(crate) since: u64,
     pub(crate) conflicting: bool,
-    pub(crate) superseded: BTreeMap<Sequence, Vec<String>>,
+    /// Bucket and sequence of the older ones, with the destinations at which the new one takes over.
+    pub(crate) superseded: BTreeMap<(u32, Sequence), Vec<String>>,
+    /// Newer ones that take over from this one, with the destinations.
+    pub(crate) gives_way: BTreeMap<Sequence, Vec<String>>,
 }
 
 /// Decides. `known` are the others with the same key, oldest first.
 pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision {
-    let mut decision =
-        Decision { owed: owed.to_vec(), since: new.since, conflicting: false, superseded: BTreeMap::new() };
+    let mut decision = Decision {
+        owed: owed.to_vec(),
+        since: new.since,
+        conflicting: false,
+        superseded: BTreeMap::new(),
+        gives_way: BTreeMap::new(),
+    };
     let (same, other): (Vec<_>, Vec<_>) = known.iter().partition(|k| k.instance.sha256() == new.sha256());
     let foreign = other.iter().any(|k| k.instance.keys.subject != new.keys.subject && k.counts());
     decision.conflicting = other.iter().any(|k| k.counts());
     for owed in &mut decision.owed {
-        for older in &same {
-            take_over(older, owed, &mut decision.since, &mut decision.superseded);
+        for older in same.iter().filter(|k| k.instance.sequence < new.sequence) {
+            take_over(older, new.sequence, owed, &mut decision.since, &mut decision.superseded);
+        }
+        // One that a crash hid until newer ones were known: it never takes over from those, or each would be waiting
+        // for the other.
+        if let Some(newer) = same.iter().rev().find(|k| k.instance.sequence > new.sequence && k.goes_to(owed))
+        {
+            decision.gives_way.entry(newer.instance.sequence).or_default().push(owed.destination.clone());
         }
         if same.last().is_some_and(|k| k.was_discarded(&owed.destination)) {
             hold(owed, "discarded before");
@@ -48,20 +62,25 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
 /// The newer file takes over what is open of the older one, with its age and its hold.
 fn take_over(
     older: &Known,
+    new: Sequence,
     owed: &mut Owed,
     since: &mut u64,
-    superseded: &mut BTreeMap<Sequence, Vec<String>>,
+    superseded: &mut BTreeMap<(u32, Sequence), Vec<String>>,
 ) {
     let Some(delivery) = older.delivery(&owed.destination) else { return };
-    if !delivery.state.is_open() {
+    let is_open = delivery.state.is_open();
+    // The older one gave way to this one, whose own record a crash took: it takes over all the same.
+    let gave_way = matches!(delivery.state, State::Superseded { by, .. } if by == new);
+    if !is_open && !gave_way {
         return;
     }
     *since = older.instance.since.min(*since);
     if let Some(inherited) = inherited_hold(&delivery.state) {
         owed.hold.get_or_insert_with(|| inherited.clone());
     }
-    if !older.leased.contains(&owed.destination) {
-        superseded.entry(older.instance.sequence).or_default().push(owed.destination.clone());
+    if is_open && !older.leased.contains(&owed.destination) {
+        let older = (older.instance.bucket, older.instance.sequence);
+        superseded.entry(older).or_default().push(owed.destination.clone());
     }
 }
 
@@ -72,6 +91,15 @@ fn hold(owed: &mut Owed, why: &str) {
 impl Known {
     fn delivery(&self, destination: &str) -> Option<&Delivery> {
         self.deliveries.iter().find(|d| d.destination == destination)
+    }
+
+    /// It went to that destination, or will, or is held there for another reason than damage.
+    fn goes_to(&self, owed: &Owed) -> bool {
+        self.delivery(&owed.destination).is_some_and(|d| match &d.state {
+            State::Owed | State::Delivered { .. } => true,
+            State::Held(hold) => hold.kind != HoldKind::Damage,
+            State::Superseded { .. } | State::Discarded { .. } => false,
+        })
     }
 
     fn was_discarded(&self, destination: &str) -> bool {
@@ -140,9 +168,26 @@ mod tests {
     #[test]
     fn the_same_bytes_take_over_what_is_open_with_its_age() {
         let decision = decided(&[known(3, 1, 1, State::Owed)]);
-        assert_eq!(decision.superseded[&Sequence::new(1, 3)], ["pacs"]);
+        assert_eq!(decision.superseded[&(1, Sequence::new(1, 3))], ["pacs"]);
         assert_eq!((decision.since, decision.owed[0].hold.as_ref()), (300, None));
         assert!(!decision.conflicting);
+    }
+
+    #[test]
+    fn one_that_is_found_late_gives_way_to_the_newer_and_never_the_other_way_round() {
+        for state in [State::Owed, held(HoldKind::Operator), delivered()] {
+            let decision = decided(&[known(12, 1, 1, state)]);
+            assert!(decision.superseded.is_empty());
+            assert_eq!(decision.gives_way[&Sequence::new(1, 12)], ["pacs"]);
+        }
+        assert!(decided(&[known(12, 1, 1, discarded())]).owed[0].hold.is_some());
+    }
+
+    #[test]
+    fn a_hold_is_inherited_from_one_that_gave_way_already() {
+        let held = Hold::new(HoldKind::Operator, "wait");
+        let gave_way = State::Superseded { by: Sequence::new(1, 9), held: Some(held.clone()) };
+        assert_eq!(decided(&[known(3, 1, 1, gave_way)]).owed[0].hold, Some(held));
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Keeper {
         want: LeaseRequest,
         now: Duration,
     ) -> Result<(Vec<LeasedInstance>, Option<Duration>), KvError> {
-        let mut candidates = Vec::new();
+        let mut chosen = Vec::new();
+        let mut failed = None;
         let mut next_due: Option<Duration> = None;
         let mut group = None;
         let mut looked = 0;
@@ -93,24 +94,36 @@ impl Keeper {
             if let Some(due) = due {
                 next_due = Some(next_due.map_or(*due, |next| next.min(*due)));
             } else if !leased.contains(&sequence) && group.is_none_or(|group| group == row.group) {
-                group = Some(row.group);
-                candidates.push((sequence, row.key));
+                // One that must wait for another of its key does not make the rest wait.
+                match self.unless_blocked(destination, sequence) {
+                    Ok(None) => {}
+                    Ok(Some(one)) => {
+                        group = Some(row.group);
+                        chosen.push(one);
+                    }
+                    Err(error) => failed = Some(error),
+                }
             }
-            if candidates.len() >= want.max || looked >= LOOK_AHEAD {
+            if chosen.len() >= want.max || looked >= LOOK_AHEAD || failed.is_some() {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })?;
-        let mut chosen = Vec::with_capacity(candidates.len());
-        for (sequence, _) in candidates {
-            let Some(instance) = self.view.instance(sequence)? else { continue };
-            if !self.is_blocked(destination, &instance)? {
-                let delivery = self.view.delivery(sequence, destination)?;
-                let conflicting = delivery.is_some_and(|d| d.conflicting);
-                chosen.push(LeasedInstance { instance, conflicting });
-            }
+        failed.map_or(Ok((chosen, next_due)), Err)
+    }
+
+    fn unless_blocked(
+        &self,
+        destination: &str,
+        sequence: Sequence,
+    ) -> Result<Option<LeasedInstance>, KvError> {
+        let Some(instance) = self.view.instance(sequence)? else { return Ok(None) };
+        if self.is_blocked(destination, &instance)? {
+            return Ok(None);
         }
-        Ok((chosen, next_due))
+        let delivery = self.view.delivery(sequence, destination)?;
+        let conflicting = delivery.is_some_and(|d| d.conflicting);
+        Ok(Some(LeasedInstance { instance, conflicting }))
     }
 
     /// Deliveries of one key to one destination never overlap and never overtake; those that are held are passed.

@@ -12,7 +12,7 @@ pub(crate) mod recovery;
 mod replay;
 mod retention;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +129,8 @@ pub(crate) struct Keeper {
     waiting: HashMap<String, HashMap<Sequence, Duration>>,
     /// Buckets whose payloads are gone: when they went.
     ledgers: BTreeMap<u32, u64>,
+    /// Durable instances that wait for an index that can be asked about their duplicates.
+    undecided: VecDeque<Fresh>,
     /// Why the index cannot be used.
     broken: Option<String>,
     index_rebuilds: u64,
@@ -138,24 +140,37 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Hears of a durable instance: looks for duplicates, then owes it to its destinations.
     pub(crate) fn committed(&mut self, fresh: Fresh) {
-        let decided = self.decide(&fresh.instance, &fresh.owed);
-        let (instance, owed, conflicting, superseded) = match decided {
-            Ok(decision) => {
-                let mut instance = fresh.instance;
-                instance.since = decision.since;
-                (instance, decision.owed, decision.conflicting, decision.superseded)
+        self.undecided.push_back(fresh);
+        let _ = self.decide_all();
+    }
+
+    /// Decides what was heard of, in order. While the index cannot be asked nothing is decided: an instance whose
+    /// duplicates nobody looked at might be sent although it must be held. It is durable, so it can wait.
+    fn decide_all(&mut self) -> Result<(), Unavailable> {
+        while let Some(fresh) = self.undecided.pop_front() {
+            match self.decide(&fresh.instance, &fresh.owed) {
+                Ok(decision) => self.take_in(fresh.instance, decision),
+                Err(error) => {
+                    self.undecided.push_front(fresh);
+                    return Err(error);
+                }
             }
-            Err(_) => (fresh.instance, fresh.owed, false, BTreeMap::new()),
-        };
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, mut instance: Instance, decision: duplicates::Decision) {
+        let duplicates::Decision { owed, since, conflicting, superseded, gives_way } = decision;
+        instance.since = since;
         let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
         let bucket = instance.bucket;
         let destinations: Vec<_> = owed.iter().map(|o| o.destination.clone()).collect();
         self.record(bucket, Record::Committed { instance: Box::new(instance), owed, conflicting });
-        for (older, destinations) in superseded {
-            if let Ok(Some(older)) = self.view.instance(older) {
-                let record = Record::Superseded { sequence: older.sequence, destinations, at, by: sequence };
-                self.record(older.bucket, record);
-            }
+        for ((bucket, older), destinations) in superseded {
+            self.record(bucket, Record::Superseded { sequence: older, destinations, at, by: sequence });
+        }
+        for (by, destinations) in gives_way {
+            self.record(bucket, Record::Superseded { sequence, destinations, at, by });
         }
         for destination in destinations {
             self.notices.ready(&destination);
@@ -163,7 +178,7 @@ impl Keeper {
     }
 
     fn decide(&mut self, new: &Instance, owed: &[Owed]) -> Result<duplicates::Decision, Unavailable> {
-        let known = self.look(|keeper| {
+        let known = self.ask(|keeper| {
             let mut known = Vec::new();
             for instance in keeper.view.same_key(&new.keys.key)?.into_iter().rev().take(MAX_KNOWN) {
                 if instance.sequence == new.sequence {
@@ -187,6 +202,7 @@ impl Keeper {
     /// No more files will be added to the bucket.
     pub(crate) fn bucket_drained(&mut self, bucket: u32) {
         let at = self.spool.clock.wall_ms();
+        self.view.know_bucket(bucket);
         self.record(bucket, Record::Closed { at });
     }
 
@@ -203,8 +219,14 @@ impl Keeper {
         }
     }
 
-    /// Asks the index; when it fails it is made anew and asked once more.
+    /// Asks the index about everything heard of.
     fn look<T>(&mut self, ask: impl Fn(&Self) -> Result<T, KvError>) -> Result<T, Unavailable> {
+        self.decide_all()?;
+        self.ask(ask)
+    }
+
+    /// Asks the index; when it fails it is made anew and asked once more.
+    fn ask<T>(&mut self, ask: impl Fn(&Self) -> Result<T, KvError>) -> Result<T, Unavailable> {
         self.mend()?;
         match ask(self) {
             Ok(answer) => Ok(answer),
@@ -228,36 +250,38 @@ impl Keeper {
     pub(crate) fn mend(&mut self) -> Result<(), Unavailable> {
         let Some(why) = self.broken.clone() else { return Ok(()) };
         self.flush()?;
-        if let Err(error) = self.refill() {
-            let unusable = matches!(error, replay::ReplayError::Index(_));
-            let again = unusable && self.refill_in_memory().is_ok();
-            if !again {
-                return Err(Unavailable::Index(error.to_string()));
-            }
-        }
+        let filled = match self.refill() {
+            Err(replay::ReplayError::Index(_)) => self.refill_in_memory(),
+            other => other,
+        };
+        let filled = filled.map_err(|error| Unavailable::Index(error.to_string()))?;
         self.broken = None;
         self.index_rebuilds += 1;
         self.notices.index_rebuilt(&why);
-        Ok(())
+        // Held again by the next start, which also takes in what cannot be seen until then.
+        let held = self.hold_what_damage_left_open(&filled).and_then(|()| self.flush());
+        if held.is_err() {
+            self.broken = Some("a journal is damaged".to_owned());
+        }
+        held
     }
 
-    fn refill(&mut self) -> Result<(), replay::ReplayError> {
+    fn refill(&mut self) -> Result<replay::Filled, replay::ReplayError> {
         self.view.reset()?;
-        replay::fill(&self.spool, &mut self.view)?;
-        Ok(())
+        replay::fill(&self.spool, &mut self.view)
     }
 
     /// When the disk will not have an index at all, memory has to do.
-    fn refill_in_memory(&mut self) -> Result<(), replay::ReplayError> {
+    fn refill_in_memory(&mut self) -> Result<replay::Filled, replay::ReplayError> {
         self.view = View::new(Box::<MemKv>::default());
-        replay::fill(&self.spool, &mut self.view)?;
-        Ok(())
+        replay::fill(&self.spool, &mut self.view)
     }
 
     /// Has `waiter` called when everything recorded so far is durable.
     pub(crate) fn when_durable(&mut self, waiter: Waiter) {
-        if self.journals.pending() == 0 {
-            waiter(self.spool.poison.check_recording().map_err(Unavailable::Poisoned));
+        let recording = self.spool.poison.check_recording();
+        if recording.is_err() || self.journals.pending() == 0 {
+            waiter(recording.map_err(Unavailable::Poisoned));
         } else {
             self.waiters.push(waiter);
         }

@@ -4,6 +4,7 @@
 //! gives the same result: files are copied and synced before the old ones go, and records are synced before anything
 //! is done because of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::view::kv::{Kv, MemKv, SledKv};
 
 /// Bytes copied at a time.
 const COPY: usize = 1 << 20;
+/// Why a delivery is held whose journal cannot be read to its end.
+const JOURNAL_DAMAGED: &str = "journal damaged";
 
 /// What is to be opened, and how.
 pub(crate) struct Opening {
@@ -92,7 +95,6 @@ pub(crate) struct Opened {
     pub(crate) spool: Arc<Spool>,
     pub(crate) keeper: Keeper,
     pub(crate) recovered: Recovered,
-    pub(crate) lock: Box<dyn Lock>,
 }
 
 /// Opens the queue under a root directory, making it if there is none.
@@ -123,6 +125,7 @@ pub(crate) fn open(
         poison: Arc::clone(&poison),
         space: at(&paths.ballast(), space)?,
         events,
+        lock,
     }));
     let index = paths.index();
     let view = new_view(|| match opening.index_cache {
@@ -139,6 +142,7 @@ pub(crate) fn open(
         leased: std::collections::HashMap::new(),
         waiting: std::collections::HashMap::new(),
         ledgers: std::collections::BTreeMap::new(),
+        undecided: std::collections::VecDeque::new(),
         broken: None,
         index_rebuilds: 0,
         corrupt_files: 0,
@@ -148,7 +152,7 @@ pub(crate) fn open(
     recovered.boot = boot;
     keeper.corrupt_files = recovered.corrupt.len() as u64;
     recovered.instances = keeper.view.totals().payloads;
-    Ok(Opened { spool, keeper, recovered, lock })
+    Ok(Opened { spool, keeper, recovered })
 }
 
 impl Keeper {
@@ -162,13 +166,15 @@ impl Keeper {
             other => other,
         };
         let mut filled = filled.map_err(|e| OpenError::Journal(e.to_string()))?;
+        filled.settled = boot_file.settled();
         self.ledgers = std::mem::take(&mut filled.ledgers);
         self.write_last_batches_again(&filled, boot_file)?;
         recovered.damaged_journals = filled.damaged.len() as u64;
-        self.hold_what_damage_left_open(&filled)?;
+        self.hold_what_damage_left_open(&filled).map_err(unavailable)?;
         recovered.missing = filled.missing.len() as u64;
         self.hold_what_is_missing(&filled)?;
         self.judge_unknown_files(&filled, &mut recovered)?;
+        self.note_damage(&filled);
         self.flush().map_err(unavailable)?;
         self.remove_bare_directories(&filled);
         Ok(recovered)
@@ -179,8 +185,11 @@ impl Keeper {
     fn write_last_batches_again(&mut self, filled: &Filled, boot_file: &BootFile) -> Result<(), OpenError> {
         let now = self.spool.clock.wall_ms();
         for (bucket, (newest_boot, last_batch, records)) in &filled.tails {
-            self.journals.resume(*bucket, *last_batch);
-            if *newest_boot >= boot_file.settled() {
+            let is_durable = *newest_boot < boot_file.settled();
+            // Written again it keeps its number: the file it stands in may still lose it, and that is no damage.
+            let resume_after = if is_durable { *last_batch } else { last_batch.saturating_sub(1) };
+            self.journals.resume(*bucket, resume_after);
+            if !is_durable {
                 for record in records {
                     self.journals.push(*bucket, record.clone());
                 }
@@ -193,34 +202,41 @@ impl Keeper {
     }
 
     /// In a bucket whose journal is damaged, what seems open may have been delivered or discarded: a person decides.
-    fn hold_what_damage_left_open(&mut self, filled: &Filled) -> Result<(), OpenError> {
+    pub(super) fn hold_what_damage_left_open(&mut self, filled: &Filled) -> Result<(), Unavailable> {
         for bucket in &filled.damaged {
-            let read =
-                replay::read_bucket(&self.spool, *bucket).map_err(|e| OpenError::Journal(e.to_string()))?;
+            let read = replay::read_bucket(&self.spool, *bucket)
+                .map_err(|e| Unavailable::Index(format!("reading the journals: {e}")))?;
             for sequence in read.instances.keys() {
-                self.hold_open_deliveries(*sequence, "journal damaged")?;
+                self.hold_open_deliveries(*sequence, JOURNAL_DAMAGED)?;
             }
-            let newest = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
-            let at = self.spool.clock.wall_ms();
-            self.record(*bucket, Record::DamageNoted { boot: newest, at });
         }
-        self.flush().map_err(unavailable)
+        self.flush()
+    }
+
+    /// Damage is dealt with when everything that was open in its bucket is held and durable so.
+    fn note_damage(&mut self, filled: &Filled) {
+        let at = self.spool.clock.wall_ms();
+        for bucket in &filled.damaged {
+            let boot = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
+            self.record(*bucket, Record::DamageNoted { boot, at });
+        }
     }
 
     fn hold_what_is_missing(&mut self, filled: &Filled) -> Result<(), OpenError> {
         for (sequence, why) in &filled.missing {
-            self.hold_open_deliveries(*sequence, why)?;
+            self.hold_open_deliveries(*sequence, why).map_err(unavailable)?;
         }
         self.flush().map_err(unavailable)
     }
 
-    fn hold_open_deliveries(&mut self, sequence: Sequence, why: &str) -> Result<(), OpenError> {
-        let found = self.look(|keeper| {
-            Ok(keeper.view.instance(sequence)?.map(|i| (i.bucket, keeper.view.deliveries(sequence))))
-        });
-        let Some((bucket, deliveries)) = found.map_err(unavailable)? else { return Ok(()) };
+    fn hold_open_deliveries(&mut self, sequence: Sequence, why: &str) -> Result<(), Unavailable> {
+        let found = self.ask(|keeper| match keeper.view.instance(sequence)? {
+            None => Ok(None),
+            Some(instance) => Ok(Some((instance.bucket, keeper.view.deliveries(sequence)?))),
+        })?;
+        let Some((bucket, deliveries)) = found else { return Ok(()) };
         let at = self.spool.clock.wall_ms();
-        for delivery in deliveries.map_err(|e| OpenError::Journal(e.0))? {
+        for delivery in deliveries {
             let hold = Hold::new(HoldKind::Damage, why);
             let is_held_so = delivery.state == crate::instance::State::Held(hold.clone());
             if delivery.state.is_open() && !is_held_so {
@@ -235,6 +251,7 @@ impl Keeper {
     /// commit the journal had not heard of.
     fn judge_unknown_files(&mut self, filled: &Filled, recovered: &mut Recovered) -> Result<(), OpenError> {
         let mut obsolete = Vec::new();
+        let mut emptied = BTreeSet::new();
         for &(bucket, name, len) in &filled.unknown {
             let path = self.spool.paths.blob(bucket, name);
             let judged = if len == 0 { Ok(None) } else { Blob::recover(&*self.spool.fs, &path) };
@@ -243,12 +260,16 @@ impl Keeper {
                     recovered.swept += u64::from(len > 0);
                     obsolete.push(path);
                 }
-                Ok(Some((_, envelope))) if self.is_known(&envelope, filled)? => obsolete.push(path),
+                Ok(Some((_, envelope))) if self.is_known(&envelope, filled)? => {
+                    obsolete.push(path);
+                    emptied.insert(bucket);
+                }
                 Ok(Some((blob, envelope))) => {
                     recovered.adopted += 1;
                     let old = Found { bucket, name, blob, envelope };
                     if self.adopt(old, filled)? {
                         obsolete.push(path);
+                        emptied.insert(bucket);
                     }
                 }
                 Err(_) => recovered.corrupt.push(path),
@@ -257,6 +278,13 @@ impl Keeper {
         self.flush().map_err(unavailable)?;
         for path in obsolete {
             let _ = self.spool.fs.unlink(&path);
+        }
+        // A finished file must not come back when the journal that knows its copy has been forgotten.
+        for bucket in emptied {
+            self.spool
+                .fs
+                .sync_dir(&self.spool.paths.bucket(bucket))
+                .map_err(|e| self.spool.poison.set(Scope::Spool, "sync of a bucket's directory", &e))?;
         }
         Ok(())
     }
@@ -291,8 +319,10 @@ impl Keeper {
                 hold_all(&mut owed, &error.to_string());
             }
         }
-        if filled.damaged.contains(&bucket) {
-            hold_all(&mut owed, "journal damaged");
+        // Every earlier start took in what it found and settled it: a file of such a boot had its record.
+        let in_doubt = filled.damaged.contains(&bucket) || envelope.sequence.boot() < filled.settled;
+        if in_doubt {
+            hold_all(&mut owed, JOURNAL_DAMAGED);
         }
         if filled.missing.contains_key(&envelope.sequence) {
             hold_all(&mut owed, "a copy of a file that was missing");
@@ -310,8 +340,12 @@ impl Keeper {
         };
         let sequence = instance.sequence;
         self.committed(Fresh { instance, owed });
+        self.decide_all().map_err(unavailable)?;
         for orphan in filled.orphans.get(&sequence).into_iter().flatten() {
             self.record(place.0, orphan.clone());
+        }
+        if in_doubt {
+            self.hold_open_deliveries(sequence, JOURNAL_DAMAGED).map_err(unavailable)?;
         }
         Ok(copied)
     }
@@ -326,21 +360,13 @@ impl Keeper {
     }
 
     /// Copies a file under a new name and syncs it. `None` when the disk has no room: then the file is used where it
-    /// is, because forwarding it is what frees the disk.
+    /// is, because forwarding it is what frees the disk. The ballast stays for the journals, which have to say so.
     fn copy(&self, blob: &Blob) -> Result<Option<(u32, Name)>, OpenError> {
-        loop {
-            match self.try_copy(blob) {
-                Ok(place) => return Ok(Some(place)),
-                Err(CopyError::Poisoned(p)) => return Err(p.into()),
-                Err(CopyError::Io(e)) if is_full(&e) => {
-                    if !self.spool.space.give_up_step(&*self.spool.fs) {
-                        return Ok(None);
-                    }
-                }
-                Err(CopyError::Io(error)) => {
-                    return Err(OpenError::Io { path: self.spool.paths.spool(), error });
-                }
-            }
+        match self.try_copy(blob) {
+            Ok(place) => Ok(Some(place)),
+            Err(CopyError::Poisoned(p)) => Err(p.into()),
+            Err(CopyError::Io(e)) if is_full(&e) => Ok(None),
+            Err(CopyError::Io(error)) => Err(OpenError::Io { path: self.spool.paths.spool(), error }),
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Filled {
     pub(crate) ledgers: BTreeMap<u32, u64>,
     /// Directories of buckets.
     pub(crate) directories: Vec<u32>,
+    /// Boots before this one have been recovered from to the end.
+    pub(crate) settled: u32,
 }
 
 /// Fills an empty index.
@@ -68,6 +70,7 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
             continue;
         }
         let read = read_files(spool, bucket, &boots)?;
+        view.know_bucket(bucket);
         fill_bucket(view, &mut files, &mut filled, read.instances)?;
         filled.tails.insert(bucket, (read.newest_boot, read.last_batch, read.last_records));
         filled.orphans.extend(read.orphans);

@@ -11,6 +11,7 @@ use crate::id::Sequence;
 use crate::instance::Instance;
 use crate::journal::Record;
 use crate::poison::Scope;
+use crate::view::kv::KvError;
 
 /// Payloads evicted in one pass, so that nobody waits long for the keeper.
 const PASS: usize = 256;
@@ -19,6 +20,7 @@ impl Keeper {
     /// Evicts what has been kept long enough, removes empty buckets and old ledgers, and takes the ballast back.
     /// Returns how long nothing more will fall due.
     pub(crate) fn maintain(&mut self) -> Result<Option<Duration>, Unavailable> {
+        self.decide_all()?;
         self.mend()?;
         self.flush()?;
         let now = self.spool.clock.wall_ms();
@@ -37,6 +39,7 @@ impl Keeper {
     /// Evicts retained payloads, oldest outcome first, until `bytes` are freed or none is left. Returns what was
     /// freed.
     pub(crate) fn evict(&mut self, bytes: u64) -> Result<u64, Unavailable> {
+        self.decide_all()?;
         self.flush()?;
         let mut freed = 0;
         while freed < bytes {
@@ -99,6 +102,10 @@ impl Keeper {
     /// A bucket without payloads goes: directory synced, so that no name comes back, then removed, then the journal
     /// says so and stays as the ledger.
     fn remove_empty_buckets(&mut self) -> Result<(), Unavailable> {
+        self.mend()?;
+        if self.spool.poison.check_receiving().is_err() {
+            return Ok(());
+        }
         let empty: Vec<_> = self
             .view
             .buckets()
@@ -141,14 +148,22 @@ impl Keeper {
     fn forget_instances(&mut self, bucket: u32) {
         let forgotten =
             replay::read_bucket(&self.spool, bucket).map_err(|e| e.to_string()).and_then(|read| {
-                let instances = read.instances.into_values().map(|(instance, _)| instance);
-                instances
-                    .filter(|i| i.bucket == bucket)
-                    .try_for_each(|instance| self.view.forget(&instance).map_err(|e| e.0))
+                read.instances
+                    .keys()
+                    .try_for_each(|sequence| self.forget_one(bucket, *sequence))
+                    .map_err(|e| e.0)
             });
         self.view.forget_bucket(bucket);
         if let Err(why) = forgotten {
             self.broken = Some(why);
+        }
+    }
+
+    /// Forgets an instance, unless it lives on in another bucket.
+    fn forget_one(&mut self, bucket: u32, sequence: Sequence) -> Result<(), KvError> {
+        match self.view.instance(sequence)? {
+            Some(instance) if instance.bucket == bucket => self.view.forget(&instance),
+            _ => Ok(()),
         }
     }
 

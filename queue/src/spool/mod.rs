@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock::Clock;
-use crate::fs::{Fs, Mode};
+use crate::fs::{Fs, Lock, Mode};
 use crate::id::{Name, Sequence};
 use crate::instance::Instance;
 use crate::poison::Poison;
@@ -52,6 +52,8 @@ pub(crate) struct Spool {
     pub(crate) space: SpaceKeeper,
     pub(crate) events: Box<dyn Events>,
     next: AtomicU32,
+    /// Here, so that nobody else can sweep the directory while a blob is still being received.
+    _lock: Box<dyn Lock>,
 }
 
 impl Spool {
@@ -67,6 +69,7 @@ impl Spool {
             space: parts.space,
             events: parts.events,
             next: AtomicU32::new(1),
+            _lock: parts.lock,
         }
     }
 
@@ -122,6 +125,7 @@ pub(crate) struct SpoolParts {
     pub(crate) poison: Arc<Poison>,
     pub(crate) space: SpaceKeeper,
     pub(crate) events: Box<dyn Events>,
+    pub(crate) lock: Box<dyn Lock>,
 }
 
 /// Where everything lies under the queue's root. No text from outside is ever part of a path.

@@ -129,14 +129,37 @@ impl View {
         *self.buckets.entry(instance.bucket).or_default() += 1;
         self.payloads += 1;
         self.payload_bytes += instance.payload_len();
-        if deliveries.is_empty() {
-            self.became_final(instance, instance.received_at)?;
+        self.list_new(instance, &[], &deliveries)?;
+        match final_at(instance, &deliveries) {
+            Some(at) => self.became_final(instance, at),
+            None => Ok(()),
         }
-        self.change(instance, &[], &deliveries)
+    }
+
+    /// Lets the deliveries of a known instance go from `before` to `after`.
+    fn change(
+        &mut self,
+        instance: &Instance,
+        before: &[Delivery],
+        after: &[Delivery],
+    ) -> Result<(), KvError> {
+        self.list_new(instance, before, after)?;
+        let (old, new) = (final_at(instance, before), final_at(instance, after));
+        if old == new {
+            return Ok(());
+        }
+        if let Some(at) = old {
+            self.kv.delete(&Key::last(at, instance.sequence))?;
+            self.retained_bytes -= self.present_bytes(instance);
+        }
+        match new {
+            Some(at) => self.became_final(instance, at),
+            None => Ok(()),
+        }
     }
 
     /// Writes what differs between the two lists of an instance's deliveries.
-    fn change(
+    fn list_new(
         &mut self,
         instance: &Instance,
         before: &[Delivery],
@@ -155,18 +178,6 @@ impl View {
             let mut row = Encoder::default();
             new.encode(&mut row);
             self.kv.put(&Key::delivery(instance.sequence, destination), &row.0)?;
-        }
-        match (final_at(before), final_at(after)) {
-            (old, new) if old == new => {}
-            (old, new) => {
-                if let Some(at) = old {
-                    self.kv.delete(&Key::last(at, instance.sequence))?;
-                    self.retained_bytes -= self.present_bytes(instance);
-                }
-                if let Some(at) = new {
-                    self.became_final(instance, at)?;
-                }
-            }
         }
         Ok(())
     }
@@ -247,8 +258,7 @@ impl View {
 
     /// When the last of an instance's deliveries ended; none while one is open.
     pub(crate) fn final_at(&self, instance: &Instance) -> Result<Option<u64>, KvError> {
-        let deliveries = self.deliveries(instance.sequence)?;
-        Ok(if deliveries.is_empty() { Some(instance.received_at) } else { final_at(&deliveries) })
+        Ok(final_at(instance, &self.deliveries(instance.sequence)?))
     }
 
     /// Forgets an instance altogether.
@@ -271,6 +281,11 @@ impl View {
         self.gone.remove(&instance.sequence);
         self.kv.delete(&Key::same(digest(&instance.keys.key), instance.sequence))?;
         self.kv.delete(&Key::instance(instance.sequence))
+    }
+
+    /// A bucket has a journal, whether or not any instance is in it: it is to be removed like any other.
+    pub(crate) fn know_bucket(&mut self, bucket: u32) {
+        self.buckets.entry(bucket).or_default();
     }
 
     /// Forgets that a bucket was there.
@@ -420,14 +435,18 @@ impl View {
     }
 }
 
-fn final_at(deliveries: &[Delivery]) -> Option<u64> {
-    if deliveries.iter().any(|d| d.state.is_open()) { None } else { deliveries.iter().map(|d| d.at).max() }
+/// When nothing was owed any more: at once for an instance that is owed to nobody.
+fn final_at(instance: &Instance, deliveries: &[Delivery]) -> Option<u64> {
+    let last = deliveries.iter().map(|d| d.at).max().unwrap_or(instance.received_at);
+    if deliveries.iter().any(|d| d.state.is_open()) { None } else { Some(last) }
 }
 
 /// Whether an instance's hold, if it has one, is of the kind that a newer instance inherits.
 pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
     match state {
-        State::Held(hold) if hold.kind.is_inherited() => Some(hold),
+        State::Held(hold) | State::Superseded { held: Some(hold), .. } if hold.kind.is_inherited() => {
+            Some(hold)
+        }
         _ => None,
     }
 }

@@ -42,7 +42,11 @@ pub(crate) fn apply(before: &[Delivery], record: &Record) -> Vec<Delivery> {
                 if let Some(delivery) = find(&mut after, destination)
                     && delivery.state.is_open()
                 {
-                    delivery.state = State::Superseded { by: *by };
+                    let held = match &delivery.state {
+                        State::Held(hold) => Some(hold.clone()),
+                        _ => None,
+                    };
+                    delivery.state = State::Superseded { by: *by, held };
                     delivery.at = *at;
                 }
             }
@@ -54,8 +58,10 @@ pub(crate) fn apply(before: &[Delivery], record: &Record) -> Vec<Delivery> {
         Record::Rerouted { from, to, at, who, .. } => {
             let why = format!("rerouted to {}", to.join(", "));
             unless_delivered(&mut after, from, *at, State::Discarded { who: who.clone(), why });
+            // What was discarded there before, the place it is taken from included, is owed again: later wins.
             for destination in to {
-                if find(&mut after, destination).is_none() {
+                let known = find(&mut after, destination);
+                if known.is_none_or(|d| matches!(d.state, State::Discarded { .. })) {
                     set(&mut after, destination, *at, State::Owed);
                 }
             }

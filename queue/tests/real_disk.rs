@@ -1,0 +1,149 @@
+//! The same queue with its thread, its lock and its index on the machine's own file system.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use chrysalis_queue::{
+    Keys, Lease, LeaseRequest, Meta, Observer, OpenError, Options, Outcome, Owed, Queue, Sequence,
+    Unavailable,
+};
+
+struct Ready(Sender<()>);
+
+impl Observer for Ready {
+    fn ready(&self, _destination: &str) {
+        let _ = self.0.send(());
+    }
+    fn index_rebuilt(&self, _why: &str) {}
+    fn recording_failed(&self, why: &Unavailable) {
+        panic!("recording failed: {why}");
+    }
+}
+
+fn options(root: &Path) -> Options {
+    Options { reserve: 1 << 20, high_watermark: 1000, ..Options::new(root) }
+}
+
+fn open(root: &Path) -> (Queue, Receiver<()>) {
+    let (ready, readies) = channel();
+    let (queue, _) = Queue::open(&options(root), Ready(ready)).unwrap();
+    (queue, readies)
+}
+
+fn receive(queue: &Queue, key: &str, bytes: &[u8]) -> Sequence {
+    let mut staged = queue.stage(b"HEAD").unwrap();
+    staged.write(bytes).unwrap();
+    let keys = Keys { key: key.into(), group: "g".into(), ..Keys::default() };
+    let owed = vec![Owed { destination: "pacs".into(), hold: None }];
+    staged.commit(Meta { keys, owed, attachment: Vec::new() }, |_| Vec::new()).unwrap()
+}
+
+/// Leases until `n` came, each time after the queue said that there may be something.
+fn lease(queue: &Queue, readies: &Receiver<()>, n: usize) -> Vec<Lease> {
+    let mut leases = Vec::new();
+    while leases.len() < n {
+        leases.extend(queue.lease("pacs", LeaseRequest { max: n, after: None }).unwrap().leases);
+        if leases.len() < n {
+            readies.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+    }
+    leases
+}
+
+fn payload(queue: &Queue, lease: &Lease) -> Vec<u8> {
+    let blob = queue.open_blob(lease.instance()).unwrap();
+    blob.verify().unwrap();
+    let mut bytes = vec![0; blob.payload_len() as usize];
+    assert_eq!(blob.read_at(&mut bytes, 0).unwrap(), bytes.len());
+    bytes
+}
+
+fn deliver(lease: Lease) {
+    lease.finish(Outcome::Delivered("0000".into()));
+}
+
+#[test]
+fn what_was_received_is_sent_once_across_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(root.path());
+    for n in 0..100u8 {
+        receive(&queue, &n.to_string(), &vec![n; 1000 + usize::from(n)]);
+    }
+    for lease in lease(&queue, &readies, 40) {
+        let n: u8 = lease.instance().keys.key.parse().unwrap();
+        assert_eq!(payload(&queue, &lease), vec![n; 1000 + usize::from(n)]);
+        deliver(lease);
+    }
+    queue.flush().unwrap();
+    queue.close();
+    drop(queue);
+    let (queue, readies) = open(root.path());
+    let rest = lease(&queue, &readies, 60);
+    assert_eq!(rest.first().unwrap().instance().keys.key, "40");
+    rest.into_iter().for_each(deliver);
+    queue.flush().unwrap();
+    assert!(queue.lease("pacs", LeaseRequest { max: 9, after: None }).unwrap().leases.is_empty());
+}
+
+#[test]
+fn a_second_owner_is_refused_and_told_who_the_first_is() {
+    let root = tempfile::tempdir().unwrap();
+    let (queue, _readies) = open(root.path());
+    let refused = Queue::open(&options(root.path()), Ready(channel().0)).err().unwrap();
+    assert!(matches!(&refused, OpenError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains(&std::process::id().to_string()));
+    // A blob on its way in keeps the directory, even when its queue is gone.
+    let mut staged = queue.stage(b"HEAD").unwrap();
+    staged.write(b"bytes").unwrap();
+    drop(queue);
+    assert!(Queue::open(&options(root.path()), Ready(channel().0)).is_err());
+    let owed = vec![Owed { destination: "pacs".into(), hold: None }];
+    let meta = Meta { keys: Keys::default(), owed, attachment: Vec::new() };
+    staged.commit(meta, |_| Vec::new()).unwrap();
+    let (queue, readies) = open(root.path());
+    assert_eq!(payload(&queue, &lease(&queue, &readies, 1)[0]), b"bytes");
+}
+
+#[test]
+fn an_index_deleted_or_overwritten_while_running_costs_nothing() {
+    for overwrite in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let (queue, readies) = open(root.path());
+        for n in 0..50 {
+            receive(&queue, &n.to_string(), &[n; 500]);
+        }
+        lease(&queue, &readies, 20).into_iter().for_each(deliver);
+        spoil(&root.path().join("index"), overwrite);
+        for n in 50..80 {
+            receive(&queue, &n.to_string(), &[n; 500]);
+        }
+        lease(&queue, &readies, 30).into_iter().for_each(deliver);
+        queue.flush().unwrap();
+        drop(queue);
+        let (queue, readies) = open(root.path());
+        let rest = lease(&queue, &readies, 30);
+        assert_eq!(rest.first().unwrap().instance().keys.key, "50");
+        rest.into_iter().for_each(deliver);
+        queue.flush().unwrap();
+        assert_eq!(queue.stats().unwrap().destinations[0].tally.owed, 0);
+    }
+}
+
+fn spoil(dir: &Path, overwrite: bool) {
+    if !overwrite {
+        std::fs::remove_dir_all(dir).unwrap();
+        return;
+    }
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            spoil(&path, true);
+        } else {
+            let noise: Vec<u8> = (0..4096u32).map(|at| (at * 7919 % 251) as u8).collect();
+            std::fs::write(&path, noise).unwrap();
+        }
+    }
+}
