@@ -88,7 +88,9 @@ impl App {
             opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         report(&recovered);
         if queue.admission() == Admission::Full {
-            tracing::error!("The disk is beyond queue.high_watermark: nothing is received until there is room.");
+            tracing::error!(
+                "The disk is beyond queue.high_watermark: nothing is received until there is room."
+            );
         }
         let token = Token::open(&config.node.data_dir)?;
         sweep_folders(&config);

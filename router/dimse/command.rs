@@ -251,7 +251,7 @@ impl Elements {
             0x0900 => self.status = number.unwrap_or(Status::PROCESSING_FAILURE.0),
             0x0902 => {
                 let text = value.iter().take(MAX_COMMENT).map(|&byte| char::from(byte)).collect::<String>();
-                self.comment = text.trim_matches([' ', '\0']).escape_default().to_string();
+                self.comment = printable(text.trim_matches([' ', '\0']));
             }
             0x1000 | 0x1001 => self.sop_instance = Some(Uid::from_wire(value)),
             0x1030 => {
@@ -311,6 +311,15 @@ impl Encoder {
         whole.0.extend(self.0);
         whole.0
     }
+}
+
+/// Text of a peer that may stand in a log or on a screen: what is no character to read is escaped.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() { out.extend(character.escape_default()) } else { out.push(character) }
+    }
+    out
 }
 
 #[cfg(test)]

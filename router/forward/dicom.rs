@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{Blob, BlobError, History, Queue};
+use chrysalis_queue::{Blob, BlobError, History, Queue, Sequence};
 use tokio::net::TcpStream;
 
 use super::carrier::{Attempted, Item};
@@ -20,6 +20,8 @@ const MAX_CONTEXTS: usize = 128;
 /// SOP class and transfer syntax pairs that are proposed because they were sent lately, so that the association opened
 /// for a study's first still can carry its loops too.
 const MAX_RECENT: usize = 60;
+/// Instances that one association is known not to fit.
+const MAX_UNFIT: usize = 64;
 /// Bytes read from the spool at a time.
 const CHUNK: usize = 512 << 10;
 
@@ -40,6 +42,9 @@ struct Open {
     proposed: Vec<Pair>,
     /// It has carried something: when it breaks now, the peer may simply have closed it.
     is_used: bool,
+    /// Instances for which it has no context. One that comes again was sent by an administrator, who may have changed
+    /// what the peer accepts: that takes a new association.
+    unfit: Vec<Sequence>,
 }
 
 impl DicomCarrier {
@@ -86,6 +91,9 @@ impl DicomCarrier {
         let context = match choose(&open, item) {
             Ok(context) => context,
             Err(end) => {
+                if open.unfit.len() < MAX_UNFIT {
+                    open.unfit.push(item.instance.sequence);
+                }
                 self.open = Some(open);
                 return Attempted::before(end);
             }
@@ -112,7 +120,11 @@ impl DicomCarrier {
     async fn associate(&mut self, item: &Item, upcoming: &[Item]) -> Result<(), End> {
         let calling = self.calling(item);
         let wanted = (item.sop_class.clone(), item.transfer_syntax.clone());
-        let fits = |open: &Open| open.calling == calling && open.proposed.contains(&wanted);
+        let fits = |open: &Open| {
+            open.calling == calling
+                && open.proposed.contains(&wanted)
+                && !open.unfit.contains(&item.instance.sequence)
+        };
         if self.open.as_ref().is_some_and(fits) {
             return Ok(());
         }
@@ -128,7 +140,7 @@ impl DicomCarrier {
         let timers = Timers { acse: timeouts.acse, dimse: timeouts.dimse, ..Timers::default() };
         match Requestor::open(stream, &proposal, timers).await {
             Ok(requestor) => {
-                self.open = Some(Open { requestor, calling, proposed, is_used: false });
+                self.open = Some(Open { requestor, calling, proposed, is_used: false, unfit: Vec::new() });
                 Ok(())
             }
             Err(OpenError::Rejected(rejection)) => Err(End::Rejected(rejection)),

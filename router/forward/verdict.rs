@@ -125,8 +125,7 @@ fn judge_status(status: Status, comment: &str, history: History) -> Verdict {
 
 /// Status, its name and the peer's comment, for people.
 fn describe(status: Status, comment: &str) -> String {
-    let name = status.name();
-    if comment.is_empty() { format!("{status} {name}") } else { format!("{status} {name}: {comment}") }
+    if comment.is_empty() { status.to_string() } else { format!("{status}: {comment}") }
 }
 
 #[cfg(test)]
