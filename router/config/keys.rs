@@ -122,6 +122,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "listener",
+        "sop_class_mismatch",
+        "\"refuse\"",
+        "`accept`, `refuse`",
+        "Data sets whose SOP class is not that of the C-STORE command: stored with a warning, or answered A900.",
+    ),
+    key(
+        "listener",
         "sop_classes",
         "any",
         "list of UIDs",

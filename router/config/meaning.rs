@@ -67,8 +67,10 @@ pub struct Listener {
     pub max_pdu: u32,
     /// The largest data set that is taken, in bytes.
     pub max_data_set: u64,
-    /// What becomes of a data set whose structure is odd but complete.
-    pub malformed: Malformed,
+    /// What becomes of a data set that is not as it should be but can be kept.
+    pub malformed: Leniency,
+    /// What becomes of a data set whose SOP class is not the one of the command.
+    pub sop_class_mismatch: Leniency,
     /// Abstract syntaxes that are accepted; empty means every storage class, private ones included.
     pub sop_classes: Vec<Uid>,
     /// Transfer syntaxes that are accepted in addition to the registered ones.
@@ -101,10 +103,10 @@ pub struct NetworkLimit {
 
 /// What becomes of a data set whose structure is odd but complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
+pub enum Leniency {
     /// Stored as it is, answered with success, passed through untouched.
     Accept,
-    /// Answered C000H with the reason; not stored.
+    /// Answered with a failure and the reason; not stored.
     Refuse,
 }
 

@@ -25,8 +25,8 @@ pub use keys::{KEYS, Key};
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
 pub use meaning::{
     Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
-    DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
-    Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+    DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
+    LogLevel, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use units::{Percent, UnitError};

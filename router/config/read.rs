@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use super::file::{Item, Read, Reported, Section};
 use super::meaning::{
     Admin, Backoff, CallingAe, Conditions, Destination, DestinationKind, DestinationTimeouts,
-    DicomDestination, FolderDestination, HostPort, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
-    Malformed, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+    DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
+    LogLevel, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
 };
 use crate::dicom::AeTitle;
 
@@ -48,8 +48,11 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let per_network = section.each("per_network", network_limit);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
     let max_data_set = section.or("max_data_set", 4 << 30, |item| item.size(DATA_SET));
-    let malformed = section.or("malformed", Malformed::Accept, |item| {
-        item.choice(&[("accept", Malformed::Accept), ("refuse", Malformed::Refuse)])
+    let malformed = section.or("malformed", Leniency::Accept, |item| {
+        item.choice(&[("accept", Leniency::Accept), ("refuse", Leniency::Refuse)])
+    });
+    let sop_class_mismatch = section.or("sop_class_mismatch", Leniency::Refuse, |item| {
+        item.choice(&[("accept", Leniency::Accept), ("refuse", Leniency::Refuse)])
     });
     let sop_classes = section.each("sop_classes", Item::parse);
     let transfer_syntaxes = section.each("transfer_syntaxes", Item::parse);
@@ -67,6 +70,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
         max_pdu: max_pdu?,
         max_data_set: max_data_set?,
         malformed: malformed?,
+        sop_class_mismatch: sop_class_mismatch?,
         sop_classes: sop_classes?,
         transfer_syntaxes: transfer_syntaxes?,
         timeouts: timeouts?,

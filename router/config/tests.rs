@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
-use crate::config::{CallingAe, DestinationKind, DicomDestination, KEYS, Malformed, Origin, Passcode};
+use crate::config::{CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode};
 
 const FULL: &str = r#"
 [node]
@@ -24,6 +24,7 @@ per_network = [{ network = "10.1.0.0/16", max = 64 }, { network = "10.1.2.0/24",
 max_pdu = 131072
 max_data_set = "8GiB"
 malformed = "refuse"
+sop_class_mismatch = "accept"
 sop_classes = ["1.2.840.10008.5.1.4.1.1.6.1"]
 transfer_syntaxes = ["1.2.3.4"]
 timeouts = { request = "250ms", idle = "1m" }
@@ -83,7 +84,7 @@ const PACS: &str = "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress 
 fn a_file_with_every_key_means_what_it_says() {
     let config = Config::parse(FULL, "full.toml").expect("a configuration");
     let listener = &config.listeners[0];
-    assert_eq!(listener.malformed, Malformed::Refuse);
+    assert_eq!((listener.malformed, listener.sop_class_mismatch), (Leniency::Refuse, Leniency::Accept));
     assert_eq!((listener.max_pdu, listener.max_data_set), (128 << 10, 8 << 30));
     assert_eq!(listener.timeouts.request, Duration::from_millis(250));
     assert_eq!(listener.user_identity[0].passcode, Some(Passcode::new("hidden-word")));

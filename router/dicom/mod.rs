@@ -8,6 +8,7 @@ pub mod scan;
 pub mod status;
 pub mod transfer_syntax;
 pub mod uid;
+pub mod walk;
 
 pub use ae_title::{AePattern, AeTitle};
 pub use attributes::{Attribute, Attributes};

@@ -82,6 +82,10 @@ pub enum Oddity {
     Overrun,
     #[error("something other than an item in a sequence")]
     NotAnItem,
+    #[error("inflate limit")]
+    InflateLimit,
+    #[error("a deflated stream that is corrupt")]
+    CorruptDeflate,
 }
 
 /// What stands at the end of a data set.

@@ -14,7 +14,7 @@ use super::carrier::{Attempted, Item};
 use super::verdict::End;
 use crate::dicom::attributes::Attribute;
 use crate::dicom::part10::FileHead;
-use crate::dicom::scan::Scanner;
+use crate::dicom::walk::Walk;
 use crate::dicom::{TransferSyntax, Uid};
 use crate::platform;
 
@@ -115,25 +115,21 @@ fn store(root: &Path, part: &str, blob: &Blob, item: &Item) -> Result<String, Fo
 
 /// The Series Instance UID, which the queue does not keep.
 fn series_of(blob: &Blob, syntax: &TransferSyntax) -> Result<String, FolderError> {
-    let mut scanner = Scanner::new(syntax.encoding());
+    let mut walk = Walk::new(syntax.encoding());
     let mut chunk = vec![0; 64 << 10];
     let mut at = 0;
-    while at < SEARCHED && !scanner.attributes().contains(Attribute::SeriesInstanceUid) {
+    while at < SEARCHED && !walk.attributes().contains(Attribute::SeriesInstanceUid) {
         let n = blob.read_at(&mut chunk, at).map_err(BlobError::Io)?;
         if n == 0 {
             break;
         }
-        scanner.feed(chunk.get(..n).unwrap_or_default());
+        walk.feed(chunk.get(..n).unwrap_or_default());
         at += n as u64;
     }
     // One value may still be under way at a chunk's end.
     let n = blob.read_at(&mut chunk, at).map_err(BlobError::Io)?;
-    scanner.feed(chunk.get(..n).unwrap_or_default());
-    Ok(scanner
-        .attributes()
-        .uid(Attribute::SeriesInstanceUid)
-        .map(|u| u.as_str().to_owned())
-        .unwrap_or_default())
+    walk.feed(chunk.get(..n).unwrap_or_default());
+    Ok(walk.attributes().uid(Attribute::SeriesInstanceUid).map(|u| u.as_str().to_owned()).unwrap_or_default())
 }
 
 /// A path component is a UID, or a digest of what is there instead of one: nothing from the wire names a file.

@@ -16,10 +16,11 @@ use tokio::task::JoinHandle;
 
 use super::arrival::Arrival;
 use super::listener::Reception;
-use crate::config::Malformed;
+use crate::config::Leniency;
 use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
-use crate::dicom::scan::{Scan, Scanner, Structure};
+use crate::dicom::scan::{Oddity, Scan, Structure};
+use crate::dicom::walk::Walk;
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::{Association, LinkError};
@@ -50,14 +51,14 @@ pub(super) async fn receive(
     message: &StoreMessage,
 ) -> Result<Received, LinkError> {
     let encoding = message.transfer_syntax.encoding();
-    let mut scanner = Scanner::new(encoding);
+    let mut walk = Walk::new(encoding);
     let mut intake = Intake::new(reception.queue.clone(), head(association, message));
     while let Some(bytes) = association.next_data().await? {
-        scanner.feed(&bytes);
+        walk.feed(&bytes);
         intake.push(&bytes).await;
     }
     let complete = Instant::now();
-    let scan = scanner.finish();
+    let scan = walk.finish();
     let answer = |status, comment: String, stored| Received { status, comment, stored, complete };
     if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
         return Ok(answer(status, comment, None));
@@ -92,7 +93,7 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         Structure::Truncated { at } => {
             return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("data set truncated at {at}")));
         }
-        Structure::Odd { reason, at } if reception.listener.malformed == Malformed::Refuse => {
+        Structure::Odd { reason, at } if reception.listener.malformed == Leniency::Refuse => {
             return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
         }
         Structure::Sound | Structure::Odd { .. } | Structure::NotWalked => {}
@@ -102,7 +103,10 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP instance UID mismatch".to_owned()));
     }
     if differs(Attribute::SopClassUid, &message.command.sop_class) {
-        return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
+        if reception.listener.sop_class_mismatch == Leniency::Refuse {
+            return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
+        }
+        tracing::warn!(sop_instance = %message.sop_instance, "The data set has another SOP class than the command.");
     }
     Ok(())
 }
@@ -128,6 +132,11 @@ fn meta(
         .iter()
         .map(|name| Owed { destination: name.as_str().to_owned(), hold: None })
         .collect();
+    // Nobody has seen all of it: a person decides whether it goes on.
+    if let Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } = scan.structure {
+        let hold = Hold::new(HoldKind::Rule, reason.to_string());
+        owed.iter_mut().for_each(|owed| owed.hold = Some(hold.clone()));
+    }
     if owed.is_empty() {
         let hold = Some(Hold::new(HoldKind::Rule, "no route"));
         owed.push(Owed { destination: NO_ROUTE.to_owned(), hold });
