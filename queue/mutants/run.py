@@ -123,10 +123,11 @@ def main():
         tree = scratch / "tree"
         for name in subprocess.check_output(["git", "ls-files"], cwd=root, text=True).splitlines():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, tree / name)
+            shutil.copy(root / name, tree / name)  # newer than any build of an earlier run
         check_table(tree)
-        if run(tree, environment) != "survived":
-            sys.exit("the tests are red without any mutant")
+        unchanged = run(tree, environment)
+        if unchanged != "survived":
+            sys.exit(f"the tests are red without any mutant: {unchanged}")
         results = []
         for name, file, changes in chosen:
             results.append((name, attack(tree, environment, file, changes)))

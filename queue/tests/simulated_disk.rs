@@ -498,6 +498,20 @@ fn the_finished_half_of_a_fan_out_is_not_sent_again_when_the_index_is_lost() {
 }
 
 #[test]
+fn no_receive_sequence_is_given_out_twice_even_when_no_journal_tells_of_it() {
+    for seed in 0..40 {
+        let mut world = open_world();
+        world.rng = Rng::new(seed);
+        for key in ["a", "bb", "ccc"] {
+            world.receive(key, b"bytes", &["pacs"]).unwrap();
+            world.cut();
+            world.open();
+        }
+        world.finish();
+    }
+}
+
+#[test]
 fn an_outcome_is_durable_before_its_payload_goes() {
     for at in 0..12 {
         for seed in 0..6 {
