@@ -19,7 +19,7 @@ use super::listener::Reception;
 use crate::config::Malformed;
 use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
-use crate::dicom::scan::{Scan, Scanner, Structure};
+use crate::dicom::scan::{Notes, Scan, Scanner, Structure};
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::{Association, LinkError};
@@ -95,6 +95,7 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         Structure::Odd { reason, at } if reception.listener.malformed == Malformed::Refuse => {
             return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
         }
+        Structure::Sound if reception.listener.malformed == Malformed::Refuse => check_order(scan)?,
         Structure::Sound | Structure::Odd { .. } | Structure::NotWalked => {}
     }
     let differs = |attribute, uid: &Uid| scan.attributes.uid(attribute).is_some_and(|found| found != *uid);
@@ -105,6 +106,16 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
     }
     Ok(())
+}
+
+/// What every reader copes with, and a listener that refuses malformed data sets does not take either.
+fn check_order(scan: &Scan) -> Result<(), Refusal> {
+    let refuse = |why: &str| Err(Refusal(Status::CANNOT_UNDERSTAND, why.to_owned()));
+    match scan.notes {
+        Notes { out_of_order: true, .. } => refuse("elements out of order"),
+        Notes { duplicate: true, .. } => refuse("an element that comes twice"),
+        Notes { out_of_order: false, duplicate: false } => Ok(()),
+    }
 }
 
 /// Keys, destinations and how it came.
