@@ -688,7 +688,7 @@ fn every_malformed_file_ends_in_an_answer_in_bounded_memory_and_the_next_good_on
     }
     let grown = bench.node.peak() - before;
     eprintln!(
-        "{} malformed files, by status: {tally:04X?}; {} KiB more memory at most",
+        "{} malformed files, by status: {tally:?} (statuses in decimal); {} KiB more memory at most",
         files.len(),
         grown >> 10
     );
