@@ -59,6 +59,8 @@ MUTANTS = [
      [(".saturating_sub(keep_free).saturating_sub(missing)", ".saturating_sub(keep_free.max(missing / u64::MAX))")]),
     ("the ballast gives nothing up", "spool/space.rs",
      [("ballast.held > 0 && ballast.resize", "ballast.held > u64::MAX - 1 && ballast.resize")]),
+    ("the ballast is not there after a cut", "spool/space.rs",
+     [("if grew { file.sync_data() } else { Ok(()) }", "if grew { file.size().map(drop) } else { Ok(()) }")]),
     ("copying uses the ballast", "keeper/recovery.rs",
      [("Err(CopyError::Io(e)) if is_full(&e) => Ok(None),",
        "Err(CopyError::Io(e)) if is_full(&e) => {\n                if self.spool.space.give_up_step(&*self.spool.fs) { self.copy(blob) } else { Ok(None) }\n            }")]),
@@ -125,7 +127,10 @@ def main():
         check_table(tree)
         if run(tree, environment) != "survived":
             sys.exit("the tests are red without any mutant")
-        results = [(name, attack(tree, environment, file, changes)) for name, file, changes in announce(chosen)]
+        results = []
+        for name, file, changes in chosen:
+            results.append((name, attack(tree, environment, file, changes)))
+            print(f"{name}: {results[-1][1]}", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     width = max(len(name) for name, _ in results)
@@ -142,12 +147,6 @@ def check_table(tree):
         for search, _ in changes:
             if source.count(search) != 1:
                 sys.exit(f"the table is stale: {name!r} matches {source.count(search)} times in {file}")
-
-
-def announce(mutants):
-    for mutant in mutants:
-        print(f"... {mutant[0]}", file=sys.stderr, flush=True)
-        yield mutant
 
 
 def attack(tree, environment, file, changes):

@@ -532,15 +532,14 @@ fn a_payload_is_not_evicted_while_it_is_being_sent() {
 
 #[test]
 fn a_full_disk_during_the_rebuild_still_opens_and_sends() {
-    for room in [0, 512, 4096, 20_000] {
-        let mut world = World::with_reserve(3, 2 << 20, 256 << 10);
+    for (room, reserve) in [(0, 64), (512, 64), (20_000, 64), (0, 256), (4096, 256), (20_000, 256)] {
+        let mut world = World::with_reserve(3, 2 << 20, reserve << 10);
         world.open();
-        let all: Vec<_> =
-            (1..20).map(|n| world.receive(&"k".repeat(n), &[n as u8; 8000], &["pacs"]).unwrap()).collect();
+        let receive = |n| world.receive(&"k".repeat(n), &[n as u8; 8000], &["pacs"]).unwrap();
+        let all: Vec<_> = (1..20).map(receive).collect();
         // No journal has heard of them.
         world.cut();
-        let used: u64 = 19 * 9000 + (256 << 10);
-        world.disk.set_capacity(used + room);
+        world.disk.set_capacity(19 * 9000 + (reserve << 10) + room);
         world.open();
         world.audit();
         world.drain();
@@ -680,6 +679,9 @@ fn a_file_that_was_taken_in_does_not_come_back_when_its_copy_is_forgotten() {
     for seed in 0..20 {
         let mut world = open_world();
         world.rng = Rng::new(seed);
+        // What is held keeps the directory.
+        let stays = world.receive("bb", b"stays", &["archive"]).unwrap();
+        assert!(world.decide(stays, "archive", Action::Hold { why: "wait".into() }));
         let it = world.receive("a", b"first", &["pacs"]).unwrap();
         world.kill();
         world.open();
@@ -694,6 +696,7 @@ fn a_file_that_was_taken_in_does_not_come_back_when_its_copy_is_forgotten() {
         assert_eq!(world.recovered.adopted, 0);
         world.drain();
         assert_eq!(world.arrivals(it, "pacs"), 1);
+        world.finish();
     }
 }
 
@@ -747,6 +750,52 @@ fn what_was_discarded_stays_unsent_when_every_journal_is_emptied() {
     world.open();
     assert_eq!(world.state(it, "pacs"), "held");
     world.finish();
+}
+
+#[test]
+fn a_cut_while_damage_is_dealt_with_does_not_bring_back_what_was_discarded() {
+    for at in 0.. {
+        let mut world = open_world();
+        world.rng = Rng::new(at);
+        let it = world.receive("a", b"first", &["pacs"]).unwrap();
+        world.flush();
+        assert!(world.decide(it, "pacs", Action::Discard { why: "no".into() }));
+        world.kill();
+        // Neither that it came nor that it was discarded can be read.
+        for file in world.disk.files() {
+            if file.parent().unwrap().ends_with("journal") {
+                world.disk.damage(&file, |bytes| bytes[28..].iter_mut().for_each(|byte| *byte ^= 0x55));
+                world.disk.damage(&file, |bytes| bytes.extend(later_batch()));
+            }
+        }
+        world.lenience.damage = true;
+        let before = world.disk.counts().operations;
+        world.disk.fault_in(at, Fault::PowerCut);
+        let opened = world.try_open();
+        let is_last = opened && !world.is_off();
+        assert!(!is_last || world.disk.counts().operations > before + 30);
+        if !is_last {
+            world.cut();
+            world.open();
+        }
+        assert_eq!((world.lease("pacs", 1), world.state(it, "pacs")), (0, "held"), "cut {at}");
+        world.finish();
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// A whole frame of batch 9: *closed*.
+fn later_batch() -> Vec<u8> {
+    let mut covered = 9u64.to_le_bytes().to_vec();
+    covered.extend([0, 0, 1, 0, 9]);
+    covered.extend(1_700_000_000_000u64.to_le_bytes());
+    let mut frame = b"\xc7jr\x1f".to_vec();
+    frame.extend((covered.len() as u32).to_le_bytes());
+    frame.extend(crc32c::crc32c(&covered).to_le_bytes());
+    frame.extend(covered);
+    frame
 }
 
 #[test]

@@ -112,8 +112,8 @@ pub(crate) fn open(
     at(&opening.root, fs.sync_dir(&opening.root))?;
     let (first_bucket, newest_boot) = newest_names(fs, &paths)?;
     let mut boot_file = BootFile::open(fs, &paths.boot(), newest_boot).map_err(|e| boot_error(&paths, e))?;
-    at(&opening.root, fs.sync_dir(&opening.root))?;
     let space = SpaceKeeper::open(fs, paths.ballast(), opening.reserve, opening.high_watermark);
+    at(&opening.root, fs.sync_dir(&opening.root))?;
     let poison = Arc::new(Poison::default());
     let boot = boot_file.boot();
     let spool = Arc::new(Spool::new(SpoolParts {

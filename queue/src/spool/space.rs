@@ -107,7 +107,9 @@ impl Ballast {
             return Err(e);
         }
         file.set_len(to)?;
+        let grew = to > self.held;
         self.held = to;
-        Ok(())
+        // It must be there after a cut too, when the disk may be full. It carries nothing, so a failure is no poison.
+        if grew { file.sync_data() } else { Ok(()) }
     }
 }
