@@ -26,8 +26,6 @@ use crate::metrics::{Metrics, age_seconds};
 use crate::receive::Arrival;
 use crate::route::{Facts, Routes};
 
-/// Longest request body, in bytes.
-const MAX_BODY: usize = 1 << 20;
 /// Deliveries on a page when nothing is said, and at most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -84,7 +82,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/api/queue/discard", post(discard))
         .route("/api/queue/{instance}", get(show))
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), guard_request))
         .with_state(state)
 }

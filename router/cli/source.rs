@@ -29,7 +29,7 @@ impl<'a> Source<'a> {
     /// The running node of this configuration, else its spool.
     pub(super) fn find(config: &'a Config) -> anyhow::Result<Self> {
         let spool = config.node.data_dir.join("spool");
-        if TcpStream::connect_timeout(&config.admin.address, CONNECT).is_ok() || !spool.is_dir() {
+        if !spool.is_dir() || TcpStream::connect_timeout(&config.admin.address, CONNECT).is_ok() {
             return Ok(Self::Running(AdminClient::new(config)));
         }
         let options = Options { index_cache: None, ..app::queue_options(config) };

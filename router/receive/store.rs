@@ -19,7 +19,7 @@ use super::listener::Reception;
 use crate::config::Leniency;
 use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
-use crate::dicom::scan::{Oddity, Scan, Structure};
+use crate::dicom::scan::{Notes, Oddity, Scan, Structure};
 use crate::dicom::walk::Walk;
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
@@ -96,6 +96,7 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         Structure::Odd { reason, at } if reception.listener.malformed == Leniency::Refuse => {
             return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
         }
+        Structure::Sound if reception.listener.malformed == Leniency::Refuse => check_order(scan)?,
         Structure::Sound | Structure::Odd { .. } | Structure::NotWalked => {}
     }
     let differs = |attribute, uid: &Uid| scan.attributes.uid(attribute).is_some_and(|found| found != *uid);
@@ -109,6 +110,16 @@ fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(
         tracing::warn!(sop_instance = %message.sop_instance, "The data set has another SOP class than the command.");
     }
     Ok(())
+}
+
+/// What every reader copes with, and a listener that refuses malformed data sets does not take either.
+fn check_order(scan: &Scan) -> Result<(), Refusal> {
+    let refuse = |why: &str| Err(Refusal(Status::CANNOT_UNDERSTAND, why.to_owned()));
+    match scan.notes {
+        Notes { out_of_order: true, .. } => refuse("elements out of order"),
+        Notes { duplicate: true, .. } => refuse("an element that comes twice"),
+        Notes { out_of_order: false, duplicate: false } => Ok(()),
+    }
 }
 
 /// Keys, destinations and how it came.
