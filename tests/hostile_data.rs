@@ -545,21 +545,26 @@ impl Bits {
 }
 
 #[test]
-fn case_92_a_deflate_bomb_is_stored_and_passed_on_as_it_is_without_being_inflated() {
+fn case_92_a_deflate_bomb_is_stored_as_it_is_and_held_in_flat_memory() {
     let bench = Bench::new();
-    bench.passes_in(DEFLATED, &deflate_bomb(1000), false);
+    bench.passes_in(DEFLATED, &deflate_bomb(1000), true);
     bench.node.reset_peak();
     let before = bench.node.peak();
-    bench.passes_in(DEFLATED, &deflate_bomb(512 << 10), false);
+    assert_eq!(bench.send_in(DEFLATED, &deflate_bomb(512 << 10)).status, 0);
+    let held =
+        eventually("the hold", SOON, || bench.node.deliveries().into_iter().find(|d| d.state == "held"));
+    assert_eq!(held.reason, "inflate limit");
     let grown = bench.node.peak() - before;
     assert!(grown < 8 << 20, "{grown} bytes more");
 }
 
 #[test]
-fn case_93_bytes_after_a_deflate_stream_are_accepted() {
+fn case_93_a_deflate_stream_may_be_followed_by_bytes_but_not_cut_short() {
     let bench = Bench::new();
-    let bytes = [deflate_bomb(1000), vec![0; 3]].concat();
-    bench.passes_in(DEFLATED, &bytes, false);
+    let whole = deflate_bomb(1000);
+    let cut = bench.send_in(DEFLATED, &whole[..500]);
+    assert_eq!((cut.status, cut.comment.as_deref()), (0xC000, Some("data set truncated at 500")));
+    bench.passes_in(DEFLATED, &[whole, vec![0; 3]].concat(), true);
 }
 
 #[test]
