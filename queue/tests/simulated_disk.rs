@@ -546,8 +546,9 @@ fn a_payload_is_not_evicted_while_it_is_being_sent() {
 
 #[test]
 fn a_full_disk_during_the_rebuild_still_opens_and_sends() {
-    for (room, reserve) in [(0, 64), (512, 64), (20_000, 64), (0, 256), (4096, 256), (20_000, 256)] {
-        let mut world = World::with_reserve(3, 2 << 20, reserve << 10);
+    let disks = [(0, 64), (512, 64), (4096, 256), (20_000, 256)];
+    for (seed, (room, reserve)) in (0..).zip(disks.repeat(12)) {
+        let mut world = World::with_reserve(seed, 2 << 20, reserve << 10);
         world.open();
         let receive = |n| world.receive(&"k".repeat(n), &[n as u8; 8000], &["pacs"]).unwrap();
         let all: Vec<_> = (1..20).map(receive).collect();

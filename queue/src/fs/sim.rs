@@ -24,9 +24,11 @@ impl Rng {
     /// A generator; seeds next to each other give unrelated runs.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut rng = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        rng.next();
-        rng
+        // The finish of splitmix64.
+        let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((state ^ (state >> 31)).max(1))
     }
 
     /// The next 64 bits.
