@@ -1,5 +1,6 @@
-//! A sender that is never the bottleneck: everything is encoded before the clock starts, a message is one write, and
-//! Nagle is off.
+//! A sender that is never the bottleneck: everything is encoded before the clock starts, a message is one write, Nagle
+//! is off, and what the peer says is acknowledged at once, so that a peer that leaves Nagle on and answers in two
+//! pieces does not wait for us.
 
 use super::support::instance::Instance;
 use super::support::modality::{Association, Modality};
@@ -89,6 +90,7 @@ fn read_success(stream: &mut TcpStream) {
         None => 6,
     };
     while got < wanted(&answer[..got]) {
+        rustix::net::sockopt::set_tcp_quickack(&*stream, true).unwrap();
         let count = stream.read(&mut answer[got..]).unwrap();
         assert!(count > 0, "the peer closed the connection");
         got += count;

@@ -54,6 +54,8 @@ pub(crate) struct Filled {
     pub(crate) ledgers: BTreeMap<u32, u64>,
     /// Directories of buckets.
     pub(crate) directories: Vec<u32>,
+    /// The highest receive sequence so far.
+    newest: Sequence,
 }
 
 /// Fills an empty index.
@@ -96,8 +98,11 @@ fn fill_bucket(
             Some(len) if Some(len) != instance.extent.file_len() => Some("the spool file has another length"),
             Some(_) => None,
         };
-        // Two files with one receive sequence are one instance: the one whose file is there.
-        if let Some(twin) = view.instance(sequence)? {
+        // Two files with one receive sequence are one instance: the one whose file is there. What comes after all others
+        // has no twin before it, which spares asking the index about nearly every instance.
+        let twin = if sequence > filled.newest { None } else { view.instance(sequence)? };
+        filled.newest = filled.newest.max(sequence);
+        if let Some(twin) = twin {
             if wrong.is_some() || !(filled.missing.contains_key(&sequence) || view.is_payload_gone(sequence))
             {
                 continue;
@@ -106,7 +111,7 @@ fn fill_bucket(
             view.forget(&twin)?;
         }
         let is_final = !deliveries.iter().any(|d| d.state.is_open());
-        view.insert(&instance, deliveries)?;
+        view.insert_new(&instance, deliveries)?;
         match wrong {
             Some(_) if is_final && len.is_none() => {
                 let at = view.final_at(&instance)?.unwrap_or_default();
