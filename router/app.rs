@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
 use tokio::net::TcpListener;
@@ -83,10 +83,11 @@ impl App {
         let board = Board::new(&config);
         let options = queue_options(&config);
         let observer = board.clone();
+        let began = Instant::now();
         let opened = tokio::task::spawn_blocking(move || Queue::open(&options, observer)).await;
         let (queue, recovered) =
             opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        report(&recovered);
+        report(&recovered, began.elapsed());
         if queue.admission() == Admission::Full {
             tracing::error!(
                 "The disk is beyond queue.high_watermark: nothing is received until there is room."
@@ -170,9 +171,10 @@ impl App {
     }
 }
 
-fn report(recovered: &Recovered) {
+fn report(recovered: &Recovered, took: Duration) {
     let Recovered { boot, instances, adopted, swept, corrupt, missing, damaged_journals } = recovered;
-    tracing::info!(boot, instances, adopted, swept, "The spool is open.");
+    let seconds = took.as_secs_f64();
+    tracing::info!(boot, instances, adopted, swept, seconds, "The spool is open.");
     for path in corrupt {
         tracing::error!(file = %path.display(), "A spool file is damaged beyond recognition; it is left where it is.");
     }

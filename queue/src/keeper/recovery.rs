@@ -24,6 +24,7 @@ use crate::spool::layout::Envelope;
 use crate::spool::space::SpaceKeeper;
 use crate::spool::{Events, Fresh, Paths, Spool, SpoolParts};
 use crate::view::kv::{Kv, MemKv, SledKv};
+use crate::view::packed::Packed;
 
 /// Bytes copied at a time.
 const COPY: usize = 1 << 20;
@@ -130,7 +131,7 @@ pub(crate) fn open(
     let index = paths.index();
     let view = new_view(|| match opening.index_cache {
         None => Ok(Box::<MemKv>::default()),
-        Some(bytes) => Ok(Box::new(SledKv::create(&index, bytes)?) as Box<dyn Kv>),
+        Some(bytes) => Ok(Box::new(Packed::new(SledKv::create(&index, bytes)?)) as Box<dyn Kv>),
     });
     let mut keeper = Keeper {
         spool: Arc::clone(&spool),

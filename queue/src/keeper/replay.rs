@@ -56,6 +56,8 @@ pub(crate) struct Filled {
     pub(crate) directories: Vec<u32>,
     /// Boots before this one have been recovered from to the end.
     pub(crate) settled: u32,
+    /// The highest receive sequence so far.
+    newest: Sequence,
 }
 
 /// Fills an empty index.
@@ -99,8 +101,11 @@ fn fill_bucket(
             Some(len) if Some(len) != instance.extent.file_len() => Some("the spool file has another length"),
             Some(_) => None,
         };
-        // Two files with one receive sequence are one instance: the one whose file is there.
-        if let Some(twin) = view.instance(sequence)? {
+        // Two files with one receive sequence are one instance: the one whose file is there. What comes after all others
+        // has no twin before it, which spares asking the index about nearly every instance.
+        let twin = if sequence > filled.newest { None } else { view.instance(sequence)? };
+        filled.newest = filled.newest.max(sequence);
+        if let Some(twin) = twin {
             if wrong.is_some() || !(filled.missing.contains_key(&sequence) || view.is_payload_gone(sequence))
             {
                 continue;
@@ -109,7 +114,7 @@ fn fill_bucket(
             view.forget(&twin)?;
         }
         let is_final = !deliveries.iter().any(|d| d.state.is_open());
-        view.insert(&instance, deliveries)?;
+        view.insert_new(&instance, deliveries)?;
         match wrong {
             Some(_) if is_final && len.is_none() => {
                 let at = view.final_at(&instance)?.unwrap_or_default();

@@ -13,6 +13,7 @@
 //! | `f` final time, sequence | bytes | what may be evicted, oldest first |
 
 pub(crate) mod kv;
+pub(crate) mod packed;
 mod rows;
 pub(crate) mod transition;
 
@@ -122,6 +123,15 @@ impl View {
         if self.instance(instance.sequence)?.is_some() {
             return Ok(());
         }
+        self.insert_new(instance, deliveries)
+    }
+
+    /// The same for an instance that is known not to be there.
+    pub(crate) fn insert_new(
+        &mut self,
+        instance: &Instance,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), KvError> {
         let mut row = Encoder::default();
         instance.encode(&mut row);
         self.kv.put(&Key::instance(instance.sequence), &row.0)?;

@@ -1,0 +1,46 @@
+//! How fast and how small the router is, beside what others do on the same machine in the same run. How each figure is
+//! taken stands in `benches/README.md`; `cargo bench --bench receive -- large small` runs two of the parts.
+#![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
+#![allow(clippy::unwrap_used, reason = "what cannot go on here ends the bench")]
+
+mod backlog;
+mod bare;
+mod isolation;
+mod load;
+mod memory;
+mod report;
+mod sender;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod throughput;
+
+use report::Row;
+
+/// The parts by name, in the order in which they run.
+const PARTS: [(&str, fn() -> Vec<Row>); 7] = [
+    ("large", throughput::large),
+    ("small", throughput::small),
+    ("nagle", throughput::nagle),
+    ("memory", memory::memory),
+    ("backlog", backlog::backlog),
+    ("idle", memory::idle),
+    ("isolation", isolation::isolation),
+];
+
+fn main() {
+    // Cargo adds flags of its own, such as `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let unknown = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name));
+    if let Some(unknown) = unknown {
+        let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
+        println!("there is no part {unknown}, but {}", names.join(", "));
+        std::process::exit(2);
+    }
+    let rows = PARTS
+        .iter()
+        .filter(|(part, _)| wanted.is_empty() || wanted.iter().any(|name| name == part))
+        .flat_map(|(_, run)| run())
+        .collect::<Vec<_>>();
+    println!("\nFlush: {:.3} ms for 4 KiB appended, median.\n", bare::flush().as_secs_f64() * 1e3);
+    report::print(&rows);
+}
