@@ -129,7 +129,11 @@ fn a_disk_that_somebody_else_fills_refuses_with_a700_forwards_on_and_recovers_by
     archive.start_again();
     everything_acknowledged_arrives(&archive, &ledger);
     // The outcomes are recorded on the full disk, from the ballast: nothing is sent again after a crash.
-    node.wait_drained();
+    let seen = node.wait_drained();
+    // An answer about a decision, even that it changes nothing, comes after the sync of everything before it.
+    let body = format!("{{\"instances\": [\"{}\"], \"destination\": \"pacs\"}}", seen[0].instance);
+    let answer = node.api_post("/api/queue/retry", &body);
+    assert_eq!(answer.status, 200, "outcomes cannot be recorded: {}", answer.text());
     node.kill();
     node.spawn();
     eventually("an answer of the restarted node", SOON, || {
