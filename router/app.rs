@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
+use chrysalis_queue::{Admission, NO_ROUTE, OpenError, Options, Queue, Recovered};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,6 +93,7 @@ impl App {
                 "The disk is beyond queue.high_watermark: nothing is received until there is room."
             );
         }
+        warn_of_strangers(&queue, &config);
         let token = Token::open(&config.node.data_dir)?;
         sweep_folders(&config);
         let mut sockets = Vec::new();
@@ -183,6 +184,20 @@ fn report(recovered: &Recovered, took: Duration) {
     }
     if *damaged_journals > 0 {
         tracing::error!(damaged_journals, "Journals are damaged; what was open in them is held.");
+    }
+}
+
+/// What is owed to destinations that are not configured goes nowhere until their name returns.
+fn warn_of_strangers(queue: &Queue, config: &Config) {
+    for destination in queue.stats().map(|stats| stats.destinations).unwrap_or_default() {
+        let (name, owed) = (destination.name, destination.tally.owed);
+        if owed > 0 && name != NO_ROUTE && config.destination(&name).is_none() {
+            tracing::error!(
+                destination = name,
+                owed,
+                "Deliveries are held: the destination is not configured."
+            );
+        }
     }
 }
 

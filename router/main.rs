@@ -14,17 +14,17 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "chrysalis: {error:#}");
+            let _ = writeln!(std::io::stderr(), "chrysalis: {}", once(&error));
             Exit::because(&error).into()
         }
     }
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let load = || Config::load(cli.config.as_deref());
+    let load_to_ask = || Config::load_to_ask(cli.config.as_deref());
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loaded = load()?;
+            let loaded = Config::load(cli.config.as_deref())?;
             let runtime = runtime()?;
             let exit = runtime.block_on(serve::run(loaded));
             // What still runs on a blocking thread has been waited for, or the grace period is over.
@@ -33,11 +33,23 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Send(args) => runtime()?.block_on(send::run(args)),
         Command::Echo(args) => {
-            let target = args.target(load)?;
+            let target = args.target(load_to_ask)?;
             runtime()?.block_on(echo::run_peer(&target.peer, &target.calling, args.timeout))
         }
-        Command::Queue(args) => Ok(args.run(&load()?.config, &mut std::io::stdout())?.into()),
+        Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
+}
+
+/// An error with its causes, each said once: many repeat their cause in their own words.
+fn once(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.contains(&cause) {
+            let between = if said.is_empty() { "" } else { ": " };
+            said = format!("{said}{between}{cause}");
+        }
+    }
+    said
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

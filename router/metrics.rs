@@ -237,13 +237,19 @@ impl Metrics {
     }
 
     /// Notes how the queue stands.
-    pub fn set_queue(&self, stats: &Stats) {
+    pub fn set_queue(&self, stats: &Stats, config: &Config) {
         for destination in &stats.destinations {
             let name = &[destination.name.as_str()];
-            self.queued_instances.with_label_values(name).set(signed(destination.tally.owed));
-            self.queued_bytes.with_label_values(name).set(signed(destination.tally.owed_bytes));
-            self.held_instances.with_label_values(name).set(signed(destination.tally.held));
-            self.held_bytes.with_label_values(name).set(signed(destination.tally.held_bytes));
+            let mut tally = destination.tally;
+            // What is owed to a destination that is not configured waits for a person.
+            if config.destination(&destination.name).is_none() {
+                tally.held += std::mem::take(&mut tally.owed);
+                tally.held_bytes += std::mem::take(&mut tally.owed_bytes);
+            }
+            self.queued_instances.with_label_values(name).set(signed(tally.owed));
+            self.queued_bytes.with_label_values(name).set(signed(tally.owed_bytes));
+            self.held_instances.with_label_values(name).set(signed(tally.held));
+            self.held_bytes.with_label_values(name).set(signed(tally.held_bytes));
             let age = destination.oldest.map_or(0.0, |since| age_seconds(since).as_secs_f64());
             self.oldest_age.with_label_values(name).set(age);
         }

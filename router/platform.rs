@@ -84,3 +84,23 @@ pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions 
 pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
     options
 }
+
+/// Whether an error says that the process, or the system, has no descriptor left.
+pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| known.contains(&code))
+}
+
+/// Lets the process have as many descriptors as it may: the soft limit is for programs that use `select`.
+#[cfg(unix)]
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// See the Unix version.
+#[cfg(not(unix))]
+pub fn raise_descriptor_limit() {}

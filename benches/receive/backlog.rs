@@ -5,7 +5,7 @@ use super::report::{Row, megabytes};
 use super::support::node::Node;
 use super::support::wait::eventually;
 use chrysalis::receive::Arrival;
-use chrysalis_queue::{Keys, Meta, Observer, Options, Owed, Queue, Unavailable};
+use chrysalis_queue::{Hold, Instance, Keys, Meta, Observer, Options, Owed, Queue, Unavailable};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -113,6 +113,7 @@ fn meta(n: u32) -> Meta {
 struct Silent;
 
 impl Observer for Silent {
+    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
     fn ready(&self, _: &str) {}
     fn index_rebuilt(&self, why: &str) {
         panic!("the index failed: {why}");

@@ -17,7 +17,10 @@ mod throughput;
 use report::Row;
 
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, fn() -> Vec<Row>); 7] = [
+/// A part's name, and what measures it.
+type Part = (&'static str, fn() -> Vec<Row>);
+
+const PARTS: [Part; 7] = [
     ("large", throughput::large),
     ("small", throughput::small),
     ("nagle", throughput::nagle),

@@ -26,6 +26,12 @@ impl Sequence {
         (self.0 >> 32) as u32
     }
 
+    /// The sequence just before this one.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The place within that boot, counted from 1.
     #[must_use]
     pub fn n(self) -> u32 {

@@ -45,5 +45,5 @@ pub use keeper::{
 };
 pub use poison::{Poisoned, Scope};
 pub use queue::{Admission, Lease, Leased, Observer, Options, Queue};
-pub use spool::{Blob, BlobError, CommitError, Meta, StageError, Staged};
+pub use spool::{Blob, BlobError, CommitError, Meta, RunningCheck, StageError, Staged};
 pub use view::{Tally, Totals};

@@ -53,3 +53,11 @@ pub(crate) fn start_writeback(file: &File, offset: u64, len: u64) {
         let _ = rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed);
     }
 }
+
+/// Whether an error says that the process, or the system, has no descriptor left: a file could not be opened, and
+/// nothing was done to any.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| known.contains(&code))
+}

@@ -9,12 +9,13 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::fs::{Fs, RealFs};
 use crate::id::Sequence;
-use crate::instance::Instance;
+use crate::instance::{Hold, Instance};
 use crate::keeper::recovery::{self, Opening};
 use crate::keeper::{
     Action, BATCH, CommandError, Filter, History, Keeper, LeaseRequest, LeasedInstance, Notices, OpenError,
     Outcome, Page, Recovered, Shown, Stats, Unavailable,
 };
+use crate::spool::space::STEP;
 use crate::spool::{Blob, BlobError, Events, Fresh, Spool, StageError, Staged};
 
 /// Messages that may wait for the keeper; beyond that whoever sends one waits.
@@ -85,6 +86,8 @@ pub trait Observer: Send + 'static {
     fn ready(&self, destination: &str);
     /// The index was thrown away and made anew; nothing is lost by it.
     fn index_rebuilt(&self, why: &str);
+    /// An instance is held at a destination from the moment it was received.
+    fn held(&self, instance: &Instance, destination: &str, hold: &Hold);
     /// Recording failed; it is tried again unless the queue is poisoned.
     fn recording_failed(&self, why: &Unavailable);
 }
@@ -148,11 +151,12 @@ impl Queue {
             return Admission::Poisoned(why);
         }
         let room = || spool.space.room(&*spool.fs, &spool.paths.root).unwrap_or_default();
-        if room() > 0 {
+        // Less than one reservation is room for small blobs only: whoever comes now is better told to come later.
+        if room() >= STEP {
             return Admission::Open;
         }
-        spool.events.pressure(crate::spool::space::STEP);
-        if room() > 0 { Admission::Open } else { Admission::Full }
+        spool.events.pressure(STEP);
+        if room() >= STEP { Admission::Open } else { Admission::Full }
     }
 
     /// Opens a blob for receiving. Blocks on the disk.
@@ -452,6 +456,10 @@ struct ToObserver<O>(Arc<Mutex<O>>);
 impl<O: Observer> Notices for ToObserver<O> {
     fn ready(&self, destination: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ready(destination);
+    }
+
+    fn held(&self, instance: &Instance, destination: &str, hold: &Hold) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).held(instance, destination, hold);
     }
 
     fn index_rebuilt(&self, why: &str) {

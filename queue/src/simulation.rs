@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::id::Sequence;
-use crate::instance::Instance;
+use crate::instance::{Hold, Instance};
 use crate::keeper::{
     Action, CommandError, Filter, Keeper, LeaseRequest, Notices, OpenError, Outcome, Page, Recovered, Shown,
     Stats, Unavailable, recovery,
@@ -80,6 +80,7 @@ struct Silent;
 
 impl Notices for Silent {
     fn ready(&self, _destination: &str) {}
+    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
     fn index_rebuilt(&self, _why: &str) {}
 }
 
@@ -127,7 +128,7 @@ impl Stepped {
     /// [`Unavailable`]
     pub fn lease(&mut self, destination: &str, max: usize) -> Result<Vec<Instance>, Unavailable> {
         self.pump();
-        let batch = self.keeper.lease(destination, LeaseRequest { max, after: None })?;
+        let batch = self.keeper.lease(destination, LeaseRequest { max, ..LeaseRequest::default() })?;
         Ok(batch.leases.into_iter().map(|leased| leased.instance).collect())
     }
 

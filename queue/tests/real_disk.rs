@@ -7,13 +7,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use chrysalis_queue::{
-    Keys, Lease, LeaseRequest, Meta, Observer, OpenError, Options, Outcome, Owed, Queue, Sequence,
-    Unavailable,
+    Hold, Instance, Keys, Lease, LeaseRequest, Meta, Observer, OpenError, Options, Outcome, Owed, Queue,
+    Sequence, Unavailable,
 };
 
 struct Ready(Sender<()>);
 
 impl Observer for Ready {
+    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
     fn ready(&self, _destination: &str) {
         let _ = self.0.send(());
     }

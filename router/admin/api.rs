@@ -34,6 +34,9 @@ const MAX_TARGETS: usize = 10_000;
 /// Instances whose content a check reads before it asks for the next ones.
 const FSCK_PAGE: usize = 500;
 
+/// The states that a delivery is shown in.
+const STATES: [&str; 7] = ["ready", "waiting", "leased", "held", "delivered", "superseded", "discarded"];
+
 /// What the API works on.
 #[derive(Clone)]
 pub struct AdminState {
@@ -106,7 +109,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     let queue = state.queue.clone();
     // A queue that cannot answer leaves its last figures standing; the poison gauge is set from elsewhere.
     if let Ok(stats) = ask(move || queue.stats()).await? {
-        state.metrics.set_queue(&stats);
+        state.metrics.set_queue(&stats, &state.config);
     }
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -170,6 +173,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ListQuery {
     destination: Option<String>,
     state: Option<String>,
@@ -250,6 +254,10 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Value>, Refused> {
     let after = query.after.as_deref().map(parse).transpose()?;
+    if let Some(unknown) = query.state.as_deref().filter(|state| !STATES.contains(state)) {
+        let why = format!("{unknown:?} is not a state; there is: {}", STATES.join(", "));
+        return Err(Refused(StatusCode::BAD_REQUEST, why));
+    }
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     // Which state a row has can depend on the configuration, which the queue does not know: so the state is compared here.
     let filter = Filter { destination: query.destination, state: None, after, limit };
@@ -411,7 +419,7 @@ fn carry_out(
                 Ok(()) => {
                     changed += 1;
                     if action == Action::Release {
-                        state.board.probe(&destination);
+                        state.board.probe(&destination, sequence);
                     }
                     tracing::info!(instance = %sequence, destination, ?action, "An administrator decided.");
                 }

@@ -35,7 +35,7 @@ pub enum QueueCommand {
         /// The instance, as `list` names it.
         instance: String,
     },
-    /// Try again now; what has no route is routed again. By filter: what is held or waiting.
+    /// Try again now; what has no route is routed again. By filter: all that is not delivered yet.
     Retry(SelectArgs),
     /// Keep back until released. By filter: what is ready or waiting.
     Hold(HoldArgs),
@@ -145,7 +145,7 @@ struct Decision {
     states: &'static [State],
 }
 
-const RETRY: Decision = Decision { verb: "retry", states: &[State::Held, State::Waiting] };
+const RETRY: Decision = Decision { verb: "retry", states: &[State::Held, State::Waiting, State::Ready] };
 const HOLD: Decision = Decision { verb: "hold", states: &[State::Ready, State::Waiting] };
 const RELEASE: Decision = Decision { verb: "release", states: &[State::Held] };
 const DISCARD: Decision = Decision { verb: "discard", states: &[State::Held] };
@@ -289,8 +289,9 @@ impl Session<'_> {
             matching.extend(page.deliveries.into_iter().filter(|delivery| passes(filter, delivery)));
             let more = page.next.filter(|next| after.as_ref() != Some(next));
             if more.is_none() || matching.len() >= limit {
+                let cut = matching.get(limit).map(|first| first.instance.clone());
                 matching.truncate(limit);
-                return Ok((matching, more));
+                return Ok((matching, cut.or(more)));
             }
             after = more;
         }

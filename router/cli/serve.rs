@@ -18,6 +18,7 @@ use crate::platform;
 pub async fn run(loaded: Loaded) -> anyhow::Result<Exit> {
     let Loaded { config, origin } = loaded;
     start_logging(&config)?;
+    platform::raise_descriptor_limit();
     let screen = first_screen(&config, &origin);
     let app = match App::start(config).await {
         Ok(app) => app,
@@ -62,8 +63,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
     let mut screen = String::new();
     let _ = writeln!(screen, "Chrysalis {} runs by {origin}.\n", env!("CARGO_PKG_VERSION"));
     for listener in &config.listeners {
-        let (name, address) = (&listener.name, listener.address);
-        let _ = writeln!(screen, "  receives   {name:<12} {address}, called {}", config.node.ae_title);
+        let name = listener.name.as_str();
+        let called: Vec<_> = listener.called_ae.iter().map(ToString::to_string).collect();
+        let called = if called.is_empty() { "anything".to_owned() } else { called.join(" or ") };
+        let _ = writeln!(screen, "  receives   {name:<12} {}, called {called}", listener.address);
     }
     let _ = writeln!(screen, "  keeps      {}", config.node.data_dir.display());
     for destination in &config.destinations {
@@ -75,13 +78,17 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
     }
     let _ = writeln!(screen, "  admin      http://{}/metrics", config.admin.address);
     if let Some(listener) = config.listeners.first() {
-        let (ae, address) = (&config.node.ae_title, listener.address);
+        let (ae, address) = (listener.called_ae.first().unwrap_or(&config.node.ae_title), listener.address);
         let _ = writeln!(screen, "\nSend something to it, from another terminal:");
         let _ =
             writeln!(screen, "  storescu -aec {ae} {} {} FILE...      (DCMTK)", address.ip(), address.port());
         let _ = writeln!(screen, "  chrysalis send {ae}@{address} FILE...");
         let _ = writeln!(screen, "See where it is:");
-        let _ = writeln!(screen, "  chrysalis queue list");
+        let with = match origin {
+            Origin::Named(file) => format!(" --config {}", file.display()),
+            Origin::WorkingDirectory(_) | Origin::Embedded => String::new(),
+        };
+        let _ = writeln!(screen, "  chrysalis queue list{with}");
     }
     screen
 }

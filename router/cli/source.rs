@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrysalis_queue::{Filter, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{Filter, Hold, Instance, Observer, Options, Queue, Unavailable};
 use serde_json::Value;
 
 use super::admin_client::{AdminClient, Changed, ListQuery, Listing, PAGE};
@@ -96,6 +96,7 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn ready(&self, _destination: &str) {}
+    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
     fn index_rebuilt(&self, _why: &str) {}
     fn recording_failed(&self, _why: &Unavailable) {}
 }

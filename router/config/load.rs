@@ -71,12 +71,25 @@ impl fmt::Display for Origin {
 
 impl Config {
     /// The configuration of this process: `file`, else `./chrysalis.toml` if it is there, else the embedded
-    /// default. The directories it names are looked at, and none is made.
+    /// default. The data directory is looked at, and not made.
     ///
     /// # Errors
     ///
     /// The file cannot be read, is too large, or says something wrong; all mistakes are reported at once.
     pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+        Self::load_with(file, places::usable)
+    }
+
+    /// The same for somebody who only asks a running node, and need not be able to write its data directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_to_ask(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+        Self::load_with(file, places::unseen)
+    }
+
+    fn load_with(file: Option<&Path>, look: Look) -> Result<Loaded, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let (text, origin) = match file {
             Some(file) => (read_file(file)?, Origin::Named(file.to_owned())),
@@ -88,7 +101,7 @@ impl Config {
                 Err(error) => return Err(error),
             },
         };
-        let config = assemble(&text, &origin.to_string(), places::usable)?;
+        let config = assemble(&text, &origin.to_string(), look)?;
         Ok(Loaded { config, origin })
     }
 
@@ -154,7 +167,7 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     let queue = read::queue(&root.table("queue"));
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
-    let destinations = destinations(root, node.as_ref().ok(), look);
+    let destinations = destinations(root, node.as_ref().ok());
     let routes = routes(root, &listeners, &destinations);
     Ok(Config {
         node: node?,
@@ -185,9 +198,9 @@ fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     }
 }
 
-fn destinations(root: &Section<'_>, node: Option<&Node>, look: Look) -> Read<Vec<Destination>> {
+fn destinations(root: &Section<'_>, node: Option<&Node>) -> Read<Vec<Destination>> {
     let tables = root.tables("destination");
-    let parts: Vec<_> = tables.iter().map(|table| destination(table, node, look)).collect();
+    let parts: Vec<_> = tables.iter().map(|table| destination(table, node)).collect();
     check::destinations(&pairs(&tables, &parts), node);
     match (root.get("destination"), node) {
         (None, Some(node)) => Ok(archive_in(node)),
@@ -195,10 +208,11 @@ fn destinations(root: &Section<'_>, node: Option<&Node>, look: Look) -> Read<Vec
     }
 }
 
-fn destination(section: &Section<'_>, node: Option<&Node>, look: Look) -> Read<Destination> {
+fn destination(section: &Section<'_>, node: Option<&Node>) -> Read<Destination> {
     let destination = read::destination(section, node.map(|node| &node.ae_title))?;
     if let DestinationKind::Folder(folder) = &destination.kind {
-        look(&folder.path).map_err(|error| section.fail("path", error))?;
+        // A share that is not there now may be later: whether it can be written is found out by writing.
+        places::unseen(&folder.path).map_err(|error| section.fail("path", error))?;
     }
     Ok(destination)
 }

@@ -92,6 +92,9 @@ pub enum CommandError {
     /// No Command Field (0000,0100).
     #[error("the command set has no command field")]
     NoField,
+    /// A response without exactly one Status (0000,0900) of two bytes: nobody can say what it means.
+    #[error("the response has no status, or more than one")]
+    NoStatus,
 }
 
 const STORE_RQ: u16 = 0x0001;
@@ -110,9 +113,9 @@ impl Command {
         let set = Elements::read(bytes)?;
         let field = set.field.ok_or(CommandError::NoField)?;
         let has_data = set.data_set_type != NO_DATA_SET;
-        let response = |set: Elements| Response {
+        let response = |set: Elements, status| Response {
             message_id: set.responded_id,
-            status: Status(set.status),
+            status,
             sop_class: set.sop_class,
             sop_instance: set.sop_instance.unwrap_or_default(),
             comment: set.comment,
@@ -132,8 +135,11 @@ impl Command {
                 sop_class: set.sop_class,
                 has_data,
             }),
-            STORE_RSP => Self::StoreResponse(response(set)),
-            ECHO_RSP => Self::EchoResponse(response(set)),
+            STORE_RSP | ECHO_RSP => {
+                let status = set.one_status()?;
+                let response = response(set, status);
+                if field == STORE_RSP { Self::StoreResponse(response) } else { Self::EchoResponse(response) }
+            }
             CANCEL_RQ => Self::Cancel,
             _ => Self::Other(Other { field, message_id: set.message_id, sop_class: set.sop_class, has_data }),
         })
@@ -201,7 +207,7 @@ struct Elements {
     responded_id: u16,
     priority: u16,
     data_set_type: u16,
-    status: u16,
+    status: Vec<Option<u16>>,
     sop_class: Uid,
     sop_instance: Option<Uid>,
     comment: String,
@@ -217,7 +223,7 @@ impl Elements {
             responded_id: 0,
             priority: 0,
             data_set_type: NO_DATA_SET,
-            status: 0,
+            status: Vec::new(),
             sop_class: Uid::default(),
             sop_instance: None,
             comment: String::new(),
@@ -239,6 +245,13 @@ impl Elements {
         Ok(set)
     }
 
+    fn one_status(&self) -> Result<Status, CommandError> {
+        match self.status.as_slice() {
+            [Some(status)] => Ok(Status(*status)),
+            _ => Err(CommandError::NoStatus),
+        }
+    }
+
     fn take(&mut self, element: u16, value: &[u8]) {
         let number = value.first_chunk::<2>().map(|&bytes| u16::from_le_bytes(bytes));
         match element {
@@ -248,7 +261,7 @@ impl Elements {
             0x0120 => self.responded_id = number.unwrap_or(0),
             0x0700 => self.priority = number.unwrap_or(0),
             0x0800 => self.data_set_type = number.unwrap_or(NO_DATA_SET),
-            0x0900 => self.status = number.unwrap_or(Status::PROCESSING_FAILURE.0),
+            0x0900 => self.status.push(value.try_into().ok().map(u16::from_le_bytes)),
             0x0902 => {
                 let text = value.iter().take(MAX_COMMENT).map(|&byte| char::from(byte)).collect::<String>();
                 self.comment = printable(text.trim_matches([' ', '\0']));

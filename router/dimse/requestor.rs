@@ -198,7 +198,7 @@ impl<S: Transport> Requestor<S> {
         let message_id = self.next_message_id();
         let command = EchoRequest { message_id, sop_class: uid::VERIFICATION, has_data: false };
         self.send_command(context, &Command::EchoRequest(command)).await?;
-        match self.response().await? {
+        match self.response(context).await? {
             Command::EchoResponse(response) => Ok(self.check_response(response, message_id).await?.status),
             _ => Err(self.link.refuse(Abort::UNEXPECTED_PDU, "no C-ECHO response").await.into()),
         }
@@ -227,9 +227,13 @@ impl<S: Transport> Requestor<S> {
         };
         self.send_command(request.context, &Command::StoreRequest(command)).await?;
         self.send_data(request, data).await?;
-        match self.response().await? {
+        match self.response(request.context).await? {
             Command::StoreResponse(response) => {
                 let response = self.check_response(response, message_id).await?;
+                if !response.sop_instance.is_empty() && response.sop_instance != request.sop_instance {
+                    let what = "a response about another instance";
+                    return Err(self.link.refuse(Abort::INVALID_PARAMETER, what).await.into());
+                }
                 Ok(StoreResponse { status: response.status, comment: response.comment })
             }
             _ => Err(self.link.refuse(Abort::UNEXPECTED_PDU, "no C-STORE response").await.into()),
@@ -311,7 +315,7 @@ impl<S: Transport> Requestor<S> {
     }
 
     /// Reads one response: a command set of at most 16 KiB and nothing else.
-    async fn response(&mut self) -> Result<Command, LinkError> {
+    async fn response(&mut self, context: u8) -> Result<Command, LinkError> {
         let mut bytes = BytesMut::new();
         loop {
             let fragment = match self.link.input(self.link.timers.dimse, "a response").await? {
@@ -323,6 +327,10 @@ impl<S: Transport> Requestor<S> {
                         .await);
                 }
             };
+            if fragment.context != context {
+                let what = "a response on another presentation context";
+                return Err(self.link.refuse(Abort::INVALID_PARAMETER, what).await);
+            }
             if fragment.part == Part::Data {
                 return Err(self
                     .link

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrysalis_queue::{Observer, Unavailable};
+use chrysalis_queue::{Hold, Instance, Observer, Sequence, Unavailable};
 use tokio::sync::{Notify, watch};
 
 use super::circuit::Health;
@@ -32,6 +32,8 @@ struct Wake {
     ready: watch::Sender<u64>,
     /// Somebody wants a probe now, whatever the back-off says.
     probe: Arc<Notify>,
+    /// With which instance, if somebody said so.
+    first: Mutex<Option<Sequence>>,
 }
 
 impl Board {
@@ -54,11 +56,18 @@ impl Board {
         }
     }
 
-    /// Has an ill or paused destination probed now: somebody says that it is worth it.
-    pub fn probe(&self, destination: &str) {
+    /// Has an ill or paused destination probed now, with this instance first: somebody says that it is worth it.
+    pub fn probe(&self, destination: &str, first: Sequence) {
         if let Some(wake) = self.wakes.get(destination) {
+            wake.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(first);
             wake.probe.notify_one();
         }
+    }
+
+    /// The instance that the next probe is to begin with.
+    pub fn take_probe(&self, destination: &str) -> Option<Sequence> {
+        let wake = self.wakes.get(destination)?;
+        wake.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What [`Board::probe`] notifies.
@@ -113,6 +122,11 @@ impl Observer for Board {
 
     fn index_rebuilt(&self, why: &str) {
         tracing::warn!(why, "The queue's index failed and was made anew; nothing is lost by it.");
+    }
+
+    fn held(&self, instance: &Instance, destination: &str, hold: &Hold) {
+        let (sequence, sop_instance) = (instance.sequence, instance.keys.key.escape_debug());
+        tracing::warn!(destination, instance = %sequence, %sop_instance, why = hold.why, "Held on receipt.");
     }
 
     fn recording_failed(&self, why: &Unavailable) {

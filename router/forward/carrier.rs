@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use chrysalis_queue::{Instance, Queue};
+use chrysalis_queue::{BlobError, Instance, Queue};
 
 use super::dicom::DicomCarrier;
 use super::folder::FolderCarrier;
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
+use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
 
 /// An instance with what sending it needs to know of how it came.
@@ -51,6 +52,14 @@ impl Attempted {
 
     pub(super) fn sent(end: End) -> Self {
         Self { end, was_sent: true, broke: false }
+    }
+}
+
+/// What it means that our own copy cannot be read: too few descriptors pass, everything else is for a person.
+pub(super) fn unreadable(error: &BlobError) -> End {
+    match error {
+        BlobError::Io(io) if platform::is_out_of_descriptors(io) => End::Unreachable(error.to_string()),
+        _ => End::Unreadable(error.to_string()),
     }
 }
 

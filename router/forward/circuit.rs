@@ -49,7 +49,7 @@ impl Health {
 }
 
 /// Whether something may be sent now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
     /// As much as there is.
     Send,
@@ -57,6 +57,8 @@ pub enum Permission {
     Probe {
         /// The last instance tried in this illness.
         after: Option<Sequence>,
+        /// The study it was of: another one says more.
+        avoid: Option<String>,
     },
     /// Nothing for so long.
     Wait(Duration),
@@ -71,6 +73,13 @@ pub struct Settlement {
     pub change: Option<(Health, String)>,
 }
 
+/// How often an instance was on its way in vain, and how many others had arrived by the last time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    times: u32,
+    successes: u64,
+}
+
 /// The health of one destination, or of one calling AE title at it.
 #[derive(Debug)]
 pub struct Circuit {
@@ -81,6 +90,11 @@ pub struct Circuit {
     failures: u32,
     next_try: Duration,
     last_tried: Option<Sequence>,
+    last_group: Option<String>,
+    /// Deliveries that succeeded.
+    successes: u64,
+    /// Instances that were to be tried again after they had been on their way.
+    troubles: HashMap<Sequence, Trouble>,
     /// Refusals in this illness.
     refusals: HashMap<Sequence, (u32, String)>,
     aborts: HashMap<Sequence, u32>,
@@ -99,6 +113,9 @@ impl Circuit {
             failures: 0,
             next_try: Duration::ZERO,
             last_tried: None,
+            last_group: None,
+            successes: 0,
+            troubles: HashMap::new(),
             refusals: HashMap::new(),
             aborts: HashMap::new(),
             consecutive_holds: 0,
@@ -121,7 +138,7 @@ impl Circuit {
         match self.health {
             Health::Well => Permission::Send,
             Health::Ill | Health::Paused if now >= self.next_try => {
-                Permission::Probe { after: self.last_tried }
+                Permission::Probe { after: self.last_tried, avoid: self.last_group.clone() }
             }
             Health::Ill | Health::Paused => Permission::Wait(self.next_try - now),
         }
@@ -130,11 +147,16 @@ impl Circuit {
     /// Every instance has been tried in this illness: the next probe begins with the oldest again.
     pub fn begin_again(&mut self) {
         self.last_tried = None;
+        self.last_group = None;
     }
 
-    /// An administrator says that it is worth trying now.
-    pub fn try_now(&mut self) {
+    /// An administrator says that it is worth trying now, beginning with this instance.
+    pub fn try_now(&mut self, instance: Option<Sequence>) {
         self.next_try = Duration::ZERO;
+        if let Some(instance) = instance {
+            self.last_tried = Some(instance.previous());
+            self.last_group = None;
+        }
     }
 
     /// An instance that was refused three times in an illness that is over: why it is to be held without another try.
@@ -155,30 +177,56 @@ impl Circuit {
         *times
     }
 
-    /// Draws the conclusion of an attempt. `chance` is in 0..1 and spreads the retries of many destinations.
-    pub fn settle(&mut self, instance: Sequence, verdict: Verdict, now: Duration, chance: f64) -> Settlement {
+    /// Draws the conclusion of an attempt with an instance of a study. `chance` is in 0..1 and spreads the retries of
+    /// many destinations.
+    pub fn settle(
+        &mut self,
+        instance: Sequence,
+        group: &str,
+        verdict: Verdict,
+        now: Duration,
+        chance: f64,
+    ) -> Settlement {
+        if self.health != Health::Well {
+            self.last_tried = Some(instance);
+            self.last_group = Some(group.to_owned());
+        }
         match verdict {
             Verdict::Delivered { detail, .. } => {
                 self.aborts.remove(&instance);
                 self.refusals.remove(&instance);
+                self.troubles.remove(&instance);
                 Settlement { outcome: Outcome::Delivered(detail), change: self.succeeded() }
             }
-            Verdict::Hold(hold) if hold.kind == HoldKind::Damage => {
-                Settlement { outcome: Outcome::Held(hold), change: None }
-            }
-            Verdict::Hold(hold) => self.refused_for_good(instance, hold, now, chance),
+            // What negotiation or our own disk says is about the instance, whatever the destination's health.
+            Verdict::Hold(hold) => Settlement { outcome: Outcome::Held(hold), change: None },
             Verdict::Refused(why) => self.refused(instance, why, now, chance),
-            Verdict::Retry(why) => {
-                self.tried(instance);
-                let change = self.failed(Health::Ill, why, now, chance);
-                Settlement { outcome: Outcome::Untried, change }
-            }
-            Verdict::Pause(why) => {
-                self.tried(instance);
-                let change = self.failed(Health::Paused, why, now, chance);
-                Settlement { outcome: Outcome::Untried, change }
-            }
+            Verdict::Retry(why) => self.again(instance, Health::Ill, why, now, chance),
+            Verdict::Pause(why) => self.again(instance, Health::Paused, why, now, chance),
         }
+    }
+
+    /// The destination is suspected, and the instance keeps its place, unless others have arrived since it last failed:
+    /// then it is the instance, and it waits by itself, twice as long each time, while the others go on.
+    fn again(
+        &mut self,
+        instance: Sequence,
+        health: Health,
+        why: String,
+        now: Duration,
+        chance: f64,
+    ) -> Settlement {
+        if self.troubles.len() >= MAX_REMEMBERED {
+            self.troubles.clear();
+        }
+        let trouble = self.troubles.entry(instance).or_default();
+        let is_alone = trouble.times > 0 && self.successes > trouble.successes;
+        let pause = doubled(self.backoff, trouble.times);
+        *trouble = Trouble { times: trouble.times.saturating_add(1), successes: self.successes };
+        if is_alone && self.health == Health::Well {
+            return Settlement { outcome: Outcome::Retry(spread(pause, chance)), change: None };
+        }
+        Settlement { outcome: Outcome::Untried, change: self.failed(health, why, now, chance) }
     }
 
     /// No association could be had, so nothing was tried.
@@ -190,25 +238,10 @@ impl Circuit {
         }
     }
 
-    fn tried(&mut self, instance: Sequence) {
-        if self.health != Health::Well {
-            self.last_tried = Some(instance);
-        }
-    }
-
-    /// Refused by negotiation, which says nothing about the destination's health; but many in a row do.
-    fn refused_for_good(&mut self, instance: Sequence, hold: Hold, now: Duration, chance: f64) -> Settlement {
-        if self.health == Health::Well {
-            return self.hold_while_well(instance, hold, now, chance);
-        }
-        self.refused(instance, hold.why, now, chance)
-    }
-
     fn refused(&mut self, instance: Sequence, why: String, now: Duration, chance: f64) -> Settlement {
         if self.health == Health::Well {
             return self.hold_while_well(instance, Hold::new(HoldKind::Refused, why), now, chance);
         }
-        self.tried(instance);
         if self.refusals.len() >= MAX_REMEMBERED {
             self.refusals.clear();
         }
@@ -231,6 +264,7 @@ impl Circuit {
 
     fn succeeded(&mut self) -> Option<(Health, String)> {
         self.consecutive_holds = 0;
+        self.successes += 1;
         if self.health == Health::Well {
             return None;
         }
@@ -238,7 +272,7 @@ impl Circuit {
         self.condemned.extend(refused.map(|(instance, (_, why))| (instance, why)));
         self.health = Health::Well;
         self.failures = 0;
-        self.last_tried = None;
+        self.begin_again();
         let was = std::mem::take(&mut self.why);
         Some((Health::Well, was))
     }
@@ -252,21 +286,25 @@ impl Circuit {
     ) -> Option<(Health, String)> {
         let pause = match health {
             Health::Paused => self.backoff.max,
-            Health::Well | Health::Ill => self.next_pause(),
+            Health::Well | Health::Ill => doubled(self.backoff, self.failures),
         };
         self.failures = self.failures.saturating_add(1);
-        self.next_try = now + pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0);
+        self.next_try = now + spread(pause, chance);
         let changed = self.health != health;
         self.health = health;
         self.why.clone_from(&why);
         changed.then_some((health, why))
     }
+}
 
-    /// Twice as long after each failure, from the first pause to the longest.
-    fn next_pause(&self) -> Duration {
-        let doubled = self.backoff.first.saturating_mul(1 << self.failures.min(20));
-        doubled.min(self.backoff.max)
-    }
+/// Twice as long after each failure, from the first pause to the longest.
+fn doubled(backoff: Backoff, failures: u32) -> Duration {
+    backoff.first.saturating_mul(1 << failures.min(20)).min(backoff.max)
+}
+
+/// A quarter more or less, by chance.
+fn spread(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
@@ -289,9 +327,13 @@ mod tests {
         format!("1-{n}").parse().unwrap()
     }
 
+    fn probe(after: Option<u32>) -> Permission {
+        Permission::Probe { after: after.map(instance), avoid: after.map(|_| "study".to_owned()) }
+    }
+
     impl Bench {
         fn settle(&mut self, n: u32, verdict: Verdict) -> &'static str {
-            match self.0.settle(instance(n), verdict, self.1, 0.5).outcome {
+            match self.0.settle(instance(n), "study", verdict, self.1, 0.5).outcome {
                 Outcome::Delivered(_) => "delivered",
                 Outcome::Held(_) => "held",
                 Outcome::Retry(_) | Outcome::Untried => "kept",
@@ -333,7 +375,7 @@ mod tests {
     fn jitter_spreads_a_pause_by_a_quarter_each_way() {
         for (chance, expected) in [(0.0, 3750), (1.0, 6250)] {
             let mut bench = bench();
-            bench.0.settle(instance(1), Verdict::Retry(String::new()), Duration::ZERO, chance);
+            bench.0.settle(instance(1), "study", Verdict::Retry(String::new()), Duration::ZERO, chance);
             assert_eq!(bench.until_probe().as_millis(), expected);
         }
     }
@@ -370,12 +412,12 @@ mod tests {
         let mut bench = bench();
         bench.fail(1);
         bench.until_probe();
-        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: None });
+        assert_eq!(bench.0.permission(bench.1), probe(None));
         bench.fail(1);
         bench.until_probe();
-        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: Some(instance(1)) });
+        assert_eq!(bench.0.permission(bench.1), probe(Some(1)));
         bench.0.begin_again();
-        assert_eq!(bench.0.permission(bench.1), Permission::Probe { after: None });
+        assert_eq!(bench.0.permission(bench.1), probe(None));
     }
 
     #[test]
@@ -391,6 +433,41 @@ mod tests {
         assert_eq!(bench.0.is_condemned(instance(1)).unwrap().why, "A900");
         assert!(bench.0.is_condemned(instance(1)).is_none(), "held once");
         assert!(bench.0.is_condemned(instance(2)).is_none(), "refused once only");
+    }
+
+    #[test]
+    fn an_instance_that_always_fails_while_others_arrive_no_longer_makes_the_destination_ill() {
+        let mut bench = bench();
+        bench.fail(1);
+        assert_eq!(bench.0.health(), Health::Ill);
+        bench.until_probe();
+        bench.deliver(2);
+        for n in 3..20 {
+            bench.fail(1);
+            assert_eq!(bench.0.health(), Health::Well, "{n}");
+            bench.deliver(n);
+        }
+        let waits = |bench: &mut Bench| match bench
+            .0
+            .settle(instance(1), "study", Verdict::Retry(String::new()), bench.1, 0.5)
+            .outcome
+        {
+            Outcome::Retry(pause) => pause,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(waits(&mut bench), 300 * SECOND);
+        bench.fail(21);
+        assert_eq!(bench.0.health(), Health::Ill, "another instance is another matter");
+    }
+
+    #[test]
+    fn what_negotiation_says_of_an_instance_never_pauses_the_destination() {
+        let mut bench = bench();
+        for n in 1..50 {
+            let hold = chrysalis_queue::Hold::new(chrysalis_queue::HoldKind::Refused, "not accepted");
+            assert_eq!(bench.settle(n, Verdict::Hold(hold)), "held");
+        }
+        assert_eq!(bench.0.health(), Health::Well);
     }
 
     #[test]

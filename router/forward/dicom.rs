@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{Blob, BlobError, History, Queue, Sequence};
+use chrysalis_queue::{Blob, BlobError, History, Queue, RunningCheck, Sequence};
 use tokio::net::TcpStream;
 
-use super::carrier::{Attempted, Item};
+use super::carrier::{Attempted, Item, unreadable};
 use super::verdict::End;
 use crate::config::{CallingAe, DicomDestination};
 use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
@@ -70,7 +70,7 @@ impl DicomCarrier {
     pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
         let blob = match load(&self.queue, item).await {
             Ok(blob) => blob,
-            Err(error) => return Attempted::before(End::Unreadable(error.to_string())),
+            Err(error) => return Attempted::before(unreadable(&error)),
         };
         let reused = self.open.as_ref().is_some_and(|open| open.is_used);
         let first = self.try_once(item, upcoming, &blob).await;
@@ -230,24 +230,29 @@ struct BlobSource {
     chunk: Vec<u8>,
     used: usize,
     offset: u64,
+    check: RunningCheck,
 }
 
 impl BlobSource {
     fn new(blob: Arc<Blob>) -> Self {
-        Self { blob, chunk: Vec::new(), used: 0, offset: 0 }
+        let check = blob.running_check();
+        Self { blob, chunk: Vec::new(), used: 0, offset: 0, check }
     }
 
     async fn next_chunk(&mut self) -> io::Result<()> {
         let (blob, offset, mut chunk) =
             (Arc::clone(&self.blob), self.offset, std::mem::take(&mut self.chunk));
+        let mut check = self.check.clone();
         let len = (blob.payload_len() - offset).min(CHUNK as u64) as usize;
         chunk.resize(len, 0);
         let read = tokio::task::spawn_blocking(move || {
             let n = blob.read_at(&mut chunk, offset)?;
             chunk.truncate(n);
-            Ok(chunk)
+            // The disk may have changed since it was verified: the last bytes go only when all of them were right.
+            check.feed(&chunk).map_err(io::Error::other)?;
+            Ok((chunk, check))
         });
-        self.chunk = read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        (self.chunk, self.check) = read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
         self.used = 0;
         self.offset += self.chunk.len() as u64;
         Ok(())

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrysalis_queue::{Hold, HoldKind, Lease, LeaseRequest, Leased, Outcome, Queue, Sequence};
+use chrysalis_queue::{Hold, HoldKind, Instance, Lease, LeaseRequest, Leased, Outcome, Queue, Sequence};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -92,8 +92,9 @@ impl Dispatcher {
             match self.turn() {
                 Turn::Wait(pause) => self.idle(&mut carrier, &mut wakes, Some(pause)).await,
                 Turn::Lease { request, is_probe } => {
+                    let is_from_the_middle = request.after.is_some();
                     let leased = self.lease(request).await;
-                    let next = self.carry(leased, request, &mut carrier).await;
+                    let next = self.carry(leased, is_from_the_middle, &mut carrier).await;
                     if is_probe {
                         self.lock().is_probing = false;
                     }
@@ -128,7 +129,7 @@ impl Dispatcher {
     }
 
     fn turn(&self) -> Turn {
-        let everything = LeaseRequest { max: BATCH, after: None };
+        let everything = LeaseRequest { max: BATCH, ..LeaseRequest::default() };
         if self.has_lanes() {
             return Turn::Lease { request: everything, is_probe: false };
         }
@@ -139,9 +140,9 @@ impl Dispatcher {
             Permission::Send => Turn::Lease { request: everything, is_probe: false },
             Permission::Wait(pause) => Turn::Wait(pause),
             Permission::Probe { .. } if lanes.is_probing => Turn::Wait(LET_OTHERS_FIRST),
-            Permission::Probe { after } => {
+            Permission::Probe { after, avoid } => {
                 lanes.is_probing = true;
-                Turn::Lease { request: LeaseRequest { max: 1, after }, is_probe: true }
+                Turn::Lease { request: LeaseRequest { max: 1, after, avoid }, is_probe: true }
             }
         }
     }
@@ -162,12 +163,12 @@ impl Dispatcher {
     async fn carry(
         &self,
         leased: Option<Leased>,
-        request: LeaseRequest,
+        is_from_the_middle: bool,
         carrier: &mut Carrier,
     ) -> Option<Option<Duration>> {
         let Some(leased) = leased else { return Some(Some(QUEUE_PAUSE)) };
         if leased.leases.is_empty() {
-            if request.after.is_some() {
+            if is_from_the_middle {
                 self.lock().circuits.values_mut().for_each(Circuit::begin_again);
                 return None;
             }
@@ -204,7 +205,7 @@ impl Dispatcher {
         let begun = Instant::now();
         self.metrics.attempts.with_label_values(&[self.name()]).inc();
         let attempted = carrier.attempt(item, upcoming).await;
-        let settled = self.settle(&lane, sequence, attempted);
+        let settled = self.settle(&lane, &item.instance, attempted);
         self.report(&lane, &lease, &settled, begun);
         let goes_on = self.has_lanes() || !matches!(settled.settlement.outcome, Outcome::Untried);
         let outcome = match settled.settlement.outcome {
@@ -230,7 +231,7 @@ impl Dispatcher {
         match circuit.permission(now) {
             Permission::Send => None,
             Permission::Wait(pause) => Some(Outcome::Retry(pause)),
-            Permission::Probe { after } if after.is_some_and(|after| sequence <= after) => {
+            Permission::Probe { after, .. } if after.is_some_and(|after| sequence <= after) => {
                 circuit.begin_again();
                 Some(Outcome::Retry(LET_OTHERS_FIRST))
             }
@@ -246,7 +247,8 @@ impl Dispatcher {
         }
     }
 
-    fn settle(&self, lane: &str, sequence: Sequence, attempted: Attempted) -> Settled {
+    fn settle(&self, lane: &str, instance: &Instance, attempted: Attempted) -> Settled {
+        let (sequence, group) = (instance.sequence, &instance.keys.group);
         let (now, chance) = (self.now(), chance());
         let mut lanes = self.lock();
         let backoff = self.destination.backoff;
@@ -258,7 +260,7 @@ impl Dispatcher {
         let verdict = judge(end);
         let is_about_instance = matches!(verdict, Verdict::Delivered { .. } | Verdict::Hold(_));
         let settlement = if attempted.was_sent || is_about_instance {
-            circuit.settle(sequence, verdict.clone(), now, chance)
+            circuit.settle(sequence, group, verdict.clone(), now, chance)
         } else {
             let change = circuit.unreachable(verdict.clone(), now, chance);
             Settlement { outcome: Outcome::Untried, change }
@@ -347,7 +349,10 @@ impl Dispatcher {
         let probes = self.board.probes(self.name());
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = probes.notified() => self.lock().circuits.values_mut().for_each(Circuit::try_now),
+            () = probes.notified() => {
+                let first = self.board.take_probe(self.name());
+                self.lock().circuits.values_mut().for_each(|circuit| circuit.try_now(first));
+            }
             // News of more to send does not end a pause.
             _ = wakes.changed(), if !is_ill => {}
             () = until(deadline) => {}

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use chrysalis_queue::{Blob, BlobError, Queue};
 use sha2::{Digest, Sha256};
 
-use super::carrier::{Attempted, Item};
+use super::carrier::{Attempted, Item, unreadable};
 use super::verdict::End;
 use crate::dicom::attributes::Attribute;
 use crate::dicom::part10::FileHead;
@@ -25,6 +25,8 @@ const SEARCHED: u64 = 4 << 20;
 
 pub(super) struct FolderCarrier {
     root: PathBuf,
+    /// The folder was there: when it is gone later, somebody moved it or a share came off, and it is not made again.
+    was_there: bool,
     queue: Queue,
 }
 
@@ -39,24 +41,34 @@ enum FolderError {
 
 impl FolderCarrier {
     pub(super) fn new(root: PathBuf, queue: Queue) -> Self {
-        Self { root, queue }
+        Self { root, was_there: false, queue }
     }
 
     pub(super) async fn attempt(&mut self, item: &Item) -> Attempted {
         let (queue, root, item) = (self.queue.clone(), self.root.clone(), item.clone());
+        let was_there = self.was_there;
         let stored = tokio::task::spawn_blocking(move || {
+            if was_there && !root.is_dir() {
+                let error = io::Error::new(io::ErrorKind::NotFound, "the folder is gone");
+                return Err(FolderError::Folder { path: root, error });
+            }
             let blob = queue.open_blob(&item.instance)?;
             blob.verify()?;
             let part = part_name(&queue.path(&item.instance));
             store(&root, &part, &blob, &item)
         });
-        let end = match stored.await {
-            Ok(Ok(place)) => End::Stored(place),
-            Ok(Err(FolderError::Spool(error))) => End::Unreadable(error.to_string()),
-            Ok(Err(error @ FolderError::Folder { .. })) => End::Unreachable(error.to_string()),
-            Err(error) => End::Unreachable(error.to_string()),
-        };
-        Attempted::before(end)
+        match stored.await {
+            Ok(Ok(place)) => {
+                self.was_there = true;
+                Attempted::sent(End::Stored(place))
+            }
+            Ok(Err(FolderError::Spool(error))) => Attempted::before(unreadable(&error)),
+            // It may be this instance's path only: others are tried meanwhile.
+            Ok(Err(error @ FolderError::Folder { .. })) => {
+                Attempted::sent(End::Unreachable(error.to_string()))
+            }
+            Err(error) => Attempted::before(End::Unreachable(error.to_string())),
+        }
     }
 }
 
@@ -164,12 +176,14 @@ fn write_part(part: &Path, blob: &Blob) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part)?;
     file.write_all(&blob.head()?)?;
     let mut chunk = vec![0; CHUNK.min(blob.payload_len().max(1) as usize)];
+    let mut check = blob.running_check();
     let mut at = 0;
     while at < blob.payload_len() {
         let n = blob.read_at(&mut chunk, at)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        check.feed(chunk.get(..n).unwrap_or_default()).map_err(io::Error::other)?;
         file.write_all(chunk.get(..n).unwrap_or_default())?;
         at += n as u64;
     }

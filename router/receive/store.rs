@@ -89,6 +89,9 @@ fn head(association: &Association<TcpStream>, message: &StoreMessage) -> Vec<u8>
 
 /// What must be right before an instance is stored (PS3.4 B.2.3).
 fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(), Refusal> {
+    if scan.length == 0 {
+        return Err(Refusal(Status::CANNOT_UNDERSTAND, "the data set is empty".to_owned()));
+    }
     match scan.structure {
         Structure::Truncated { at } => {
             return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("data set truncated at {at}")));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::record::Record;
 use crate::fs::{File, Fs, Mode};
+use crate::platform;
 use crate::poison::{Poison, Poisoned, Scope};
 use crate::spool::Paths;
 use crate::wire::Encoder;
@@ -32,8 +33,8 @@ pub(crate) enum FlushError {
     /// A sync failed, or a write did in a way that leaves the file in doubt.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
-    /// The disk is full. The batch is kept and can be tried again.
-    #[error("the disk is full")]
+    /// The disk is full, or no descriptor is left. The batch is kept and can be tried again.
+    #[error("the disk is full, or no descriptor is left")]
     Full,
 }
 
@@ -125,10 +126,12 @@ impl Journals {
     fn write(&mut self, batches: &[(u32, Tail, Vec<u8>)]) -> Result<(), FlushError> {
         for (done, (bucket, tail, bytes)) in batches.iter().enumerate() {
             let Err(error) = self.append(*bucket, *tail, bytes) else { continue };
-            if !crate::fs::is_full(&error) {
+            // A file that could not be opened has nothing to be taken back.
+            let unopened = platform::is_out_of_descriptors(&error);
+            if !crate::fs::is_full(&error) && !unopened {
                 return Err(self.poison.set(Scope::Journal, "write of a journal", &error).into());
             }
-            for (bucket, tail, _) in batches.get(..=done).unwrap_or_default() {
+            for (bucket, tail, _) in batches.get(..done + usize::from(!unopened)).unwrap_or_default() {
                 self.take_back(*bucket, *tail)?;
             }
             return Err(FlushError::Full);

@@ -8,8 +8,8 @@ use super::{BATCH, Keeper, Unavailable};
 use crate::id::Sequence;
 use crate::instance::{Delivery, Hold, Instance, State};
 use crate::journal::Record;
-use crate::view::ReadyRow;
 use crate::view::kv::KvError;
+use crate::view::{ReadyRow, digest};
 
 /// Ready deliveries that are looked at for one lease.
 const LOOK_AHEAD: usize = 10_000;
@@ -17,12 +17,14 @@ const LOOK_AHEAD: usize = 10_000;
 const MAX_UNSYNCED: usize = BATCH * 64;
 
 /// What a destination's dispatcher asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct LeaseRequest {
     /// At most this many deliveries, all of one group.
     pub max: usize,
     /// Only deliveries after this one in the order of receipt.
     pub after: Option<Sequence>,
+    /// Another group than this one, if any other has something due.
+    pub avoid: Option<String>,
 }
 
 /// How an attempt ended.
@@ -65,7 +67,13 @@ impl Keeper {
             self.flush()?;
         }
         let now = self.spool.clock.monotonic();
-        let (chosen, next_due) = self.look(|keeper| keeper.choose(destination, want, now))?;
+        let (chosen, next_due) = self.look(|keeper| {
+            let avoided = keeper.choose(destination, &want, now, want.avoid.as_deref())?;
+            if want.avoid.is_some() && avoided.0.is_empty() {
+                return keeper.choose(destination, &want, now, None);
+            }
+            Ok(avoided)
+        })?;
         let leased = self.leased.entry(destination.to_owned()).or_default();
         leased.extend(chosen.iter().map(|c| c.instance.sequence));
         if let Some(waiting) = self.waiting.get_mut(destination) {
@@ -77,13 +85,15 @@ impl Keeper {
     fn choose(
         &self,
         destination: &str,
-        want: LeaseRequest,
+        want: &LeaseRequest,
         now: Duration,
+        avoid: Option<&str>,
     ) -> Result<(Vec<LeasedInstance>, Option<Duration>), KvError> {
         let mut chosen = Vec::new();
         let mut failed = None;
         let mut next_due: Option<Duration> = None;
         let mut group = None;
+        let avoid = avoid.map(digest);
         let mut looked = 0;
         let none = HashSet::new();
         let leased = self.leased.get(destination).unwrap_or(&none);
@@ -93,6 +103,8 @@ impl Keeper {
             let due = self.waiting.get(destination).and_then(|w| w.get(&sequence)).filter(|due| **due > now);
             if let Some(due) = due {
                 next_due = Some(next_due.map_or(*due, |next| next.min(*due)));
+            } else if avoid == Some(row.group) {
+                // Its turn comes when nothing else is due.
             } else if !leased.contains(&sequence) && group.is_none_or(|group| group == row.group) {
                 // One that must wait for another of its key does not make the rest wait.
                 match self.unless_blocked(destination, sequence) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Sequence;
-use crate::instance::{Instance, Owed};
+use crate::instance::{Hold, Instance, Owed};
 use crate::journal::writer::FlushError;
 use crate::journal::{Journals, Record};
 use crate::poison::Poisoned;
@@ -77,6 +77,8 @@ pub(crate) type Waiter = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
 pub(crate) trait Notices: Send {
     /// There may be something to send to this destination.
     fn ready(&self, destination: &str);
+    /// An instance is held at a destination from the start.
+    fn held(&self, instance: &Instance, destination: &str, hold: &Hold);
     /// The index was thrown away and made anew, and why.
     fn index_rebuilt(&self, why: &str);
 }
@@ -164,6 +166,11 @@ impl Keeper {
         instance.since = since;
         let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
         let bucket = instance.bucket;
+        for Owed { destination, hold } in &owed {
+            if let Some(hold) = hold {
+                self.notices.held(&instance, destination, hold);
+            }
+        }
         let destinations: Vec<_> = owed.iter().map(|o| o.destination.clone()).collect();
         self.record(bucket, Record::Committed { instance: Box::new(instance), owed, conflicting });
         for ((bucket, older), destinations) in superseded {

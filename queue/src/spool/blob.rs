@@ -105,6 +105,12 @@ impl Blob {
         if digest == self.extent.sha256 { Ok(()) } else { Err(BlobError::HashMismatch) }
     }
 
+    /// A check of the payload as it is read on, from its first byte to its last.
+    #[must_use]
+    pub fn running_check(&self) -> RunningCheck {
+        RunningCheck { hasher: Sha256::new(), left: self.extent.payload_len, sha256: self.extent.sha256 }
+    }
+
     /// Reads payload bytes from `offset` on; 0 at its end.
     ///
     /// # Errors
@@ -136,5 +142,30 @@ impl Blob {
         let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, at)?;
         Ok(bytes)
+    }
+}
+
+/// Compares what is read with what was received, so that a disk that changes its mind between a check and the reading
+/// is found out before the last byte is passed on.
+#[derive(Clone)]
+pub struct RunningCheck {
+    hasher: Sha256,
+    left: u64,
+    sha256: [u8; 32],
+}
+
+impl RunningCheck {
+    /// Takes the next bytes of the payload, in order.
+    ///
+    /// # Errors
+    /// [`BlobError::HashMismatch`] with the last of them, when they are not what was received.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.hasher.update(bytes);
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        let is_whole = self.left == 0;
+        if is_whole && <[u8; 32]>::from(self.hasher.clone().finalize()) != self.sha256 {
+            return Err(BlobError::HashMismatch);
+        }
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::id::{Name, Sequence};
 use crate::instance::Instance;
 use crate::poison::Poison;
 
-pub use blob::{Blob, BlobError};
+pub use blob::{Blob, BlobError, RunningCheck};
 pub use staged::{CommitError, Meta, StageError, Staged};
 
 use names::{FromNames, NamePool};

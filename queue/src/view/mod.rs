@@ -25,9 +25,9 @@ use crate::instance::{Delivery, Hold, Instance, State};
 use crate::journal::Record;
 use crate::wire::{Decoder, Encoder};
 use kv::{Kv, KvError};
-use rows::{Key, digest};
+use rows::Key;
 
-pub(crate) use rows::ReadyRow;
+pub(crate) use rows::{ReadyRow, digest};
 
 /// What stands in the queue for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
