@@ -16,10 +16,10 @@ mod throughput;
 
 use report::Row;
 
-/// The parts by name, in the order in which they run.
 /// A part's name, and what measures it.
 type Part = (&'static str, fn() -> Vec<Row>);
 
+/// The parts, in the order in which they run.
 const PARTS: [Part; 7] = [
     ("large", throughput::large),
     ("small", throughput::small),

@@ -46,7 +46,8 @@ fn receive(queue: &Queue, key: &str, bytes: &[u8]) -> Sequence {
 fn lease(queue: &Queue, readies: &Receiver<()>, n: usize) -> Vec<Lease> {
     let mut leases = Vec::new();
     while leases.len() < n {
-        leases.extend(queue.lease("pacs", LeaseRequest { max: n, after: None }).unwrap().leases);
+        leases
+            .extend(queue.lease("pacs", LeaseRequest { max: n, ..LeaseRequest::default() }).unwrap().leases);
         if leases.len() < n {
             readies.recv_timeout(Duration::from_secs(20)).unwrap();
         }
@@ -86,7 +87,9 @@ fn what_was_received_is_sent_once_across_a_restart() {
     assert_eq!(rest.first().unwrap().instance().keys.key, "40");
     rest.into_iter().for_each(deliver);
     queue.flush().unwrap();
-    assert!(queue.lease("pacs", LeaseRequest { max: 9, after: None }).unwrap().leases.is_empty());
+    assert!(
+        queue.lease("pacs", LeaseRequest { max: 9, ..LeaseRequest::default() }).unwrap().leases.is_empty()
+    );
 }
 
 #[test]
