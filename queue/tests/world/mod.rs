@@ -294,6 +294,9 @@ impl World {
 
     /// The same bytes that are held, or were just discarded, are held when they come again.
     fn inherit(&mut self, new: Sequence, key: &str, bytes: &Arc<Vec<u8>>, destination: &str) {
+        if self.may_be_damaged() {
+            return; // What the older one looked like may have been undone by a journal that can be read again.
+        }
         let same = self.promises.iter().rev().find(|(_, p)| p.key == key && p.bytes == *bytes);
         let Some((older, _)) = same.filter(|(_, p)| p.owed.contains(destination)) else { return };
         let at = (*older, destination.to_owned());
