@@ -49,6 +49,8 @@ pub(crate) struct Promise {
     pub(crate) bytes: Arc<Vec<u8>>,
     sha256: [u8; 32],
     pub(crate) owed: BTreeSet<String>,
+    /// Where a person sent it instead, and so no envelope tells of.
+    rerouted: BTreeSet<String>,
     /// How many came before it.
     at: u64,
 }
@@ -286,7 +288,8 @@ impl World {
             self.inherit(sequence, &key, &bytes, destination);
         }
         let sha256 = Sha256::digest(&*bytes).into();
-        let promise = Promise { key, bytes, sha256, owed, at: self.promises.len() as u64 };
+        let promise =
+            Promise { key, bytes, sha256, owed, rerouted: BTreeSet::new(), at: self.promises.len() as u64 };
         let before = self.promises.insert(sequence, promise);
         assert!(before.is_none(), "the receive sequence {sequence} was given out twice");
         Ok(sequence)
@@ -465,6 +468,7 @@ impl World {
         if self.queue().flush().is_ok() {
             self.flushed();
             if let (Action::Reroute { to }, Some(promise)) = (action, self.promises.get_mut(&sequence)) {
+                promise.rerouted.extend(to.iter().filter(|to| !promise.owed.contains(*to)).cloned());
                 promise.owed.extend(to);
             }
         }
@@ -570,11 +574,11 @@ impl World {
         };
         let promised = self.promises.contains_key(&sequence);
         let forgiving = self.may_be_damaged() || !promised;
-        let is_asked_about = |state: &State| matches!(state, State::Held(_) | State::Superseded { .. });
-        let is_held = ended || shown.rows.iter().any(|r| is_asked_about(&r.delivery.state));
+        let promise = self.promises.get(&sequence);
+        let was_rerouted = promise.is_none_or(|p| p.rerouted.contains(destination));
         let Some(row) = shown.rows.into_iter().find(|r| r.delivery.destination == destination) else {
-            if forgiving && is_held {
-                // The journal that said so was unreadable: a person was asked, or a newer one took over.
+            if forgiving && was_rerouted {
+                // The journal that said so was unreadable: it was held where it came from, and a person asked.
                 return Ok(());
             }
             return Err("lost: it is not owed there".into());
