@@ -74,6 +74,8 @@ struct Track {
     /// An arrival whose outcome a crash took: one more is allowed.
     may_repeat: bool,
     discard_asked: bool,
+    /// Nobody decided about this one: the decision about an older one with its bytes holds for it.
+    inherited: bool,
     /// A decision came while it was under way.
     decided_under_way: bool,
 }
@@ -311,7 +313,8 @@ impl World {
             _ => false,
         };
         if counts && track.soft.is_none_or(|soft| Some(soft) == track.firm) && !under_way {
-            self.track(new, destination).firm = Some(End::Held);
+            let track = self.track(new, destination);
+            (track.firm, track.inherited) = (Some(End::Held), true);
         }
     }
 
@@ -406,7 +409,11 @@ impl World {
         self.tally.delivered += 1;
         self.settle(*flight.instance.sha256(), &destination);
         self.tell(|| format!("{sequence} {} arrives at {destination}", flight.instance.keys.key));
+        let may_be_damaged = self.may_be_damaged();
         let track = self.track(sequence, &destination);
+        if may_be_damaged && track.inherited && track.firm == Some(End::Held) {
+            track.firm = None; // The decision it came from was in a journal that would not be read.
+        }
         let mut repeats = 0;
         let now = track.soft.or(track.firm);
         match now {
