@@ -572,7 +572,11 @@ impl World {
 
     fn stands(&mut self, sequence: Sequence, destination: &str, depth: u32) -> Result<(), String> {
         let track = self.tracks.get(&(sequence, destination.to_owned())).cloned().unwrap_or_default();
-        let ended = track.arrivals > 0 || track.discard_asked;
+        let promise = self.promises.get(&sequence);
+        let was_rerouted = promise.is_none_or(|p| p.rerouted.contains(destination));
+        // When the journal that told of a reroute is unreadable, it is held where it came from, and a person asked.
+        let excused = self.may_be_damaged() && was_rerouted;
+        let ended = track.arrivals > 0 || track.discard_asked || excused;
         let Some(shown) = self.shown(sequence) else {
             return match ended || self.is_taken_over(sequence, destination) {
                 true => Ok(()),
@@ -581,11 +585,8 @@ impl World {
         };
         let promised = self.promises.contains_key(&sequence);
         let forgiving = self.may_be_damaged() || !promised;
-        let promise = self.promises.get(&sequence);
-        let was_rerouted = promise.is_none_or(|p| p.rerouted.contains(destination));
         let Some(row) = shown.rows.into_iter().find(|r| r.delivery.destination == destination) else {
-            if forgiving && was_rerouted {
-                // The journal that said so was unreadable: it was held where it came from, and a person asked.
+            if excused {
                 return Ok(());
             }
             return Err("lost: it is not owed there".into());
