@@ -93,6 +93,8 @@ MUTANTS = [
      [("match fs.sync_dir(&dir) {", "match fs.list(&dir).map(drop) {"),
       ("                fs.sync_dir(&self.spool.paths.spool())\n",
        "                fs.list(&self.spool.paths.spool()).map(drop)\n")]),
+    ("an expiring ledger is not emptied first", "keeper/retention.rs",
+     [("if file.set_len(0).is_err() {", "if file.size().is_err() {")]),
     ("what was discarded before is sent", "keeper/duplicates.rs",
      [("hold(owed, \"discarded before\");", "owed.hold = None;")]),
     ("a hold is lost with the newer record", "keeper/duplicates.rs",

@@ -443,6 +443,32 @@ fn the_removal_of_a_bucket_survives_a_cut_at_each_of_its_operations() {
 }
 
 #[test]
+fn a_ledger_whose_removal_was_not_durable_does_not_bring_its_instances_back() {
+    for at in 0..12 {
+        for seed in 0..8 {
+            let mut world = open_world();
+            world.rng = Rng::new(seed);
+            world.receive("a", b"first", &["pacs"]).unwrap();
+            world.flush();
+            world.kill();
+            world.open();
+            world.drain();
+            world.pass(RETAIN + Duration::from_secs(1));
+            world.disk.fault_in(at, Fault::Io);
+            world.pass(LEDGER + Duration::from_secs(1));
+            world.kill();
+            world.disk.clear_faults();
+            world.open();
+            world.pass(LEDGER + Duration::from_secs(1));
+            world.cut();
+            world.open();
+            assert_eq!(world.recovered.missing, 0, "failed at {at}");
+            world.finish();
+        }
+    }
+}
+
+#[test]
 fn a_resend_after_a_discard_is_sent_and_survives_a_cut() {
     let mut world = open_world();
     let it = world.receive("a", b"first", &["pacs"]).unwrap();

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::{Keeper, Unavailable, replay};
+use crate::fs::Mode;
 use crate::id::Sequence;
 use crate::instance::Instance;
 use crate::journal::Record;
@@ -173,24 +174,37 @@ impl Keeper {
         let old: Vec<_> =
             self.ledgers.iter().filter(|(_, at)| at.saturating_add(keep) <= now).map(|(b, _)| *b).collect();
         for bucket in old {
-            let boots = replay::journal_boots(&self.spool, bucket).unwrap_or_default();
-            // The newest file says that the bucket is removed, so it goes last.
-            for boot in boots {
-                let path = self.spool.paths.journal(bucket, boot);
-                if let Err(e) = self.spool.fs.unlink(&path)
-                    && e.kind() != io::ErrorKind::NotFound
-                {
-                    return Ok(());
-                }
-                if let Err(e) = self.spool.fs.sync_dir(&self.spool.paths.journals()) {
-                    let poisoned = self.spool.poison.set(Scope::Journal, "sync of the journal directory", &e);
-                    return Err(poisoned.into());
-                }
+            if self.expire_ledger(bucket)? {
+                self.ledgers.remove(&bucket);
+                self.journals.forget(bucket);
             }
-            self.ledgers.remove(&bucket);
-            self.journals.forget(bucket);
         }
         Ok(())
+    }
+
+    /// Unlinks one ledger; false when it is to be tried again. The newest file says that the bucket is removed, so it
+    /// goes last. The others are emptied first: one whose name came back, because its directory's sync failed and
+    /// the process was started again, would tell of instances as if nothing had become of them.
+    fn expire_ledger(&mut self, bucket: u32) -> Result<bool, Unavailable> {
+        let Ok(boots) = replay::journal_boots(&self.spool, bucket) else { return Ok(false) };
+        let paths: Vec<_> = boots.iter().map(|boot| self.spool.paths.journal(bucket, *boot)).collect();
+        let Some((_, older)) = paths.split_last() else { return Ok(true) };
+        let fs = &*self.spool.fs;
+        for path in older {
+            let Ok(file) = fs.open(path, Mode::ReadWrite) else { return Ok(false) };
+            if file.set_len(0).is_err() {
+                return Ok(false);
+            }
+            file.sync_data().map_err(|e| self.spool.poison.set(Scope::Journal, "sync of a journal", &e))?;
+        }
+        for path in &paths {
+            if fs.unlink(path).is_err() {
+                return Ok(false);
+            }
+            fs.sync_dir(&self.spool.paths.journals())
+                .map_err(|e| self.spool.poison.set(Scope::Journal, "sync of the journal directory", &e))?;
+        }
+        Ok(true)
     }
 
     fn next_due(&mut self, now: u64) -> Result<Option<Duration>, Unavailable> {

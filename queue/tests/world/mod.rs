@@ -49,6 +49,8 @@ pub(crate) struct Promise {
     pub(crate) bytes: Arc<Vec<u8>>,
     sha256: [u8; 32],
     pub(crate) owed: BTreeSet<String>,
+    /// Where a person sent it instead, and so no envelope tells of.
+    rerouted: BTreeSet<String>,
     /// How many came before it.
     at: u64,
 }
@@ -72,6 +74,8 @@ struct Track {
     /// An arrival whose outcome a crash took: one more is allowed.
     may_repeat: bool,
     discard_asked: bool,
+    /// Nobody decided about this one: the decision about an older one with its bytes holds for it.
+    inherited: bool,
     /// A decision came while it was under way.
     decided_under_way: bool,
 }
@@ -286,7 +290,8 @@ impl World {
             self.inherit(sequence, &key, &bytes, destination);
         }
         let sha256 = Sha256::digest(&*bytes).into();
-        let promise = Promise { key, bytes, sha256, owed, at: self.promises.len() as u64 };
+        let promise =
+            Promise { key, bytes, sha256, owed, rerouted: BTreeSet::new(), at: self.promises.len() as u64 };
         let before = self.promises.insert(sequence, promise);
         assert!(before.is_none(), "the receive sequence {sequence} was given out twice");
         Ok(sequence)
@@ -294,6 +299,9 @@ impl World {
 
     /// The same bytes that are held, or were just discarded, are held when they come again.
     fn inherit(&mut self, new: Sequence, key: &str, bytes: &Arc<Vec<u8>>, destination: &str) {
+        if self.may_be_damaged() {
+            return; // What the older one looked like may have been undone by a journal that can be read again.
+        }
         let same = self.promises.iter().rev().find(|(_, p)| p.key == key && p.bytes == *bytes);
         let Some((older, _)) = same.filter(|(_, p)| p.owed.contains(destination)) else { return };
         let at = (*older, destination.to_owned());
@@ -305,7 +313,8 @@ impl World {
             _ => false,
         };
         if counts && track.soft.is_none_or(|soft| Some(soft) == track.firm) && !under_way {
-            self.track(new, destination).firm = Some(End::Held);
+            let track = self.track(new, destination);
+            (track.firm, track.inherited) = (Some(End::Held), true);
         }
     }
 
@@ -400,7 +409,11 @@ impl World {
         self.tally.delivered += 1;
         self.settle(*flight.instance.sha256(), &destination);
         self.tell(|| format!("{sequence} {} arrives at {destination}", flight.instance.keys.key));
+        let may_be_damaged = self.may_be_damaged();
         let track = self.track(sequence, &destination);
+        if may_be_damaged && track.inherited && track.firm == Some(End::Held) {
+            track.firm = None; // The decision it came from was in a journal that would not be read.
+        }
         let mut repeats = 0;
         let now = track.soft.or(track.firm);
         match now {
@@ -462,6 +475,7 @@ impl World {
         if self.queue().flush().is_ok() {
             self.flushed();
             if let (Action::Reroute { to }, Some(promise)) = (action, self.promises.get_mut(&sequence)) {
+                promise.rerouted.extend(to.iter().filter(|to| !promise.owed.contains(*to)).cloned());
                 promise.owed.extend(to);
             }
         }
@@ -558,7 +572,11 @@ impl World {
 
     fn stands(&mut self, sequence: Sequence, destination: &str, depth: u32) -> Result<(), String> {
         let track = self.tracks.get(&(sequence, destination.to_owned())).cloned().unwrap_or_default();
-        let ended = track.arrivals > 0 || track.discard_asked;
+        let promise = self.promises.get(&sequence);
+        let was_rerouted = promise.is_none_or(|p| p.rerouted.contains(destination));
+        // When the journal that told of a reroute is unreadable, it is held where it came from, and a person asked.
+        let excused = self.may_be_damaged() && was_rerouted;
+        let ended = track.arrivals > 0 || track.discard_asked || excused;
         let Some(shown) = self.shown(sequence) else {
             return match ended || self.is_taken_over(sequence, destination) {
                 true => Ok(()),
@@ -567,11 +585,8 @@ impl World {
         };
         let promised = self.promises.contains_key(&sequence);
         let forgiving = self.may_be_damaged() || !promised;
-        let is_asked_about = |state: &State| matches!(state, State::Held(_) | State::Superseded { .. });
-        let is_held = ended || shown.rows.iter().any(|r| is_asked_about(&r.delivery.state));
         let Some(row) = shown.rows.into_iter().find(|r| r.delivery.destination == destination) else {
-            if forgiving && is_held {
-                // The journal that said so was unreadable: a person was asked, or a newer one took over.
+            if excused {
                 return Ok(());
             }
             return Err("lost: it is not owed there".into());
@@ -588,9 +603,11 @@ impl World {
             State::Discarded { .. } if track.discard_asked => Ok(()),
             State::Discarded { .. } => Err("lost: nobody discarded it".into()),
             State::Superseded { .. } if depth > 60 => Err("superseded in a circle".into()),
-            State::Superseded { by, .. } => {
-                self.stands(by, destination, depth + 1).map_err(|e| format!("by {by}: {e}"))
-            }
+            State::Superseded { by, .. } => match self.stands(by, destination, depth + 1) {
+                // The one in between may be forgotten before both its neighbours.
+                Err(_) if self.is_taken_over(sequence, destination) => Ok(()),
+                other => other.map_err(|e| format!("by {by}: {e}")),
+            },
         }
     }
 
