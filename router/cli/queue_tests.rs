@@ -128,17 +128,25 @@ fn a_decision_carries_the_token_and_names_what_failed() {
 #[test]
 fn a_decision_by_filter_touches_only_the_states_it_is_meant_for() {
     let changed = r#"{"changed":1,"failed":[]}"#;
-    let node = Node::answering([(200, FIRST), (200, SECOND), (200, EMPTY), (200, changed), (200, changed)]);
+    let node = Node::answering([
+        (200, FIRST),
+        (200, SECOND),
+        (200, EMPTY),
+        (200, EMPTY),
+        (200, changed),
+        (200, changed),
+    ]);
     let (outcome, out) = node.run("retry --all");
     assert_eq!(outcome.expect("an outcome"), Exit::Done);
     assert_eq!(out, "retry: 2 changed, 0 failed.\n");
-    let asked: Vec<_> = (0..5).map(|_| node.next_request()).collect();
+    let asked: Vec<_> = (0..6).map(|_| node.next_request()).collect();
     assert!(asked[0].contains("state=held") && asked[2].contains("state=waiting"), "{asked:?}");
+    assert!(asked[3].contains("state=ready"), "{asked:?}");
     assert!(
-        asked[3].ends_with(r#"{"destination":"archive","instances":["01B"],"reason":null}"#),
+        asked[4].ends_with(r#"{"destination":"archive","instances":["01B"],"reason":null}"#),
         "{asked:?}"
     );
-    assert!(asked[4].ends_with(r#"{"destination":"pacs","instances":["01A"],"reason":null}"#), "{asked:?}");
+    assert!(asked[5].ends_with(r#"{"destination":"pacs","instances":["01A"],"reason":null}"#), "{asked:?}");
 }
 
 #[test]
