@@ -453,3 +453,22 @@ fn a_retry_by_hand_does_not_wait_for_the_back_off() {
         (archive.stored().len() == 3).then_some(())
     });
 }
+
+#[test]
+fn an_instance_that_is_always_refused_for_resources_does_not_keep_the_others_waiting() {
+    for bad in [Action::Answer(0xA700), Action::Answer(0x0213), Action::Silence] {
+        let study = Study::new(91);
+        let poison = study.sop_instance(0);
+        let script =
+            Script::default().on_store(move |_, uid| if uid == poison { bad } else { Action::Answer(0) });
+        let archive = script.start();
+        let more = "timeouts = { connect = \"1s\", acse = \"1s\", dimse = \"300ms\" }\n\
+                    backoff = { first = \"200ms\", max = \"60s\" }";
+        let node = Node::builder().dicom_with("pacs", archive.address(), more).start();
+        let all: Vec<_> = (0..20).map(|n| study.small(n)).collect();
+        Modality::new(node.address).contexts_for(&all).store_all(&all).expect("an association");
+        let others = || archive.stored().len() == 19;
+        eventually("the others", Duration::from_secs(10), || others().then_some(()));
+        assert_eq!(node.deliveries().iter().filter(|seen| seen.state == "delivered").count(), 19);
+    }
+}

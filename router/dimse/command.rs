@@ -383,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn a_response_needs_exactly_one_status_of_two_bytes() {
+        let with = |statuses: &[&[u8]]| {
+            let mut to = Encoder::default();
+            to.number(0x0100, STORE_RSP);
+            to.number(0x0120, 7);
+            statuses.iter().for_each(|status| to.element(0x0900, status));
+            Command::read(&to.0)
+        };
+        assert!(matches!(with(&[&[0, 0]]), Ok(Command::StoreResponse(r)) if r.status == Status::SUCCESS));
+        for wrong in [&[][..], &[&[0, 0xC0][..], &[0, 0]], &[&[]], &[&[0, 0, 0, 0]]] {
+            assert_eq!(with(wrong), Err(CommandError::NoStatus), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_comment_is_cut_to_sixty_four_characters() {
         let mut to = Encoder::default();
         to.text(0x0902, &"x".repeat(100));

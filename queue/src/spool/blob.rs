@@ -169,3 +169,28 @@ impl RunningCheck {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BlobError, RunningCheck};
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn a_changed_byte_is_found_out_with_the_last_one_that_is_read() {
+        let payload = b"what was received".to_vec();
+        let check = RunningCheck {
+            hasher: Sha256::new(),
+            left: payload.len() as u64,
+            sha256: Sha256::digest(&payload).into(),
+        };
+        let read = |bytes: &[u8]| {
+            let mut check = check.clone();
+            bytes.chunks(5).map(|chunk| check.feed(chunk).is_ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&payload), [true; 4]);
+        let mut bent = payload.clone();
+        bent[0] ^= 1;
+        assert_eq!(read(&bent), [true, true, true, false]);
+        assert!(matches!(check.clone().feed(&bent), Err(BlobError::HashMismatch)));
+    }
+}
