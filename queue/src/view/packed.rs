@@ -3,7 +3,7 @@
 //!
 //! sled's cost is by the row, about 10 µs each whatever its size, and a queued instance has four. So changes gather
 //! here in order; when there are enough, each block they fall into is read, merged and written once. A block is named by
-//! a key that is not after its first row's, and the names, about one for twenty rows, are kept in memory.
+//! a key that is not after its first row's, and the names, about one for ten rows, are kept in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -13,11 +13,11 @@ use super::kv::{Kv, KvError, Visit};
 use crate::wire::{Decoder, Encoder, Malformed};
 
 /// Bytes of changes that gather before they are merged into blocks.
-const RECENT: usize = 2 << 20;
+const RECENT: usize = 1 << 20;
 /// Bytes that each change is counted as beside its key and value.
 const OVERHEAD: usize = 64;
 /// A block grows to so many bytes before it is split.
-const BLOCK: usize = 4096;
+const BLOCK: usize = 2048;
 
 /// A map over another that holds blocks of its rows.
 pub(crate) struct Packed<K> {
@@ -53,16 +53,16 @@ impl<K: Kv> Packed<K> {
     /// Brings all changes into their blocks.
     fn merge(&mut self) -> Result<(), KvError> {
         self.recent_bytes = 0;
-        let mut recent = std::mem::take(&mut self.recent);
-        while let Some((first, _)) = recent.first_key_value() {
+        let mut recent = std::mem::take(&mut self.recent).into_iter().peekable();
+        while let Some((first, _)) = recent.peek() {
             let block = self.block_for(first).cloned();
-            let next = self
-                .blocks
-                .range::<[u8], _>((Excluded(block.as_ref().unwrap_or(first).as_slice()), Unbounded))
-                .next();
-            let later = next.map(|next| recent.split_off(next)).unwrap_or_default();
-            self.merge_into(block, recent)?;
-            recent = later;
+            let from = block.as_ref().unwrap_or(first).as_slice();
+            let next = self.blocks.range::<[u8], _>((Excluded(from), Unbounded)).next().cloned();
+            let mut changes = Vec::new();
+            while let Some(change) = recent.next_if(|(key, _)| next.as_ref().is_none_or(|next| key < next)) {
+                changes.push(change);
+            }
+            self.merge_into(block, &changes)?;
         }
         Ok(())
     }
@@ -70,20 +70,10 @@ impl<K: Kv> Packed<K> {
     fn merge_into(
         &mut self,
         block: Option<Vec<u8>>,
-        changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+        changes: &[(Vec<u8>, Option<Vec<u8>>)],
     ) -> Result<(), KvError> {
         let old = block.as_ref().map(|block| self.read(block)).transpose()?.unwrap_or_default();
-        let mut rows = BTreeMap::new();
-        for row in Rows(Decoder(&old)) {
-            let (key, value) = row?;
-            rows.insert(key, value);
-        }
-        for (key, value) in &changes {
-            match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(key.as_slice()),
-            };
-        }
+        let rows = merged(&old, changes)?;
         let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len() + ROW_HEAD).sum();
         let full = bytes / bytes.div_ceil(BLOCK).max(1);
         let mut names = BTreeSet::new();
@@ -104,7 +94,7 @@ impl<K: Kv> Packed<K> {
             self.below.delete(&block)?;
             self.blocks.remove(&block);
         }
-        self.blocks.append(&mut names);
+        self.blocks.extend(names);
         Ok(())
     }
 }
@@ -182,6 +172,28 @@ impl<K: Kv> Kv for Packed<K> {
     }
 }
 
+/// A key with its value.
+type Row<'a> = (&'a [u8], &'a [u8]);
+
+/// The rows of a block as the changes leave them; both are in order.
+fn merged<'a>(block: &'a [u8], changes: &'a [(Vec<u8>, Option<Vec<u8>>)]) -> Result<Vec<Row<'a>>, KvError> {
+    let changed = |(key, value): &'a (Vec<u8>, Option<Vec<u8>>)| Some((key.as_slice(), value.as_deref()?));
+    let mut changes = changes.iter().peekable();
+    let mut rows = Vec::new();
+    for row in Rows(Decoder(block)) {
+        let (key, value) = row?;
+        while let Some(change) = changes.next_if(|(before, _)| before.as_slice() < key) {
+            rows.extend(changed(change));
+        }
+        match changes.next_if(|(same, _)| same.as_slice() == key) {
+            Some(change) => rows.extend(changed(change)),
+            None => rows.push((key, value)),
+        }
+    }
+    rows.extend(changes.filter_map(changed));
+    Ok(rows)
+}
+
 /// Bytes of a row beside its key and value.
 const ROW_HEAD: usize = 8;
 
@@ -196,7 +208,7 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Iterator for Rows<'a> {
-    type Item = Result<(&'a [u8], &'a [u8]), KvError>;
+    type Item = Result<Row<'a>, KvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.0.is_empty() {
