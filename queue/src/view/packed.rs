@@ -255,7 +255,7 @@ mod tests {
             for step in 0..1_500_u64 {
                 let key = (chance(&mut state) % 900).to_be_bytes();
                 let key = &key[chance(&mut state) as usize % 2 * 6..];
-                if chance(&mut state) % 3 == 0 {
+                if chance(&mut state).is_multiple_of(3) {
                     packed.delete(key).unwrap();
                     plain.delete(key).unwrap();
                 } else {
