@@ -35,6 +35,7 @@ pub mod simulation;
 mod spool;
 mod view;
 mod wire;
+mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use id::{NotASequence, Sequence};

@@ -7,8 +7,9 @@ mod api;
 mod guard;
 mod server;
 mod token;
+mod view;
 
 pub use api::{AdminState, fsck};
-pub(crate) use api::{list_json, show_json};
 pub use server::Server;
 pub use token::{Token, TokenError};
+pub(crate) use view::{list_json, show_json};

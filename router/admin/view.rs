@@ -1,0 +1,110 @@
+//! How instances and deliveries are shown: the JSON of the API, and of the command line on a stopped node.
+
+use chrysalis_queue::{NO_ROUTE, Queue, Row, Shown, Standing, State as Journalled};
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config::Config;
+use crate::forward::Board;
+use crate::metrics::age_seconds;
+use crate::receive::Arrival;
+
+/// One delivery as the API shows it. No patient data: who wants that looks into the file.
+#[derive(Debug, Serialize)]
+pub(super) struct DeliveryView {
+    instance: String,
+    sop_instance_uid: String,
+    study_instance_uid: String,
+    sop_class_uid: String,
+    destination: String,
+    pub(super) state: &'static str,
+    reason: Option<String>,
+    received_at: String,
+    age_seconds: u64,
+    bytes: u64,
+    calling_ae: String,
+}
+
+impl DeliveryView {
+    pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>) -> Self {
+        let instance = &row.instance;
+        let calling_ae = Arrival::of(instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
+        let (state, reason) = standing(row, config, board);
+        Self {
+            instance: instance.sequence.to_string(),
+            sop_instance_uid: instance.keys.key.clone(),
+            study_instance_uid: instance.keys.group.clone(),
+            sop_class_uid: instance.keys.kind.clone(),
+            destination: row.delivery.destination.clone(),
+            state,
+            reason,
+            received_at: rfc3339(instance.received_at),
+            age_seconds: age_seconds(instance.since).as_secs(),
+            bytes: instance.payload_len(),
+            calling_ae,
+        }
+    }
+}
+
+/// State and reason. What is owed to a destination that is not configured counts as held for as long as that lasts.
+fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'static str, Option<String>) {
+    let destination = &row.delivery.destination;
+    let is_configured = destination == NO_ROUTE || config.destination(destination).is_some();
+    match &row.standing {
+        Standing::Journalled(Journalled::Owed) if !is_configured => {
+            ("held", Some("destination not configured".to_owned()))
+        }
+        Standing::Leased | Standing::Waiting | Standing::Journalled(Journalled::Owed) => {
+            (row.standing.name(), board.and_then(|board| board.trouble(destination)))
+        }
+        Standing::Journalled(state) => (state.name(), reason(state)),
+    }
+}
+
+fn reason(state: &Journalled) -> Option<String> {
+    match state {
+        Journalled::Owed => None,
+        Journalled::Held(hold) => Some(hold.why.clone()),
+        Journalled::Superseded { by, .. } => Some(format!("{by} came with the same content")),
+        Journalled::Delivered { detail } => Some(detail.clone()),
+        Journalled::Discarded { who, why } => Some(format!("{why} ({who})")),
+    }
+}
+
+fn rfc3339(wall_ms: u64) -> String {
+    let nanos = i128::from(wall_ms) * 1_000_000;
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment.format(&Rfc3339).unwrap_or_default()
+}
+
+/// One instance with all its deliveries.
+pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Option<&Board>) -> Value {
+    let instance = &shown.instance;
+    let arrival = Arrival::of(instance).ok();
+    let has_payload = shown.rows.iter().any(|row| row.has_payload);
+    let hash: String = instance.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "instance": instance.sequence.to_string(),
+        "sop_instance_uid": instance.keys.key,
+        "study_instance_uid": instance.keys.group,
+        "sop_class_uid": instance.keys.kind,
+        "transfer_syntax_uid": arrival.as_ref().map(|a| a.transfer_syntax.clone()),
+        "sound": arrival.as_ref().map(|a| a.sound),
+        "received_at": rfc3339(instance.received_at),
+        "bytes": instance.payload_len(),
+        "sha256": hash,
+        "listener": arrival.as_ref().map(|a| a.listener.clone()),
+        "peer": arrival.as_ref().map(|a| a.peer.to_string()),
+        "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
+        "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
+        "file": has_payload.then(|| queue.path(instance).display().to_string()),
+        "deliveries": shown.rows.iter().map(|row| DeliveryView::new(row, config, board)).collect::<Vec<_>>(),
+    })
+}
+
+/// A page of a listing, for a node that is stopped.
+pub(crate) fn list_json(rows: &[Row], config: &Config) -> Vec<Value> {
+    rows.iter().map(|row| json!(DeliveryView::new(row, config, None))).collect()
+}
