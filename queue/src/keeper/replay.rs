@@ -83,19 +83,21 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
             filled.unclosed.push(bucket);
         }
     }
-    filled.unknown = files.into_iter().map(|((bucket, name), len)| (bucket, name, len)).collect();
+    let unknown =
+        files.into_iter().flat_map(|(b, files)| files.into_iter().map(move |(name, len)| (b, name, len)));
+    filled.unknown = unknown.collect();
     filled.unknown.sort_unstable();
     Ok(filled)
 }
 
 fn fill_bucket(
     view: &mut View,
-    files: &mut HashMap<(u32, Name), u64>,
+    files: &mut Files,
     filled: &mut Filled,
     instances: BTreeMap<Sequence, (Instance, Vec<Delivery>)>,
 ) -> Result<(), KvError> {
     for (sequence, (instance, deliveries)) in instances {
-        let len = files.remove(&(instance.bucket, instance.name));
+        let len = files.get_mut(&instance.bucket).and_then(|files| files.remove(&instance.name));
         let wrong = match len {
             None => Some("the spool file is missing"),
             Some(len) if Some(len) != instance.extent.file_len() => Some("the spool file has another length"),
@@ -129,18 +131,20 @@ fn fill_bucket(
     Ok(())
 }
 
-type Files = HashMap<(u32, Name), u64>;
+/// The lengths of all spool files, by bucket: many small tables, whose memory serves the index afterwards, and not one
+/// that is doubled again and again.
+type Files = HashMap<u32, HashMap<Name, u64>>;
 
 /// The bucket directories, and every spool file with its length.
 fn list_files(spool: &Spool) -> io::Result<(Vec<u32>, Files)> {
     let mut directories = Vec::new();
-    let mut files = HashMap::new();
+    let mut files = Files::new();
     for entry in spool.fs.list(&spool.paths.spool())? {
         let Some(bucket) = entry.name.parse::<u32>().ok().filter(|_| entry.is_dir) else { continue };
         directories.push(bucket);
         for file in spool.fs.list(&spool.paths.bucket(bucket))? {
             if let Some(name) = spool.paths.name_of(&file.name) {
-                files.insert((bucket, name), file.len);
+                files.entry(bucket).or_default().insert(name, file.len);
             }
         }
     }
