@@ -16,8 +16,11 @@ mod throughput;
 
 use report::Row;
 
+/// Measures, and says what came out.
+type Part = fn() -> Vec<Row>;
+
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, fn() -> Vec<Row>); 7] = [
+const PARTS: [(&str, Part); 7] = [
     ("large", throughput::large),
     ("small", throughput::small),
     ("nagle", throughput::nagle),

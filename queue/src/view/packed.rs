@@ -255,7 +255,7 @@ mod tests {
             for step in 0..1_500_u64 {
                 let key = (chance(&mut state) % 900).to_be_bytes();
                 let key = &key[chance(&mut state) as usize % 2 * 6..];
-                if chance(&mut state) % 3 == 0 {
+                if chance(&mut state).is_multiple_of(3) {
                     packed.delete(key).unwrap();
                     plain.delete(key).unwrap();
                 } else {
@@ -265,7 +265,7 @@ mod tests {
                 }
                 let asked = (chance(&mut state) % 900).to_be_bytes();
                 assert_eq!(packed.get(&asked).unwrap(), plain.get(&asked).unwrap());
-                if step % 50 == 0 {
+                if step.is_multiple_of(50) {
                     let to = (chance(&mut state) % 1000).to_be_bytes();
                     let (from, to) = if asked < to { (asked, to) } else { (to, asked) };
                     let max = 1 + chance(&mut state) as usize % 40;
