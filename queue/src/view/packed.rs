@@ -265,7 +265,7 @@ mod tests {
                 }
                 let asked = (chance(&mut state) % 900).to_be_bytes();
                 assert_eq!(packed.get(&asked).unwrap(), plain.get(&asked).unwrap());
-                if step % 50 == 0 {
+                if step.is_multiple_of(50) {
                     let to = (chance(&mut state) % 1000).to_be_bytes();
                     let (from, to) = if asked < to { (asked, to) } else { (to, asked) };
                     let max = 1 + chance(&mut state) as usize % 40;
