@@ -69,8 +69,6 @@ pub struct App {
     tasks: TaskTracker,
     /// Listeners and the admin server: what runs until the end.
     services: TaskTracker,
-    recovered: Recovered,
-    listening: Vec<SocketAddr>,
 }
 
 impl App {
@@ -108,8 +106,6 @@ impl App {
             halt: CancellationToken::new(),
             tasks: TaskTracker::new(),
             services: TaskTracker::new(),
-            recovered,
-            listening: config.listeners.iter().map(|listener| listener.address).collect(),
         };
         app.forward(&config, &metrics, &board);
         for (listener, socket) in config.listeners.iter().zip(sockets) {
@@ -142,16 +138,6 @@ impl App {
                 });
             }
         }
-    }
-
-    /// What opening the spool found.
-    pub fn recovered(&self) -> &Recovered {
-        &self.recovered
-    }
-
-    /// Where it listens.
-    pub fn listening(&self) -> &[SocketAddr] {
-        &self.listening
     }
 
     /// Takes no more associations, finishes what is under way, and after the grace period ends what is not finished.

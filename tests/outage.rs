@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::archive::{Action, Archive, Greeting, Script};
-use support::deliveries::{BRISK, SOON, Seen};
+use support::deliveries::{BRISK, SOON, Seen, small, store_all};
 use support::instance::{Instance, Study};
 use support::modality::{Failure, Last, Modality};
 use support::node::Node;
@@ -16,17 +16,6 @@ use support::wait::eventually;
 
 /// Deliveries that a crash may repeat: one batch of outcomes, and what was under way.
 const REPEATS_PER_CRASH: usize = 64 + 1;
-
-fn small(seed: u64, count: u32) -> Vec<Instance> {
-    let study = Study::new(seed);
-    (1..=count).map(|n| study.small(n)).collect()
-}
-
-#[track_caller]
-fn store_all(node: &Node, instances: &[Instance]) {
-    let answers = Modality::new(node.address).store_all(instances).unwrap();
-    assert!(answers.iter().all(|answer| answer.status == 0), "{answers:?}");
-}
 
 /// How often each of these arrived with the bytes that were sent; none may be missing.
 #[track_caller]

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 use support::archive::{Action, Archive, Greeting, Script};
-use support::deliveries::{BRISK, SOON, Seen};
+use support::deliveries::{BRISK, SOON, Seen, small, store_all};
 use support::instance::{
     DataSet, EXPLICIT_LITTLE, Encoding, Instance, RLE_LOSSLESS, Study, US_IMAGE, US_MULTIFRAME,
 };
@@ -15,17 +15,6 @@ use support::wait::eventually;
 
 fn node_to(archive: &Archive) -> Node {
     Node::builder().dicom_with("pacs", archive.address(), BRISK).start()
-}
-
-fn small(seed: u64, count: u32) -> Vec<Instance> {
-    let study = Study::new(seed);
-    (1..=count).map(|n| study.small(n)).collect()
-}
-
-#[track_caller]
-fn store_all(node: &Node, instances: &[Instance]) {
-    let answers = Modality::new(node.address).store_all(instances).unwrap();
-    assert!(answers.iter().all(|answer| answer.status == 0), "{answers:?}");
 }
 
 /// The same instance with another last byte: other pixels under the same name.

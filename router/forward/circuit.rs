@@ -128,11 +128,6 @@ impl Circuit {
         self.health
     }
 
-    /// Why it is not well; empty when it is.
-    pub fn why(&self) -> &str {
-        &self.why
-    }
-
     /// Whether something may be sent at `now`.
     pub fn permission(&self, now: Duration) -> Permission {
         match self.health {

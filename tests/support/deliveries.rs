@@ -1,6 +1,7 @@
 //! What a node says of its deliveries, over its API and by its command line.
 
-use super::instance::Instance;
+use super::instance::{Instance, Study};
+use super::modality::Modality;
 use super::node::Node;
 use super::wait::poll;
 use serde_json::Value;
@@ -11,6 +12,19 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys of a `dicom` destination that fails and tries again within milliseconds.
 pub const BRISK: &str = "timeouts = { connect = \"2s\", acse = \"2s\", dimse = \"2s\" }\nbackoff = { first = \"20ms\", max = \"100ms\" }";
+
+/// So many small instances of one study.
+pub fn small(seed: u64, count: u32) -> Vec<Instance> {
+    let study = Study::new(seed);
+    (1..=count).map(|n| study.small(n)).collect()
+}
+
+/// Sends them all over one association; each must be answered with Success.
+#[track_caller]
+pub fn store_all(node: &Node, instances: &[Instance]) {
+    let answers = Modality::new(node.address).store_all(instances).expect("an association");
+    assert!(answers.iter().all(|answer| answer.status == 0), "{answers:?}");
+}
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
