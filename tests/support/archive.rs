@@ -2,6 +2,7 @@
 
 use super::instance::{Digest, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPEG_BASELINE, RLE_LOSSLESS};
 use super::ports::free_address;
+use super::wait::eventually;
 use super::wire::{self, Answered, Associate, COMMAND_BIT, Command, LAST_BIT, Proposed};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -234,7 +235,9 @@ impl Archive {
 
     /// Listens on the same port again.
     pub fn start_again(&mut self) {
-        let listener = TcpListener::bind(self.address).unwrap();
+        // A process that another test is just starting may have inherited the old socket until it runs its program.
+        let listener =
+            eventually("its port", Duration::from_secs(5), || TcpListener::bind(self.address).ok());
         self.shared.open.lock().unwrap().listening = true;
         let shared = Arc::clone(&self.shared);
         self.acceptor = Some(std::thread::spawn(move || accept_loop(&listener, &shared)));
