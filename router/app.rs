@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminState, Server, Token, TokenError};
-use crate::config::{Config, DestinationKind};
+use crate::config::{Config, DestinationKind, Live};
 use crate::dimse::socket;
 use crate::forward::{Board, Dispatcher, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
@@ -117,7 +117,7 @@ impl App {
             metrics,
             board,
             address: config.admin.address,
-            config: Arc::new(config),
+            live: Live::new(config),
             token,
             drain: app.drain.clone(),
         };

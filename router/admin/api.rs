@@ -1,7 +1,6 @@
 //! What can be asked and told over HTTP. `docs/OPERATIONS.md` lists the paths.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use super::guard;
 use super::token::Token;
 use super::view::{DeliveryView, show_json};
-use crate::config::Config;
+use crate::config::Live;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds};
 use crate::receive::Arrival;
@@ -42,8 +41,8 @@ pub struct AdminState {
     pub metrics: Metrics,
     /// How the destinations are.
     pub board: Board,
-    /// The configuration.
-    pub config: Arc<Config>,
+    /// The configuration in force.
+    pub live: Live,
     /// The right to change something.
     pub token: Token,
     /// Where the server listens.
@@ -105,7 +104,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     let queue = state.queue.clone();
     // A queue that cannot answer leaves its last figures standing; the poison gauge is set from elsewhere.
     if let Ok(stats) = ask(move || queue.stats()).await? {
-        state.metrics.set_queue(&stats, &state.config);
+        state.metrics.set_queue(&stats, &state.live.now());
     }
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -134,7 +133,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
     let queue = state.queue.clone();
     let stats = ask(move || queue.stats()).await??;
-    let notices = state.board.notices();
+    let (config, notices) = (state.live.now(), state.board.notices());
     let destinations = stats.destinations.iter().map(|destination| {
         let lanes = notices.iter().filter(|((name, _), _)| *name == destination.name);
         let lanes = lanes.map(|((_, lane), notice)| {
@@ -142,7 +141,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         });
         json!({
             "destination": destination.name,
-            "configured": state.config.destination(&destination.name).is_some(),
+            "configured": config.destination(&destination.name).is_some(),
             "health": state.board.health(&destination.name).name(),
             "lanes": lanes.collect::<Vec<_>>(),
             "queued": destination.tally.owed,
@@ -154,7 +153,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     });
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "revision": state.config.revision,
+        "revision": config.revision,
         "poisoned": stats.poisoned,
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
@@ -191,7 +190,8 @@ async fn list(
     let filter = Filter { destination: query.destination, state: None, after, limit };
     let queue = state.queue.clone();
     let page = ask(move || queue.list(filter)).await??;
-    let rows = page.rows.iter().map(|row| DeliveryView::new(row, &state.config, Some(&state.board)));
+    let config = state.live.now();
+    let rows = page.rows.iter().map(|row| DeliveryView::new(row, &config, Some(&state.board)));
     let rows = rows.filter(|row| query.state.as_deref().is_none_or(|state| state == row.state));
     let next = page.next.map(|sequence| sequence.to_string());
     Ok(Json(json!({ "deliveries": rows.collect::<Vec<_>>(), "next": next })))
@@ -202,7 +202,7 @@ async fn show(State(state): State<AdminState>, Path(instance): Path<String>) -> 
     let queue = state.queue.clone();
     let shown = ask(move || queue.show(sequence)).await??;
     let shown = shown.ok_or_else(|| not_found(&instance))?;
-    Ok(Json(show_json(&shown, &state.queue, &state.config, Some(&state.board))))
+    Ok(Json(show_json(&shown, &state.queue, &state.live.now(), Some(&state.board))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -255,7 +255,7 @@ fn reroute(state: &AdminState, row: &Row) -> Action {
             called_ae: &crate::dicom::AeTitle::from_text(&arrival.called_ae),
             peer_addr: arrival.peer.ip(),
         };
-        Some(Routes::new(&state.config).decide(&facts).destinations)
+        Some(Routes::new(&state.live.now()).decide(&facts).destinations)
     });
     let to: Vec<_> = routed.unwrap_or_default().iter().map(|name| name.as_str().to_owned()).collect();
     if to.is_empty() { Action::Hold { why: "no route".to_owned() } } else { Action::Reroute { to } }

@@ -13,6 +13,7 @@ mod check;
 mod error;
 mod file;
 mod keys;
+mod live;
 mod load;
 mod meaning;
 mod names;
@@ -22,6 +23,7 @@ mod units;
 
 pub use error::{ConfigError, Problem, Problems};
 pub use keys::{KEYS, Key};
+pub use live::Live;
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
 pub use meaning::{
     Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
