@@ -69,7 +69,7 @@ pub enum Permission {
 pub struct Settlement {
     /// For the queue.
     pub outcome: Outcome,
-    /// The destination's health changed to this, for this reason.
+    /// The destination's health changed to this, or the reason for it did.
     pub change: Option<(Health, String)>,
 }
 
@@ -285,7 +285,8 @@ impl Circuit {
         };
         self.failures = self.failures.saturating_add(1);
         self.next_try = now + spread(pause, chance);
-        let changed = self.health != health;
+        // Another reason is news too: who looks must see why it fails now, not why it began to.
+        let changed = self.health != health || self.why != why;
         self.health = health;
         self.why.clone_from(&why);
         changed.then_some((health, why))
