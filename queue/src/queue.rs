@@ -308,7 +308,7 @@ impl Drop for Inner {
 pub struct Leased {
     /// In order of receipt, all of one group.
     pub leases: Vec<Lease>,
-    /// From now, when a waiting delivery is due.
+    /// From now, when a delivery is due that waits, or whose group is not quiet yet.
     pub next_due: Option<Duration>,
 }
 
