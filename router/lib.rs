@@ -20,6 +20,7 @@ pub mod dicom;
 pub mod dimse;
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod metrics;
