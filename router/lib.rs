@@ -15,6 +15,7 @@ pub mod route;
 pub mod forward;
 
 pub mod app;
+pub mod control;
 
 pub mod dicom;
 pub mod dimse;
@@ -24,4 +25,5 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod metrics;
+pub mod pauses;
 pub mod platform;

@@ -40,6 +40,68 @@ pub async fn termination() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
+/// Tells when the process is asked to read its configuration again: SIGHUP. From when this is made, the signal does not
+/// end the process any more.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The signal handler cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns when it was asked since the last time; several times count once.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// See the Unix version: elsewhere nobody asks in this way.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    /// See the Unix version.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Never returns.
+    pub async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
+
+/// The name of the person at the command line, as the system has it; a claim like every name.
+pub fn user_name() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"];
+    let name = named.iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.trim().is_empty()));
+    name.unwrap_or_else(unnamed)
+}
+
+#[cfg(unix)]
+fn unnamed() -> String {
+    format!("uid {}", rustix::process::getuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn unnamed() -> String {
+    "command line".to_owned()
+}
+
 /// Gives a file another name, which must not be taken. On file systems that cannot do it in one step a second name is
 /// made and the first removed.
 ///

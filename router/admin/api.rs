@@ -16,6 +16,7 @@ use super::guard;
 use super::token::Token;
 use super::view::{DeliveryView, show_json};
 use crate::config::Live;
+use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds};
 use crate::receive::Arrival;
@@ -43,6 +44,8 @@ pub struct AdminState {
     pub board: Board,
     /// The configuration in force.
     pub live: Live,
+    /// What is changed while the node runs.
+    pub control: Control,
     /// The right to change something.
     pub token: Token,
     /// Where the server listens.
@@ -106,6 +109,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     if let Ok(stats) = ask(move || queue.stats()).await? {
         state.metrics.set_queue(&stats, &state.live.now());
     }
+    state.metrics.set_pauses(state.control.pauses(), &state.live.now());
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
