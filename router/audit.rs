@@ -118,7 +118,7 @@ impl Log {
 impl Record {
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.length > 0 && self.length + line.len() as u64 > self.limit {
-            fs::rename(&self.path, &self.old)?;
+            platform::replace(&self.path, &self.old)?;
             (self.file, self.length) = open(&self.path)?;
         }
         self.file.write_all(line)?;

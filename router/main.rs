@@ -36,6 +36,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let target = args.target(load_to_ask)?;
             runtime()?.block_on(echo::run_peer(&target.peer, &target.calling, args.timeout))
         }
+        Command::Reload(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Pause(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Resume(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
 }

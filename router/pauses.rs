@@ -275,9 +275,9 @@ fn write(data_dir: &Path, entries: &BTreeMap<Subject, Pause>, keep_old: bool) ->
     file.write_all(&text)?;
     file.sync_all()?;
     if keep_old {
-        fs::rename(&path, data_dir.join(BAD_FILE))?;
+        platform::replace(&path, &data_dir.join(BAD_FILE))?;
     }
-    fs::rename(&new, &path)?;
+    platform::replace(&new, &path)?;
     platform::sync_directory(data_dir)
 }
 

@@ -127,6 +127,16 @@ pub fn rename_without_replacing(from: &std::path::Path, to: &std::path::Path) ->
     std::fs::remove_file(from)
 }
 
+/// Gives a file of our own another name, whatever had that name before. For small files of the data directory that are
+/// written anew; never for a payload.
+///
+/// # Errors
+/// Whatever the system says.
+#[allow(clippy::disallowed_methods, reason = "what is replaced is an older version of the same file of ours")]
+pub fn replace(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors
