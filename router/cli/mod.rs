@@ -1,8 +1,11 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+pub mod control;
+mod drain;
 pub mod echo;
 mod queue;
+pub mod reload;
 pub mod send;
 pub mod serve;
 mod source;
@@ -43,6 +46,14 @@ pub enum Command {
     Echo(echo::EchoArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(QueueArgs),
+    /// Have the running node read its configuration again.
+    Reload(reload::ReloadArgs),
+    /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.
+    Pause(control::PauseArgs),
+    /// Lift a pause.
+    Resume(control::ResumeArgs),
+    /// Take nothing more and wait until everything is delivered that can be.
+    Drain(control::DrainArgs),
 }
 
 /// How the program ends.

@@ -140,7 +140,8 @@ fn meta(
         called_ae: &request.called,
         peer_addr: peer.ip(),
     };
-    let decision = reception.routes.decide(&facts);
+    let rules = reception.rules.now();
+    let decision = rules.routes.decide(&facts);
     let mut owed: Vec<_> = decision.destinations.iter().map(|name| Owed::send(name.as_str())).collect();
     // Nobody has seen all of it: a person decides whether it goes on.
     if let Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } = scan.structure {
@@ -164,7 +165,7 @@ fn meta(
         called_ae: request.called.as_str().to_owned(),
         transfer_syntax: message.transfer_syntax.0.as_str().to_owned(),
         sound: scan.structure == Structure::Sound,
-        revision: reception.revision.clone(),
+        revision: rules.revision.clone(),
     };
     Meta { keys, owed, attachment: arrival.to_bytes() }
 }
