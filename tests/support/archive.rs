@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,6 +73,8 @@ pub struct Knock {
     pub association: usize,
     pub request: Associate,
     pub at: Instant,
+    /// How many others were open when it came.
+    pub open: usize,
 }
 
 type OnStore = dyn FnMut(usize, &str) -> Action + Send;
@@ -152,6 +155,8 @@ struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     knocks: Mutex<Vec<Knock>>,
     stores: Mutex<usize>,
+    /// Accepted and not ended.
+    associated: AtomicUsize,
     open: Mutex<Open>,
     stopped: Condvar,
 }
@@ -178,6 +183,7 @@ impl Archive {
             arrivals: Mutex::default(),
             knocks: Mutex::default(),
             stores: Mutex::default(),
+            associated: AtomicUsize::new(0),
             open: Mutex::default(),
             stopped: Condvar::new(),
         });
@@ -298,7 +304,12 @@ impl Connection {
         }
         let (knock, greeting) = self.greet(Associate::parse(&pdu.body)?);
         match greeting {
-            Greeting::Accept => self.associated(&knock),
+            Greeting::Accept => {
+                self.shared.associated.fetch_add(1, Ordering::SeqCst);
+                let ended = self.associated(&knock);
+                self.shared.associated.fetch_sub(1, Ordering::SeqCst);
+                ended
+            }
             Greeting::Reject(result, source, reason) => {
                 wire::write_pdu(&mut self.stream, wire::ASSOCIATE_RJ, &[0, result, source, reason])
             }
@@ -310,7 +321,8 @@ impl Connection {
 
     fn greet(&self, request: Associate) -> (Knock, Greeting) {
         let mut knocks = self.shared.knocks.lock().unwrap();
-        let knock = Knock { association: knocks.len() + 1, request, at: Instant::now() };
+        let open = self.shared.associated.load(Ordering::SeqCst);
+        let knock = Knock { association: knocks.len() + 1, request, at: Instant::now(), open };
         knocks.push(knock.clone());
         drop(knocks);
         let greeting = (self.shared.script.lock().unwrap().on_associate)(&knock);
