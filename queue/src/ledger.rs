@@ -62,7 +62,7 @@ pub struct LedgerDamage {
     pub journals: u64,
     /// Readable records about instances of which no readable record tells that they came.
     pub records: u64,
-    /// What was recorded last is not on the disk, because it cannot be written: it is missing here.
+    /// What was recorded last may be missing: it cannot be written, or the queue was closed and cannot be asked.
     pub is_behind: bool,
 }
 

@@ -244,6 +244,7 @@ impl BucketRead {
                 destination: owed.destination,
                 state: owed.start.state(),
                 at: instance.received_at,
+                since: instance.since,
                 conflicting,
             });
             let deliveries = deliveries.collect();
