@@ -383,6 +383,8 @@ pub struct Delivery {
     pub state: State,
     /// When it came to stand there: wall clock, milliseconds since 1970.
     pub at: u64,
+    /// Since when it is owed, in the same clock: since the instance is, or since it was last sent again.
+    pub since: u64,
     /// Another content of the same key is known, of the same subject: a destination may keep either.
     pub conflicting: bool,
 }
@@ -390,6 +392,7 @@ pub struct Delivery {
 impl Delivery {
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.u64(self.at);
+        out.u64(self.since);
         out.u8(u8::from(self.conflicting));
         match &self.state {
             State::Owed => out.u8(0),
@@ -416,7 +419,7 @@ impl Delivery {
 
     /// The name of the state in a row, without reading the rest of it.
     pub(crate) fn state_name(row: &[u8]) -> Result<&'static str, Malformed> {
-        match row.get(9) {
+        match row.get(17) {
             Some(0) => Ok("owed"),
             Some(1) => Ok("held"),
             Some(2) => Ok("superseded"),
@@ -428,6 +431,7 @@ impl Delivery {
 
     pub(crate) fn decode(destination: String, from: &mut Decoder<'_>) -> Result<Self, Malformed> {
         let at = from.u64()?;
+        let since = from.u64()?;
         let conflicting = from.u8()? != 0;
         let state = match from.u8()? {
             0 => State::Owed,
@@ -440,6 +444,6 @@ impl Delivery {
             4 => State::Discarded { who: from.text()?, why: from.text()? },
             _ => return Err(Malformed),
         };
-        Ok(Self { destination, state, at, conflicting })
+        Ok(Self { destination, state, at, since, conflicting })
     }
 }

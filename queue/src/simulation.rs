@@ -2,6 +2,7 @@
 //! disk is decided by its seed alone. For tests.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::keeper::{
     Action, CommandError, Filter, Keeper, LeaseRequest, Notices, OpenError, Outcome, Page, Recovered, Shown,
     Stats, Unavailable, recovery,
 };
+use crate::ledger::{self, LedgerDamage, LedgerEntry, LedgerError, LedgerSpan};
 use crate::queue::Options;
 use crate::spool::{Blob, BlobError, Events, Fresh, Spool, StageError, Staged};
 use crate::view::kv::{Kv, KvError, MemKv, Visit};
@@ -206,6 +208,20 @@ impl Stepped {
     pub fn show(&mut self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.pump();
         self.keeper.show(sequence)
+    }
+
+    /// As [`crate::Queue::ledger`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    pub fn ledger(&mut self, span: LedgerSpan) -> Result<(Vec<LedgerEntry>, LedgerDamage), LedgerError> {
+        let is_behind = self.flush().is_err();
+        let mut entries = Vec::new();
+        let damage = ledger::read(self.spool(), span, &mut |entry| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok((entries, LedgerDamage { is_behind, ..damage }))
     }
 
     /// How things stand.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrysalis_queue::simulation::{Fault, Rng};
-use chrysalis_queue::{Action, Hold, HoldKind, NO_ROUTE, Outcome, Owed};
+use chrysalis_queue::{Action, CommandError, Hold, HoldKind, NO_ROUTE, Outcome, Owed};
 use world::{DESTINATIONS, DROP, LEDGER, RETAIN, Tally, World, reopen_through};
 
 #[test]
@@ -495,6 +495,65 @@ fn a_resend_after_a_discard_is_sent_and_survives_a_cut() {
     world.drain();
     assert_eq!(world.arrivals(it, "pacs"), 1);
     world.finish();
+}
+
+#[test]
+fn an_instance_is_sent_again_where_it_was_delivered_discarded_or_never_owed_and_nowhere_else() {
+    let mut world = open_world();
+    let it = world.receive("a", b"first", &["pacs", "archive"]).unwrap();
+    let refused = |world: &mut World, destination: &str| {
+        matches!(world.queue().decide(it, destination, Action::Resend), Err(CommandError::State(_)))
+    };
+    assert!(refused(&mut world, "pacs"));
+    assert!(world.decide(it, "pacs", Action::Hold { why: "wait".into() }));
+    assert!(refused(&mut world, "pacs"));
+    assert!(world.decide(it, "pacs", Action::Release));
+    send(&mut world, "pacs", 1);
+    assert!(world.decide(it, "archive", Action::Discard { why: "no".into() }));
+    for destination in ["pacs", "archive", "cloud"] {
+        assert!(world.decide(it, destination, Action::Resend), "{destination}");
+    }
+    world.cut();
+    world.open();
+    world.drain();
+    for (destination, times) in [("pacs", 2), ("archive", 1), ("cloud", 1)] {
+        assert_eq!(world.arrivals(it, destination), times, "{destination}");
+    }
+    world.finish();
+}
+
+#[test]
+fn what_is_sent_again_is_as_old_as_that_decision_and_hides_no_older_one() {
+    let mut world = open_world();
+    let oldest = |world: &mut World| {
+        let stats = world.queue().stats().unwrap();
+        stats.destinations.into_iter().find(|d| d.name == "pacs").unwrap().oldest
+    };
+    let first = world.receive("a", b"first", &["pacs"]).unwrap();
+    let came = world.shown(first).unwrap().instance.received_at;
+    send(&mut world, "pacs", 1);
+    world.clock.advance(Duration::from_secs(30));
+    assert!(world.decide(first, "pacs", Action::Resend));
+    for restart in [false, true] {
+        if restart {
+            world.kill();
+            world.open();
+        }
+        assert_eq!(oldest(&mut world), Some(came + 30_000));
+    }
+    // One that came between the two is the oldest now.
+    let mut between = world.fork(Rng::new(1));
+    world.kill();
+    between.open();
+    between.clock.advance(Duration::from_secs(1));
+    between.receive("bb", b"second", &["pacs"]).unwrap();
+    assert_eq!(oldest(&mut between), Some(came + 30_000));
+    send(&mut between, "pacs", 1);
+    assert_eq!(oldest(&mut between), Some(came + 31_000));
+    between.clock.advance(Duration::from_secs(5));
+    assert!(between.decide(first, "pacs", Action::Resend));
+    assert_eq!(oldest(&mut between), Some(came + 31_000));
+    between.finish();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Keeper, Unavailable};
 use crate::id::Sequence;
-use crate::instance::{Delivery, Hold, HoldKind, Instance, State};
+use crate::instance::{BY_RULE, Delivery, Hold, HoldKind, Instance, State};
 use crate::journal::Record;
 
 /// A decision about one delivery.
@@ -20,9 +20,10 @@ pub enum Action {
         /// Why.
         why: String,
     },
-    /// Send it again, whatever was before, while the payload is retained.
+    /// Send it again, or for the first time, while the payload is retained: where it was delivered, discarded, superseded
+    /// or never owed.
     Resend,
-    /// Send it to these destinations instead.
+    /// Send it to these destinations instead. Where one of them has it, or is to have it, nothing changes there.
     Reroute {
         /// Their names.
         to: Vec<String>,
@@ -35,8 +36,9 @@ pub enum CommandError {
     /// No such instance, or it is not owed there.
     #[error("there is no such delivery")]
     NotFound,
-    /// The delivery is not in a state in which this means anything.
-    #[error("the delivery is {0} already")]
+    /// The delivery is in a state, named as [`State::name`] does, in which the decision means nothing: only what is
+    /// neither owed nor held can be sent again, and only what is can be held, released, discarded or rerouted.
+    #[error("the delivery is {0}: {hint}", hint = hint(.0))]
     State(&'static str),
     /// The payload has been evicted.
     #[error("the payload is gone; only the ledger knows of it")]
@@ -44,6 +46,15 @@ pub enum CommandError {
     /// The queue cannot record it.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// What would mean something.
+fn hint(state: &str) -> &'static str {
+    match state {
+        "owed" => "it is sent without this",
+        "held" => "release it instead",
+        _ => "it can only be sent again",
+    }
 }
 
 impl Keeper {
@@ -87,9 +98,14 @@ impl Keeper {
         action: Action,
         who: &str,
     ) -> Result<Option<Record>, CommandError> {
+        // Nobody decides in the name of the rules.
+        let who = if who == BY_RULE { "a person named rule" } else { who };
         let (sequence, at, who) = (instance.sequence, self.spool.clock.wall_ms(), who.to_owned());
         let destination = destination.to_owned();
         if action == Action::Resend {
+            if let Some(open) = delivery.filter(|delivery| delivery.state.is_open()) {
+                return Err(CommandError::State(open.state.name()));
+            }
             if self.view.is_payload_gone(sequence) {
                 return Err(CommandError::PayloadGone);
             }
@@ -101,7 +117,7 @@ impl Keeper {
         }
         Ok(match action {
             Action::Hold { why } => {
-                let hold = Hold::new(HoldKind::Operator, why);
+                let hold = Hold::new(HoldKind::Operator, with_reason_before(&why, &delivery.state));
                 Some(Record::Held { sequence, destination, at, hold, who })
             }
             Action::Release if delivery.state == State::Owed => None,
@@ -111,5 +127,43 @@ impl Keeper {
             Action::Reroute { to } => Some(Record::Rerouted { sequence, from: destination, to, at, who }),
             Action::Resend => None,
         })
+    }
+}
+
+/// A person's reason, and what held it before anybody looked: a hold by hand must not hide what is wrong.
+fn with_reason_before(why: &str, state: &State) -> String {
+    let State::Held(before) = state else { return why.to_owned() };
+    match (before.kind, before.why.find(WAS)) {
+        (HoldKind::Operator, None) => why.to_owned(),
+        (HoldKind::Operator, Some(at)) => format!("{why}{}", before.why.get(at..).unwrap_or_default()),
+        (_, _) => format!("{why}{WAS}{})", before.why),
+    }
+}
+
+/// Between a person's reason and the one before it.
+const WAS: &str = " (was: ";
+
+#[cfg(test)]
+mod tests {
+    use super::{CommandError, with_reason_before};
+    use crate::instance::{Hold, HoldKind, State};
+
+    #[test]
+    fn a_hold_by_hand_keeps_the_refusal_it_stands_for() {
+        let held = |kind, why: &str| State::Held(Hold::new(kind, why));
+        let first = with_reason_before("ask Ann", &held(HoldKind::Refused, "A900 (no such study)"));
+        assert_eq!(first, "ask Ann (was: A900 (no such study))");
+        let second = with_reason_before("ask Bob", &held(HoldKind::Operator, &first));
+        assert_eq!(second, "ask Bob (was: A900 (no such study))");
+        assert_eq!(with_reason_before("x", &held(HoldKind::Operator, "y")), "x");
+        assert_eq!(with_reason_before("x", &State::Owed), "x");
+    }
+
+    #[test]
+    fn a_state_that_does_not_fit_is_named_with_what_would() {
+        let told = |state| CommandError::State(state).to_string();
+        assert_eq!(told("held"), "the delivery is held: release it instead");
+        assert_eq!(told("owed"), "the delivery is owed: it is sent without this");
+        assert_eq!(told("delivered"), "the delivery is delivered: it can only be sent again");
     }
 }

@@ -81,7 +81,7 @@ fn take_over(
     if !is_open && !gave_way {
         return;
     }
-    *since = older.instance.since.min(*since);
+    *since = delivery.since.min(*since);
     if let Some(inherited) = inherited_hold(&delivery.state) {
         owed.start.hold_if_sent(|| inherited.clone());
     }
@@ -166,8 +166,10 @@ mod tests {
     }
 
     fn known(n: u32, content: u8, subject: u8, state: State) -> Known {
-        let delivery = Delivery { destination: "pacs".into(), state, at: 0, conflicting: false };
-        Known { instance: instance(n, content, subject), deliveries: vec![delivery], leased: Vec::new() }
+        let instance = instance(n, content, subject);
+        let since = instance.since;
+        let delivery = Delivery { destination: "pacs".into(), state, at: 0, since, conflicting: false };
+        Known { instance, deliveries: vec![delivery], leased: Vec::new() }
     }
 
     fn decided(known: &[Known]) -> Decision {

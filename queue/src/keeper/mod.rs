@@ -11,7 +11,7 @@ mod lease;
 mod listing;
 mod quiet;
 pub(crate) mod recovery;
-mod replay;
+pub(crate) mod replay;
 mod retention;
 mod search;
 

@@ -32,6 +32,9 @@ pub(crate) use rows::{ReadyRow, digest};
 /// Rows that may be passed over for one that is wanted, before it is cheaper to ask for each by itself.
 const DENSE: u64 = 16;
 
+/// Deliveries that are sent again which are passed in search of the oldest one that is not.
+const MANY: usize = 10_000;
+
 /// What a scan calls with each delivery: its instance, its destination, its row.
 pub(crate) type VisitDelivery<'a> = &'a mut dyn FnMut(Sequence, &str, &[u8]) -> ControlFlow<()>;
 
@@ -109,6 +112,7 @@ impl View {
                         destination: owed.destination.clone(),
                         state: owed.start.state(),
                         at: instance.received_at,
+                        since: instance.since,
                         conflicting: *conflicting,
                     })
                     .collect();
@@ -214,10 +218,10 @@ impl View {
             State::Owed => {
                 tally.owed += 1;
                 tally.owed_bytes += bytes;
-                let row = ReadyRow::of(instance);
+                let row = ReadyRow::of(instance, delivery.since);
                 self.kv.put(&Key::ready(destination, instance.sequence), &row.encode())?;
-                if instance.since != instance.received_at {
-                    self.kv.put(&Key::age(destination, instance.since, instance.sequence), &[])?;
+                if delivery.since != instance.received_at {
+                    self.kv.put(&Key::age(destination, delivery.since, instance.sequence), &[])?;
                 }
             }
             State::Held(_) => {
@@ -237,8 +241,8 @@ impl View {
                 tally.owed -= 1;
                 tally.owed_bytes -= bytes;
                 self.kv.delete(&Key::ready(destination, instance.sequence))?;
-                if instance.since != instance.received_at {
-                    self.kv.delete(&Key::age(destination, instance.since, instance.sequence))?;
+                if delivery.since != instance.received_at {
+                    self.kv.delete(&Key::age(destination, delivery.since, instance.sequence))?;
                 }
             }
             State::Held(_) => {
@@ -481,9 +485,12 @@ impl View {
     pub(crate) fn oldest(&self, name: &str) -> Result<Option<u64>, KvError> {
         let Some(destination) = self.by_name.get(name) else { return Ok(None) };
         let mut oldest: Option<u64> = None;
+        let mut looked = 0;
+        // The first in the order of receipt is the oldest, but for those that are sent again.
         self.ready(name, Sequence::default(), &mut |_, row| {
-            oldest = Some(row.since);
-            ControlFlow::Break(())
+            looked += 1;
+            oldest = (!row.sent_again).then_some(row.since);
+            if row.sent_again && looked < MANY { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         let (from, to) = Key::ages_of(*destination);
         self.kv.scan(&from, &to, &mut |key, _| {

@@ -103,21 +103,26 @@ pub(crate) struct ReadyRow {
     pub(crate) group: u64,
     pub(crate) bytes: u64,
     pub(crate) since: u64,
+    /// Owed for a shorter time than the instance is here.
+    pub(crate) sent_again: bool,
 }
 
 impl ReadyRow {
-    pub(crate) fn of(instance: &Instance) -> Self {
+    pub(crate) fn of(instance: &Instance, since: u64) -> Self {
         Self {
             key: digest(&instance.keys.key),
             group: digest(&instance.keys.group),
             bytes: instance.payload_len(),
-            since: instance.since,
+            since,
+            sent_again: since > instance.received_at,
         }
     }
 
     pub(crate) fn encode(self) -> Vec<u8> {
         let parts = [self.key, self.group, self.bytes, self.since];
-        parts.iter().flat_map(|part| part.to_be_bytes()).collect()
+        let mut row: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
+        row.push(u8::from(self.sent_again));
+        row
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
@@ -126,6 +131,7 @@ impl ReadyRow {
             group: number_at(row, 8)?,
             bytes: number_at(row, 16)?,
             since: number_at(row, 24)?,
+            sent_again: *row.get(32)? != 0,
         })
     }
 }

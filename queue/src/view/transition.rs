@@ -57,16 +57,19 @@ pub(crate) fn apply(before: &[Delivery], record: &Record) -> Vec<Delivery> {
         }
         Record::Rerouted { from, to, at, who, .. } => {
             let why = format!("rerouted to {}", to.join(", "));
+            let since = find(&mut after, from).map_or(*at, |d| d.since);
             unless_delivered(&mut after, from, *at, State::Discarded { who: who.clone(), why });
             // What was discarded there before, the place it is taken from included, is owed again: later wins.
             for destination in to {
                 let known = find(&mut after, destination);
                 if known.is_none_or(|d| matches!(d.state, State::Discarded { .. })) {
-                    set(&mut after, destination, *at, State::Owed);
+                    set(&mut after, destination, *at, State::Owed).since = since;
                 }
             }
         }
-        Record::Resent { destination, at, .. } => set(&mut after, destination, *at, State::Owed),
+        Record::Resent { destination, at, .. } => {
+            set(&mut after, destination, *at, State::Owed).since = *at;
+        }
         Record::Committed { .. }
         | Record::Closed { .. }
         | Record::Removed { .. }
@@ -79,17 +82,16 @@ fn find<'a>(deliveries: &'a mut [Delivery], destination: &str) -> Option<&'a mut
     deliveries.iter_mut().find(|d| d.destination == destination)
 }
 
-fn set(deliveries: &mut Vec<Delivery>, destination: &str, at: u64, state: State) {
-    match find(deliveries, destination) {
-        Some(delivery) => {
-            delivery.state = state;
-            delivery.at = at;
-        }
-        None => {
-            let destination = destination.to_owned();
-            deliveries.push(Delivery { destination, state, at, conflicting: false });
-        }
+fn set<'a>(deliveries: &'a mut Vec<Delivery>, destination: &str, at: u64, state: State) -> &'a mut Delivery {
+    let place = deliveries.iter().position(|d| d.destination == destination).unwrap_or(deliveries.len());
+    if place == deliveries.len() {
+        let destination = destination.to_owned();
+        deliveries.push(Delivery { destination, state, at, since: at, conflicting: false });
+    } else {
+        deliveries[place].state = state;
+        deliveries[place].at = at;
     }
+    &mut deliveries[place]
 }
 
 fn unless_delivered(deliveries: &mut [Delivery], destination: &str, at: u64, state: State) {
@@ -111,7 +113,7 @@ mod tests {
     const SEQUENCE: fn() -> Sequence = || Sequence::new(1, 1);
 
     fn owed() -> Vec<Delivery> {
-        vec![Delivery { destination: "pacs".into(), state: State::Owed, at: 0, conflicting: false }]
+        vec![Delivery { destination: "pacs".into(), state: State::Owed, at: 0, since: 0, conflicting: false }]
     }
 
     fn held() -> Record {
@@ -160,6 +162,11 @@ mod tests {
         assert_eq!(after(&[discarded(), resent()]), "owed");
     }
 
+    fn rerouted() -> Record {
+        let to = vec!["archive".into(), "cloud".into()];
+        Record::Rerouted { sequence: SEQUENCE(), from: "pacs".into(), to, at: 9, who: "me".into() }
+    }
+
     #[test]
     fn writing_a_last_batch_twice_changes_nothing() {
         let batch = [held(), released(), delivered(), resent(), discarded()];
@@ -171,15 +178,47 @@ mod tests {
     }
 
     #[test]
-    fn a_reroute_owes_the_new_destinations_and_closes_the_old_one() {
-        let record = Record::Rerouted {
-            sequence: SEQUENCE(),
-            from: "pacs".into(),
-            to: vec!["archive".into(), "cloud".into()],
-            at: 9,
-            who: "me".into(),
+    fn what_is_sent_again_is_owed_since_then_and_what_is_rerouted_or_released_since_it_came() {
+        let since = |records: &[Record], destination: &str| {
+            let end = records.iter().fold(owed(), |deliveries, record| apply(&deliveries, record));
+            end.iter().find(|d| d.destination == destination).map(|d| d.since)
         };
-        let end = apply(&owed(), &record);
+        let resent_at = since(&[delivered(), resent()], "pacs");
+        assert!(resent_at > Some(0));
+        assert_eq!(since(&[delivered(), resent(), delivered()], "pacs"), resent_at);
+        assert_eq!(since(&[held(), released()], "pacs"), Some(0));
+        assert_eq!(since(&[rerouted()], "archive"), Some(0));
+    }
+
+    #[test]
+    fn a_reroute_leaves_alone_where_it_is_or_was_and_sends_where_it_was_discarded_or_never_was() {
+        let mut before = owed();
+        for (destination, state) in [
+            ("archive", State::Delivered { detail: String::new() }),
+            ("cloud", State::Discarded { who: String::new(), why: String::new() }),
+            ("shelf", State::Held(Hold::new(HoldKind::Refused, "A900"))),
+        ] {
+            let destination = destination.to_owned();
+            before.push(Delivery { destination, state, at: 0, since: 0, conflicting: false });
+        }
+        let to = ["archive", "cloud", "shelf", "vault"].map(str::to_owned).to_vec();
+        let record =
+            Record::Rerouted { sequence: SEQUENCE(), from: "pacs".into(), to, at: 9, who: "me".into() };
+        let end = apply(&before, &record);
+        let states: Vec<_> = end.iter().map(|d| (d.destination.as_str(), d.state.name())).collect();
+        let expected = [
+            ("pacs", "discarded"),
+            ("archive", "delivered"),
+            ("cloud", "owed"),
+            ("shelf", "held"),
+            ("vault", "owed"),
+        ];
+        assert_eq!(states, expected);
+    }
+
+    #[test]
+    fn a_reroute_owes_the_new_destinations_and_closes_the_old_one() {
+        let end = apply(&owed(), &rerouted());
         let states: Vec<_> = end.iter().map(|d| (d.destination.as_str(), d.state.name())).collect();
         assert_eq!(states, [("pacs", "discarded"), ("archive", "owed"), ("cloud", "owed")]);
     }
