@@ -92,6 +92,15 @@ pub enum ReloadError {
     Stopping,
 }
 
+impl ReloadError {
+    fn mistakes(&self) -> &[Mistake] {
+        match self {
+            Self::Mistakes(mistakes) => mistakes,
+            Self::Queue(_) | Self::Stopping => &[],
+        }
+    }
+}
+
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
@@ -165,13 +174,11 @@ impl Control {
             Ok(report) => self.note_reload(by, report).await,
             Err(error) => {
                 reins.metrics.reloads.with_label_values(&["refused"]).inc();
-                if let ReloadError::Mistakes(mistakes) = error {
-                    mistakes
-                        .iter()
-                        .for_each(|mistake| tracing::error!(%mistake, "The configuration is wrong."));
-                }
+                let mistakes = error.mistakes();
+                mistakes.iter().for_each(|mistake| tracing::error!(%mistake, "The configuration is wrong."));
                 tracing::error!(%error, "Nothing is reloaded.");
-                self.record(by, "reload refused", "configuration", json!({ "why": error.to_string() })).await;
+                let details = json!({ "why": error.to_string(), "problems": mistakes.len() });
+                self.record(by, "reload refused", "configuration", details).await;
             }
         }
         outcome
