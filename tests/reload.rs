@@ -507,3 +507,18 @@ fn instances_are_routed_by_the_rules_of_the_moment_within_one_association() {
     node.wait_state(&instances[1], "two", "delivered");
     assert!(node.deliveries_of(&instances[1], "one").is_empty());
 }
+
+#[test]
+fn a_hangup_while_it_stops_is_ignored() {
+    let archive = Script::default().on_store(|_, _| Action::Silence).start();
+    let keys = "timeouts = { dimse = \"60s\" }";
+    let node = Node::builder().dicom_with("pacs", archive.address(), keys).node("grace = \"3s\"");
+    let mut node = node.start();
+    store_all(&node, &small(16, 1));
+    eventually("it being under way", SOON, || (!archive.arrivals().is_empty()).then_some(()));
+    node.signal_stop();
+    eventually("the stop", SOON, || (!node.is_ready()).then_some(()));
+    node.hang_up();
+    assert_eq!(node.api_post("/api/reload", "{}").status, 503);
+    assert_eq!(node.wait_end().code(), Some(0));
+}
