@@ -104,6 +104,11 @@ impl Reception {
         });
     }
 
+    /// The rules in force now. Whoever receives an instance asks once, so that one set of rules captures and decides.
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes)
+    }
+
     /// Counts a refusal.
     pub(super) fn refused(&self, reason: &str) {
         self.metrics.refusals.with_label_values(&[self.listener.name.as_str(), reason]).inc();
