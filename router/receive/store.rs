@@ -161,18 +161,18 @@ fn owed(outcome: Outcome, scan: &Scan) -> Result<Vec<Owed>, Refusal> {
         Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } => Some(reason.to_string()),
         Structure::Odd { .. } | Structure::Sound | Structure::Truncated { .. } | Structure::NotWalked => None,
     };
-    let held = |why: String| Some(Hold::new(HoldKind::Rule, why));
+    let held = |destination: &str, why: &str| Owed::hold(destination, Hold::new(HoldKind::Rule, why));
     match outcome {
         Outcome::Owed(deliveries) => {
-            let owed = |delivery: route::Owed| Owed {
-                destination: delivery.destination,
-                hold: unseen.clone().or(delivery.hold).and_then(held),
+            let owed = |delivery: route::Owed| match unseen.as_ref().or(delivery.hold.as_ref()) {
+                Some(why) => held(&delivery.destination, why),
+                None => Owed::send(delivery.destination),
             };
             Ok(deliveries.into_iter().map(owed).collect())
         }
         Outcome::Dropped { why } => {
-            // The queue cannot yet be told to give up from the start: the one place where it would be.
-            Ok(vec![Owed { destination: NO_ROUTE.to_owned(), hold: held(unseen.unwrap_or(why)) }])
+            let given_up = || Owed::discard(NO_ROUTE, why);
+            Ok(vec![unseen.as_ref().map_or_else(given_up, |unseen| held(NO_ROUTE, unseen))])
         }
         Outcome::Refused => Err(Refusal(Status::NOT_AUTHORISED, "no route".to_owned())),
     }
