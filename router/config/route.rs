@@ -64,8 +64,7 @@ fn condition(item: &Item<'_>, listeners: Option<&[Listener]>, depth: usize) -> R
         let section = item.open_section("a table, or an expression such as 'modality = \"US\"'")?;
         return table(&section, listeners, depth);
     };
-    let report =
-        |errors: Vec<ExpressionError>| errors.iter().map(|error| item.fail(error)).last().unwrap_or(Reported);
+    let report = |errors: Vec<ExpressionError>| errors.iter().fold(Reported, |_, error| item.fail(error));
     let condition = expression::parse(text).map_err(report)?;
     let mut outcome = Ok(());
     for test in condition.tests().into_iter().filter(|test| test.field == Field::Listener) {
@@ -115,8 +114,8 @@ fn comparison(name: &str, item: &Item<'_>, listeners: Option<&[Listener]>) -> Re
     let texts: Vec<_> = items.iter().map(Item::text_or_number).collect();
     let texts: Vec<_> = texts.into_iter().collect::<Read<_>>()?;
     let condition = Condition::one_of(field, &texts).map_err(|errors| {
-        let failed = errors.iter().filter_map(|(place, error)| Some(items.get(*place)?.fail(error)));
-        failed.last().unwrap_or(Reported)
+        let failed = errors.iter().filter_map(|(place, error)| Some((items.get(*place)?, error)));
+        failed.fold(Reported, |_, (item, error)| item.fail(error))
     })?;
     if field == Field::Listener {
         known_listeners(items.iter().zip(texts.iter().copied()), listeners)?;

@@ -207,7 +207,7 @@ impl Parser<'_> {
         let field = self.field()?;
         let at = self.position();
         if self.take_sign("=") {
-            return Ok(self.values(field, false)?);
+            return self.values(field, false);
         }
         if self.take_sign("!=") {
             return Ok(self.values(field, false)?.negated());
