@@ -17,7 +17,8 @@ use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
-use crate::receive::{BindError, Ports, Rules};
+use crate::receive::{BindError, Ports};
+use crate::route::Routes;
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -97,10 +98,10 @@ impl App {
         sweep_folders(&config);
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
-        let rules = Live::new(Rules::new(&config));
+        let routes = Live::new(Routes::new(&config));
         let ports = Ports {
             queue: queue.clone(),
-            rules: rules.clone(),
+            routes: routes.clone(),
             pauses: pauses.clone(),
             metrics: metrics.clone(),
             drain: drain.clone(),
@@ -128,7 +129,7 @@ impl App {
         let control = Control::new(Reins {
             queue: queue.clone(),
             live: live.clone(),
-            rules,
+            routes,
             loader,
             set_level,
             metrics: metrics.clone(),

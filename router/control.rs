@@ -13,7 +13,8 @@ use crate::dicom::AeTitle;
 use crate::forward::Fleet;
 use crate::metrics::Metrics;
 use crate::pauses::{Pause, PauseError, Pauses, Subject};
-use crate::receive::{BindError, Bound, Ports, Rules};
+use crate::receive::{BindError, Bound, Ports};
+use crate::route::Routes;
 
 /// Changes how much is logged.
 pub type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
@@ -29,7 +30,7 @@ pub struct Reins {
     /// The configuration in force.
     pub live: Live,
     /// Its rules.
-    pub rules: Live<Rules>,
+    pub routes: Live<Routes>,
     /// How it is read.
     pub loader: Loader,
     /// How much is logged.
@@ -90,6 +91,15 @@ pub enum ReloadError {
     /// The node is about to end.
     #[error("the node is stopping")]
     Stopping,
+}
+
+impl ReloadError {
+    fn mistakes(&self) -> &[Mistake] {
+        match self {
+            Self::Mistakes(mistakes) => mistakes,
+            Self::Queue(_) | Self::Stopping => &[],
+        }
+    }
 }
 
 /// One thing that is wrong with a configuration.
@@ -165,13 +175,11 @@ impl Control {
             Ok(report) => self.note_reload(by, report).await,
             Err(error) => {
                 reins.metrics.reloads.with_label_values(&["refused"]).inc();
-                if let ReloadError::Mistakes(mistakes) = error {
-                    mistakes
-                        .iter()
-                        .for_each(|mistake| tracing::error!(%mistake, "The configuration is wrong."));
-                }
+                let mistakes = error.mistakes();
+                mistakes.iter().for_each(|mistake| tracing::error!(%mistake, "The configuration is wrong."));
                 tracing::error!(%error, "Nothing is reloaded.");
-                self.record(by, "reload refused", "configuration", json!({ "why": error.to_string() })).await;
+                let details = json!({ "why": error.to_string(), "problems": mistakes.len() });
+                self.record(by, "reload refused", "configuration", details).await;
             }
         }
         outcome
@@ -308,7 +316,7 @@ impl Control {
             }
         }
         // Nothing is routed to a destination before it is there.
-        reins.rules.replace(Rules::new(&config));
+        reins.routes.replace(Routes::new(&config));
         reins.ports.apply(&config, bound);
         destinations.removed.iter().for_each(|name| reins.fleet.end(name));
         (reins.set_level)(config.log.level);

@@ -118,6 +118,19 @@ fn the_ledger_is_read_while_the_queue_runs_and_until_its_reader_has_enough() {
 }
 
 #[test]
+fn what_waits_for_a_destination_is_due_at_once_when_it_is_hurried() {
+    let root = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(root.path());
+    receive(&queue, "1", b"one");
+    let waiting = lease(&queue, &readies, 1).pop().unwrap();
+    waiting.finish(Outcome::Retry(Duration::from_secs(3600)));
+    let none = queue.lease("pacs", LeaseRequest { max: 1, ..LeaseRequest::default() }).unwrap();
+    assert!(none.leases.is_empty() && none.next_due > Some(Duration::from_secs(3000)));
+    queue.hurry("pacs").unwrap();
+    deliver(lease(&queue, &readies, 1).pop().unwrap());
+}
+
+#[test]
 fn a_second_owner_is_refused_and_told_who_the_first_is() {
     let root = tempfile::tempdir().unwrap();
     let (queue, _readies) = open(root.path());

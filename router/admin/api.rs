@@ -19,8 +19,7 @@ use crate::config::Live;
 use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds};
-use crate::receive::Arrival;
-use crate::route::{Facts, Routes};
+use crate::route::{Outcome, Routes, facts_of};
 
 /// Deliveries on a page when nothing is said, and at most.
 const PAGE: usize = 100;
@@ -262,20 +261,22 @@ fn is_no_route(row: &Row) -> bool {
     row.delivery.destination == NO_ROUTE
 }
 
-/// "No route" is retried by asking today's rules.
+/// What is at `none` is retried by asking today's rules, with attributes read again from its file. Where they hold it
+/// somewhere, it stays, and says so.
 fn reroute(state: &AdminState, row: &Row) -> Action {
-    let routed = Arrival::of(&row.instance).ok().and_then(|arrival| {
-        let listener = arrival.listener.parse().ok()?;
-        let facts = Facts {
-            listener: &listener,
-            calling_ae: &crate::dicom::AeTitle::from_text(&arrival.calling_ae),
-            called_ae: &crate::dicom::AeTitle::from_text(&arrival.called_ae),
-            peer_addr: arrival.peer.ip(),
-        };
-        Some(Routes::new(&state.live.now()).decide(&facts).destinations)
-    });
-    let to: Vec<_> = routed.unwrap_or_default().iter().map(|name| name.as_str().to_owned()).collect();
-    if to.is_empty() { Action::Hold { why: "no route".to_owned() } } else { Action::Reroute { to } }
+    let routes = Routes::new(&state.live.now());
+    let facts = match facts_of(&state.queue, &row.instance, routes.tags()) {
+        Ok(facts) => facts,
+        Err(error) => return Action::Hold { why: format!("no route: {error}") },
+    };
+    match routes.decide(&facts.facts()).outcome {
+        Outcome::Owed(owed) => match owed.iter().find_map(|owed| owed.hold.clone()) {
+            Some(why) => Action::Hold { why },
+            None => Action::Reroute { to: owed.into_iter().map(|owed| owed.destination).collect() },
+        },
+        Outcome::Dropped { why } => Action::Discard { why },
+        Outcome::Refused => Action::Hold { why: "no route".to_owned() },
+    }
 }
 
 /// Carries a decision out on each named instance, at one destination or at all it is open at.

@@ -80,8 +80,9 @@ impl IntoResponse for ReloadError {
 async fn reload(
     State(state): State<AdminState>,
     peer: Peer,
-    Json(order): Json<ReloadOrder>,
+    order: Option<Json<ReloadOrder>>,
 ) -> Result<Json<Value>, Response> {
+    let Json(order) = order.unwrap_or_default();
     if order.text.is_some() && !order.dry_run {
         let why = "a text can be tried only: put it into the file and reload that";
         return Err(Refused(StatusCode::BAD_REQUEST, why.to_owned()).into_response());
@@ -107,8 +108,9 @@ async fn pause_destination(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     pause(state, destination(name, &order), order, &peer).await
 }
 
@@ -116,8 +118,9 @@ async fn resume_destination(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     resume(state, destination(name, &order), order, &peer).await
 }
 
@@ -125,8 +128,9 @@ async fn pause_listener(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     pause(state, listener(name, &order)?, order, &peer).await
 }
 
@@ -134,16 +138,18 @@ async fn resume_listener(
     State(state): State<AdminState>,
     Path(name): Path<String>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     resume(state, listener(name, &order)?, order, &peer).await
 }
 
 async fn resume_all(
     State(state): State<AdminState>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     let by = actor(order.who.as_deref(), &peer);
     let lifted = ask(move || state.control.resume_all(&by)).await??;
     Ok(Json(json!({ "resumed": names(&lifted) })))
@@ -152,8 +158,9 @@ async fn resume_all(
 async fn drain(
     State(state): State<AdminState>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     let by = actor(order.who.as_deref(), &peer);
     let reason = if order.reason.is_empty() { "drain".to_owned() } else { order.reason };
     let paused = ask(move || state.control.drain(&reason, &by)).await??;
@@ -163,8 +170,9 @@ async fn drain(
 async fn stop(
     State(state): State<AdminState>,
     peer: Peer,
-    Json(order): Json<Order>,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
+    let Json(order) = order.unwrap_or_default();
     let by = actor(order.who.as_deref(), &peer);
     ask(move || state.control.stop(&by)).await?;
     Ok(Json(json!({ "stopping": true })))

@@ -6,6 +6,7 @@ mod drain;
 pub mod echo;
 mod queue;
 pub mod reload;
+pub mod route;
 pub mod send;
 pub mod serve;
 mod source;
@@ -44,6 +45,8 @@ pub enum Command {
     Send(send::SendArgs),
     /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
     Echo(echo::EchoArgs),
+    /// Say where files would go if a cart sent them, and by which rule.
+    Route(route::RouteArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(QueueArgs),
     /// Have the running node read its configuration again.

@@ -80,7 +80,7 @@ impl Changes {
             listeners: parts(&old.listeners, &new.listeners, |l| l.name.as_str(), listener_keys),
             renamed: renamed(old, new, &destinations),
             destinations,
-            routing: old.routes != new.routes,
+            routing: old.routes != new.routes || old.routing != new.routing,
             ..Self::default()
         };
         changes.others(old, new);

@@ -73,6 +73,10 @@ pub struct FileHead {
     pub sop_class: Uid,
     /// SOP instance, from the data set, else from the meta group.
     pub sop_instance: Uid,
+    /// Sending (0002,0017), else Source Application Entity Title (0002,0016), if the meta group has one.
+    pub calling: Option<AeTitle>,
+    /// Receiving Application Entity Title (0002,0018), if the meta group has one.
+    pub called: Option<AeTitle>,
     /// Where the data set begins, in bytes from the start of the file.
     pub data_set_offset: u64,
     /// Length of the data set, in bytes.
@@ -129,7 +133,16 @@ impl FileHead {
         }
         let data_set_offset = offset as u64;
         let data_set_length = length.saturating_sub(data_set_offset);
-        Ok(Self { transfer_syntax, sop_class, sop_instance, data_set_offset, data_set_length })
+        let (calling, called) = (meta.sending.or(meta.source), meta.receiving);
+        Ok(Self {
+            transfer_syntax,
+            sop_class,
+            sop_instance,
+            calling,
+            called,
+            data_set_offset,
+            data_set_length,
+        })
     }
 }
 
@@ -139,6 +152,9 @@ struct Meta {
     transfer_syntax: Option<Uid>,
     sop_class: Option<Uid>,
     sop_instance: Option<Uid>,
+    source: Option<AeTitle>,
+    sending: Option<AeTitle>,
+    receiving: Option<AeTitle>,
 }
 
 impl Meta {
@@ -146,11 +162,15 @@ impl Meta {
     /// needed for that, so it may be wrong or missing.
     fn read(&mut self, bytes: &[u8], mut offset: usize) -> usize {
         while let Some((element, value, next)) = meta_element(bytes, offset) {
-            let value = Some(Uid::from_wire(value)).filter(|uid| !uid.is_empty());
+            let uid = || Some(Uid::from_wire(value)).filter(|uid| !uid.is_empty());
+            let title = || Some(AeTitle::from_wire(value)).filter(|title| !title.is_empty());
             match element {
-                0x0002 => self.sop_class = value,
-                0x0003 => self.sop_instance = value,
-                0x0010 => self.transfer_syntax = value,
+                0x0002 => self.sop_class = uid(),
+                0x0003 => self.sop_instance = uid(),
+                0x0010 => self.transfer_syntax = uid(),
+                0x0016 => self.source = title(),
+                0x0017 => self.sending = title(),
+                0x0018 => self.receiving = title(),
                 _ => {}
             }
             offset = next;
@@ -243,6 +263,7 @@ mod tests {
         let read = FileHead::read(&mut Cursor::new(file)).unwrap();
         assert_eq!(read.transfer_syntax, TransferSyntax::JPEG_BASELINE);
         assert_eq!((read.sop_class, read.sop_instance), (uid::US_IMAGE, Uid::new("1.2.3.4.5")));
+        assert_eq!((read.calling, read.called), ("VIVID".parse().ok(), None));
         assert_eq!((read.data_set_offset, read.data_set_length), (head_length as u64, 10));
     }
 

@@ -13,11 +13,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Port, Reception, Rules};
+use super::listener::{Port, Reception};
 use crate::config::{Config, Listener, Live};
 use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
+use crate::route::Routes;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.
@@ -26,7 +27,7 @@ pub struct Ports {
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed.
-    pub rules: Live<Rules>,
+    pub routes: Live<Routes>,
     /// What is paused.
     pub pauses: Pauses,
     /// What Prometheus sees.
@@ -118,7 +119,7 @@ impl Ports {
         Reception {
             listener: Arc::new(listener.clone()),
             queue: self.queue.clone(),
-            rules: self.rules.clone(),
+            routes: self.routes.clone(),
             pauses: self.pauses.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),

@@ -214,6 +214,19 @@ impl Node {
         self.process().terminate();
     }
 
+    /// SIGHUP: it is to read its configuration again.
+    pub fn hang_up(&mut self) {
+        self.process().hang_up();
+    }
+
+    /// Puts `to` in the place of `from`, which must be there, in the configuration file.
+    #[track_caller]
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        write_file(&self.config(), &text.replacen(from, to, 1));
+    }
+
     /// SIGTERM, and how it ended.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
