@@ -199,7 +199,11 @@ fn may_come_from(network: &IpNet, literal: &Literal<'_>) -> bool {
 mod tests {
     use super::{is_hidden, why_never};
     use crate::config::{Config, Listener};
+    use crate::dicom::scan::Scanner;
+    use crate::dicom::{AeTitle, Encoding, Uid};
     use crate::route::expression::parse;
+    use crate::route::{Facts, Header};
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     const TITLES: &str =
         "[[listener]]\nname = \"wards\"\naddress = \"127.0.0.1:104\"\ncalling_ae = [\"VIVID1\", \"EPIQ*\"]\n";
@@ -310,6 +314,55 @@ mod tests {
         ] {
             let (a, b) = (parse(later).expect(later), parse(earlier).expect(earlier));
             assert_eq!(is_hidden(&a, &b), hidden, "{later} behind {earlier}");
+        }
+    }
+
+    /// Comparisons over so few values that two of them often have to do with each other.
+    fn expression() -> impl Strategy<Value = String> {
+        let text = "[AB*?]{1,3}";
+        let test = prop_oneof![
+            text.prop_map(|value| format!("calling_ae = \"{value}\"")),
+            text.prop_map(|value| format!("StudyDescription = \"{value}\"")),
+            "[ab]{1,2}".prop_map(|value| format!("StudyDescription ~ \"{value}\"")),
+            "[ab]{1,2}".prop_map(|value| format!("calling_ae ~ \"{value}\"")),
+            "10\\.[01]\\.0\\.0/(8|16)".prop_map(|value| format!("source = \"{value}\"")),
+            Just("exists StudyDescription".to_owned()),
+            Just("exists calling_ae".to_owned()),
+        ];
+        test.prop_recursive(3, 8, 3, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|x| format!("not ({x})")),
+                (inner.clone(), inner.clone()).prop_map(|(x, y)| format!("({x}) and ({y})")),
+                (inner.clone(), inner).prop_map(|(x, y)| format!("({x}) or ({y})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, cases: 2000, ..Default::default() })]
+
+        #[test]
+        fn whatever_matches_something_is_not_accused(
+            later in expression(), earlier in expression(), title in "[AB]{0,3}", description in "[AB]{0,3}(\\\\[AB]{0,2})?",
+            second in 0_u8..2,
+        ) {
+            let (later, earlier) = (parse(&later).unwrap(), parse(&earlier).unwrap());
+            let mut scanner = Scanner::new(Encoding::ImplicitLe);
+            let length = (description.len() as u32).to_le_bytes();
+            scanner.feed(&[&[8, 0, 0x30, 0x10][..], &length, description.as_bytes()].concat());
+            let facts = Facts {
+                listener: "modalities",
+                calling_ae: &AeTitle::from_wire(title.as_bytes()),
+                called_ae: &AeTitle::default(),
+                peer_addr: [10, second, 0, 1].into(),
+                sop_class: &Uid::new("1.2"),
+                attributes: scanner.attributes(),
+                header: Header::Whole,
+            };
+            if later.holds(&facts) {
+                prop_assert_eq!(why_never(&later, &listeners("")), None);
+                prop_assert!(!is_hidden(&later, &earlier) || earlier.holds(&facts));
+            }
         }
     }
 }
