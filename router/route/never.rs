@@ -14,6 +14,8 @@ use crate::dicom::{AeTitle, Pattern};
 /// Alternatives of one condition, and comparisons in one alternative, beyond which nothing is said.
 const MAX_ALTERNATIVES: usize = 256;
 const MAX_LITERALS: usize = 64;
+/// Steps that the comparison of two lists may take, beyond which it stays in doubt.
+const MAX_STEPS: usize = 1 << 22;
 
 /// A comparison that has to pass, or not to.
 #[derive(Clone, Copy, PartialEq)]
@@ -121,7 +123,9 @@ fn entails(given: &Literal<'_>, wanted: &Literal<'_>) -> bool {
 /// Whether one value may pass both; yes when in doubt.
 fn meet(a: &Operand, b: &Operand) -> bool {
     match (a, b) {
-        (Operand::OneOf(a), Operand::OneOf(b)) => a.iter().any(|a| b.iter().any(|b| a.intersects(b))),
+        (Operand::OneOf(a), Operand::OneOf(b)) => {
+            is_too_much(a, b) || a.iter().any(|a| b.iter().any(|b| a.intersects(b)))
+        }
         (Operand::Within(a), Operand::Within(b)) => a.iter().any(|a| b.iter().any(|b| overlap(a, b))),
         (Operand::OneOf(patterns), text @ Operand::Contains(_))
         | (text @ Operand::Contains(_), Operand::OneOf(patterns)) => {
@@ -139,7 +143,7 @@ fn implies(a: &Operand, b: &Operand) -> bool {
         (_, Operand::OneOf(wide)) if wide.iter().any(is_any) => true,
         (Operand::OneOf(narrow), Operand::OneOf(wide)) => {
             let covered = |p: &Pattern| wide.contains(p) || p.literal().is_some_and(|text| b.takes(text));
-            narrow.iter().all(covered)
+            !is_too_much(narrow, wide) && narrow.iter().all(covered)
         }
         (Operand::OneOf(narrow), Operand::Contains(_)) => {
             narrow.iter().all(|p| p.literal().is_some_and(|text| b.takes(text)))
@@ -150,6 +154,12 @@ fn implies(a: &Operand, b: &Operand) -> bool {
         (Operand::Contains(long), Operand::Contains(_)) => b.takes(long),
         _ => false,
     }
+}
+
+fn is_too_much(a: &[Pattern], b: &[Pattern]) -> bool {
+    let size =
+        |patterns: &[Pattern]| patterns.iter().map(|pattern| 1 + pattern.as_str().len()).sum::<usize>();
+    size(a).saturating_mul(size(b)) > MAX_STEPS
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
