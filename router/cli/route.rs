@@ -128,7 +128,7 @@ impl RouteArgs {
                 Found::Known(value) => format!("is \"{value}\""),
                 Found::Private(value) if self.reveal => format!("is \"{value}\""),
                 Found::Private(_) => "is something else; --reveal shows it".to_owned(),
-                Found::Holds => "is not so".to_owned(),
+                Found::Holds => "but that is so".to_owned(),
                 Found::Earlier => "not asked, an earlier rule decided".to_owned(),
             };
             writeln!(

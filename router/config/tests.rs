@@ -327,6 +327,19 @@ fn several_mistakes_of_one_rule_are_all_reported() {
 }
 
 #[test]
+fn long_lists_of_values_are_bounded_and_quickly_read() {
+    let list = |count: usize| {
+        let titles: Vec<_> = (0..count).map(|n| format!("\"C*{n}\"")).collect();
+        let list = titles.join(",");
+        format!(
+            "[[route]]\nto = [\"archive\"]\n[route.when]\nall = [{{ calling_ae = [{list}] }}, {{ calling_ae = [{list}] }}]"
+        )
+    };
+    assert!(Config::parse(&list(4096), "x").is_ok());
+    assert!(problems(&list(4097))[0].ends_with(": route.when.all.calling_ae: more than 4096 values"));
+}
+
+#[test]
 fn more_attributes_than_are_captured_are_refused() {
     let keywords: Vec<_> = dicom_tags().take(65).map(|keyword| format!("exists {keyword}")).collect();
     let rule =

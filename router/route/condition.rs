@@ -11,6 +11,8 @@ use crate::dicom::{AeTitle, Pattern, Tag, Uid, keyword};
 
 /// Comparisons that one condition may hold.
 pub const MAX_TESTS: usize = 256;
+/// Values that one comparison may list.
+pub const MAX_VALUES: usize = 4096;
 /// The deepest nesting of one condition.
 pub const MAX_DEPTH: usize = 32;
 /// The longest text to compare with, in bytes: no value is kept longer.
@@ -54,6 +56,9 @@ pub enum Operand {
 /// A text that this field cannot be compared with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperandError {
+    /// The list is longer than [`MAX_VALUES`].
+    #[error("more than {MAX_VALUES} values")]
+    TooMany,
     /// Nothing has an empty value.
     #[error("an empty text matches nothing; write `not exists {0}`")]
     Empty(Field),
@@ -112,6 +117,9 @@ impl Condition {
     /// # Errors
     /// Each text that this field cannot be compared with, by its place.
     pub fn one_of(field: Field, texts: &[&str]) -> Result<Self, Vec<(usize, OperandError)>> {
+        if texts.len() > MAX_VALUES {
+            return Err(vec![(0, OperandError::TooMany)]);
+        }
         let mut errors = Vec::new();
         let mut each = |check: &mut dyn FnMut(&str) -> Result<(), OperandError>| {
             for (place, text) in texts.iter().enumerate() {

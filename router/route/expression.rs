@@ -240,7 +240,6 @@ impl Parser<'_> {
         } else {
             values.push(self.value()?);
         }
-        self.tests += values.len() - 1;
         let texts: Vec<_> = values.iter().map(|(_, text)| text.as_str()).collect();
         let made = field.map(|field| Condition::one_of(field, &texts)).transpose();
         let place = |place: usize| values.get(place).map_or(0, |(at, _)| *at);

@@ -14,6 +14,8 @@ use crate::dicom::{AeTitle, Pattern};
 /// Alternatives of one condition, and comparisons in one alternative, beyond which nothing is said.
 const MAX_ALTERNATIVES: usize = 256;
 const MAX_LITERALS: usize = 64;
+/// Steps that the comparison of two lists may take, beyond which it stays in doubt.
+const MAX_STEPS: usize = 1 << 22;
 
 /// A comparison that has to pass, or not to.
 #[derive(Clone, Copy, PartialEq)]
@@ -121,7 +123,9 @@ fn entails(given: &Literal<'_>, wanted: &Literal<'_>) -> bool {
 /// Whether one value may pass both; yes when in doubt.
 fn meet(a: &Operand, b: &Operand) -> bool {
     match (a, b) {
-        (Operand::OneOf(a), Operand::OneOf(b)) => a.iter().any(|a| b.iter().any(|b| a.intersects(b))),
+        (Operand::OneOf(a), Operand::OneOf(b)) => {
+            is_too_much(a, b) || a.iter().any(|a| b.iter().any(|b| a.intersects(b)))
+        }
         (Operand::Within(a), Operand::Within(b)) => a.iter().any(|a| b.iter().any(|b| overlap(a, b))),
         (Operand::OneOf(patterns), text @ Operand::Contains(_))
         | (text @ Operand::Contains(_), Operand::OneOf(patterns)) => {
@@ -139,7 +143,7 @@ fn implies(a: &Operand, b: &Operand) -> bool {
         (_, Operand::OneOf(wide)) if wide.iter().any(is_any) => true,
         (Operand::OneOf(narrow), Operand::OneOf(wide)) => {
             let covered = |p: &Pattern| wide.contains(p) || p.literal().is_some_and(|text| b.takes(text));
-            narrow.iter().all(covered)
+            !is_too_much(narrow, wide) && narrow.iter().all(covered)
         }
         (Operand::OneOf(narrow), Operand::Contains(_)) => {
             narrow.iter().all(|p| p.literal().is_some_and(|text| b.takes(text)))
@@ -150,6 +154,12 @@ fn implies(a: &Operand, b: &Operand) -> bool {
         (Operand::Contains(long), Operand::Contains(_)) => b.takes(long),
         _ => false,
     }
+}
+
+fn is_too_much(a: &[Pattern], b: &[Pattern]) -> bool {
+    let size =
+        |patterns: &[Pattern]| patterns.iter().map(|pattern| 1 + pattern.as_str().len()).sum::<usize>();
+    size(a).saturating_mul(size(b)) > MAX_STEPS
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
@@ -199,7 +209,11 @@ fn may_come_from(network: &IpNet, literal: &Literal<'_>) -> bool {
 mod tests {
     use super::{is_hidden, why_never};
     use crate::config::{Config, Listener};
+    use crate::dicom::scan::Scanner;
+    use crate::dicom::{AeTitle, Encoding, Uid};
     use crate::route::expression::parse;
+    use crate::route::{Facts, Header};
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     const TITLES: &str =
         "[[listener]]\nname = \"wards\"\naddress = \"127.0.0.1:104\"\ncalling_ae = [\"VIVID1\", \"EPIQ*\"]\n";
@@ -310,6 +324,55 @@ mod tests {
         ] {
             let (a, b) = (parse(later).expect(later), parse(earlier).expect(earlier));
             assert_eq!(is_hidden(&a, &b), hidden, "{later} behind {earlier}");
+        }
+    }
+
+    /// Comparisons over so few values that two of them often have to do with each other.
+    fn expression() -> impl Strategy<Value = String> {
+        let text = "[AB*?]{1,3}";
+        let test = prop_oneof![
+            text.prop_map(|value| format!("calling_ae = \"{value}\"")),
+            text.prop_map(|value| format!("StudyDescription = \"{value}\"")),
+            "[ab]{1,2}".prop_map(|value| format!("StudyDescription ~ \"{value}\"")),
+            "[ab]{1,2}".prop_map(|value| format!("calling_ae ~ \"{value}\"")),
+            "10\\.[01]\\.0\\.0/(8|16)".prop_map(|value| format!("source = \"{value}\"")),
+            Just("exists StudyDescription".to_owned()),
+            Just("exists calling_ae".to_owned()),
+        ];
+        test.prop_recursive(3, 8, 3, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|x| format!("not ({x})")),
+                (inner.clone(), inner.clone()).prop_map(|(x, y)| format!("({x}) and ({y})")),
+                (inner.clone(), inner).prop_map(|(x, y)| format!("({x}) or ({y})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, cases: 2000, ..Default::default() })]
+
+        #[test]
+        fn whatever_matches_something_is_not_accused(
+            later in expression(), earlier in expression(), title in "[AB]{0,3}", description in "[AB]{0,3}(\\\\[AB]{0,2})?",
+            second in 0_u8..2,
+        ) {
+            let (later, earlier) = (parse(&later).unwrap(), parse(&earlier).unwrap());
+            let mut scanner = Scanner::new(Encoding::ImplicitLe);
+            let length = (description.len() as u32).to_le_bytes();
+            scanner.feed(&[&[8, 0, 0x30, 0x10][..], &length, description.as_bytes()].concat());
+            let facts = Facts {
+                listener: "modalities",
+                calling_ae: &AeTitle::from_wire(title.as_bytes()),
+                called_ae: &AeTitle::default(),
+                peer_addr: [10, second, 0, 1].into(),
+                sop_class: &Uid::new("1.2"),
+                attributes: scanner.attributes(),
+                header: Header::Whole,
+            };
+            if later.holds(&facts) {
+                prop_assert_eq!(why_never(&later, &listeners("")), None);
+                prop_assert!(!is_hidden(&later, &earlier) || earlier.holds(&facts));
+            }
         }
     }
 }
