@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrysalis::cli::{Cli, Command, Exit, echo, send, serve};
-use chrysalis::config::Config;
-use clap::Parser;
+use chrysalis::config::{Override, Sources};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(cli) {
         Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -21,10 +21,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let load_to_ask = || Config::load_to_ask(cli.config.as_deref());
+    let mut overrides = Override::from_environment(std::env::vars_os());
+    overrides.extend(cli.set);
+    let sources = Sources { file: cli.config, overrides };
+    let load_to_ask = || sources.load_to_ask();
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loaded = Config::load(cli.config.as_deref())?;
+            let loaded = sources.load()?;
             let runtime = runtime()?;
             let exit = runtime.block_on(serve::run(loaded));
             // What still runs on a blocking thread has been waited for, or the grace period is over.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Problem;
+use super::error::{Place, Problem};
+use super::overrides::Override;
 use super::{keys, units};
 
 /// A value that could not be had; why is among the problems already.
@@ -25,9 +26,13 @@ const MAX_PROBLEMS: usize = 100;
 /// What a reading step yields.
 pub(super) type Read<T> = Result<T, Reported>;
 
-/// The text that is read, and what was found wrong with it so far.
+/// What is read, and what was found wrong with it so far.
+///
+/// The file and each text that overrides a value of it lie one behind the other: a span says whose it is.
 pub(super) struct Source<'t> {
     text: &'t str,
+    /// Each with where it begins.
+    overrides: Vec<(usize, &'t Override)>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -50,8 +55,19 @@ pub(super) struct Item<'t> {
 }
 
 impl<'t> Source<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, problems: RefCell::default() }
+    pub(super) fn new(text: &'t str, overrides: &'t [Override]) -> Self {
+        let mut start = text.len() + 1;
+        let place = |given: &'t Override| {
+            let begins = start;
+            start += given.text().len() + 1;
+            (begins, given)
+        };
+        Self { text, overrides: overrides.iter().map(place).collect(), problems: RefCell::default() }
+    }
+
+    /// What overrides values of the file, each with where it begins.
+    pub(super) fn overrides(&self) -> &[(usize, &'t Override)] {
+        &self.overrides
     }
 
     /// The tree of `text`, which must be this source's text. Where it is no TOML, every syntax error found is
@@ -74,10 +90,25 @@ impl<'t> Source<'t> {
         if self.problems.borrow().len() >= MAX_PROBLEMS {
             return Reported;
         }
-        let before = self.text.as_bytes().iter().take(span.start);
-        let line = 1 + before.filter(|&&byte| byte == b'\n').count();
-        self.problems.borrow_mut().push(Problem { line, key: key.into(), message: message.to_string() });
+        let problem = self.locate(span.start, key.into(), message.to_string());
+        self.problems.borrow_mut().push(problem);
         Reported
+    }
+
+    fn locate(&self, at: usize, key: String, message: String) -> Problem {
+        let overriding = self.overrides.partition_point(|(start, _)| *start <= at);
+        let given = overriding.checked_sub(1).and_then(|index| self.overrides.get(index));
+        match given {
+            Some((_, given)) => {
+                let key = if given.is_about(&key) { String::new() } else { key };
+                Problem { place: Place::Override(given.to_string()), key, message }
+            }
+            None => {
+                let before = self.text.as_bytes().iter().take(at);
+                let line = 1 + before.filter(|&&byte| byte == b'\n').count();
+                Problem { place: Place::Line(line), key, message }
+            }
+        }
     }
 
     /// Everything kept so far, in the order of the lines.

@@ -1,11 +1,15 @@
-//! Where a configuration comes from: a file that was named, `./chrysalis.toml`, or the text built in.
+//! Where a configuration comes from: a file that was named, `./chrysalis.toml`, or the text built in; and what overrides
+//! single values of it.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::check;
 use super::error::{ConfigError, Problems};
@@ -13,6 +17,7 @@ use super::file::{Read, Section, Source};
 use super::meaning::{
     Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule,
 };
+use super::overrides::{self, Override};
 use super::places::{self, Look};
 use super::read;
 
@@ -39,6 +44,66 @@ path = "./chrysalis-data/archive"
 [admin]
 address = "127.0.0.1:8080"
 "#;
+
+/// Everything that a configuration is made of, kept to be read again at a reload: default < file < overrides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The file that was named; without one it is [`DEFAULT_FILE`] if it is there, else [`DEFAULT_TEXT`].
+    pub file: Option<PathBuf>,
+    /// What overrides single values, the later over the earlier: the environment, then the command line.
+    pub overrides: Vec<Override>,
+}
+
+impl Sources {
+    /// A file, or none, and no overrides.
+    pub fn file(file: Option<&Path>) -> Self {
+        Self { file: file.map(Path::to_owned), overrides: Vec::new() }
+    }
+
+    /// The configuration of this process. The data directory is looked at, and not made.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is too large, or says something wrong, or an override does; all mistakes are reported at
+    /// once.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(places::usable)
+    }
+
+    /// The same for somebody who only asks a running node, and need not be able to write its data directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn load_to_ask(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(places::unseen)
+    }
+
+    /// What `text` would mean in the place of the file, under the same overrides; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn read(&self, text: &str, name: &str) -> Result<Config, ConfigError> {
+        assemble(text, name, &self.overrides, places::usable)
+    }
+
+    fn load_with(&self, look: Look) -> Result<Loaded, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let (text, origin) = match &self.file {
+            Some(file) => (read_file(file)?, Origin::Named(file.clone())),
+            None => match read_file(default) {
+                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
+                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let config = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        Ok(Loaded { config, origin })
+    }
+}
 
 /// A configuration and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,48 +135,13 @@ impl fmt::Display for Origin {
 }
 
 impl Config {
-    /// The configuration of this process: `file`, else `./chrysalis.toml` if it is there, else the embedded
-    /// default. The data directory is looked at, and not made.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is too large, or says something wrong; all mistakes are reported at once.
-    pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-        Self::load_with(file, places::usable)
-    }
-
-    /// The same for somebody who only asks a running node, and need not be able to write its data directory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::load`].
-    pub fn load_to_ask(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-        Self::load_with(file, places::unseen)
-    }
-
-    fn load_with(file: Option<&Path>, look: Look) -> Result<Loaded, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let (text, origin) = match file {
-            Some(file) => (read_file(file)?, Origin::Named(file.to_owned())),
-            None => match read_file(default) {
-                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
-                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        let config = assemble(&text, &origin.to_string(), look)?;
-        Ok(Loaded { config, origin })
-    }
-
     /// Reads `text`, naming it `file` in errors. Looks at nothing but the text.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, with line and key.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        assemble(text, file, places::unseen)
+        assemble(text, file, &[], places::unseen)
     }
 
     /// What [`DEFAULT_TEXT`] says.
@@ -142,21 +172,25 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
 /// have 80 parts in each key, and taking such a tree apart goes as deep. This is enough for it several times over.
 const STACK_BYTES: usize = 64 << 20;
 
-fn assemble(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
+fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Result<Config, ConfigError> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
-        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, look));
+        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, overrides, look));
         let reading = reading.map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
         reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-fn assemble_here(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
-    let source = Source::new(text);
-    let config = source.tree().and_then(|tree| sections(&Section::root(&source, &tree), look));
+fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Result<Config, ConfigError> {
+    let source = Source::new(text, overrides);
+    let config = source.tree().and_then(|mut tree| {
+        overrides::apply(&source, tree.get_mut());
+        let config = sections(&Section::root(&source, &tree), look)?;
+        Ok(Config { revision: revision(&tree), ..config })
+    });
     let problems = source.problems();
     match config {
-        Ok(config) if problems.is_empty() => Ok(Config { revision: revision(text), ..config }),
+        Ok(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems { file: file.to_owned(), problems }.into()),
     }
 }
@@ -253,10 +287,11 @@ fn pairs<'a, 't, T>(tables: &'a [Section<'t>], parts: &'a [Read<T>]) -> Vec<chec
         .collect()
 }
 
-/// 16 hexadecimal digits over the text's values in a canonical order and notation.
-fn revision(text: &str) -> String {
-    let canonical =
-        toml::from_str::<toml::Table>(text).map_or_else(|_| text.to_owned(), |table| table.to_string());
+/// 16 hexadecimal digits over the values in a canonical order and notation.
+fn revision(tree: &Spanned<DeTable<'_>>) -> String {
+    let table = toml::Table::deserialize(toml::de::Deserializer::from(tree.clone()));
+    // Whatever was read without a mistake is a table of plain values.
+    let canonical = table.map_or_else(|error| error.to_string(), |table| table.to_string());
     let digest = Sha256::digest(canonical.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chrysalis.toml --file--> spanned values --read--> Config --check--> Config that holds together
-//!                            every problem on the way is kept with its line, and all are reported at once
+//! environment, --set ─override──┘   every problem on the way is kept with its line, and all are reported at once
 //! ```
 //!
 //! Nothing outside this folder sees a string where a type is meant: addresses, titles, durations and sizes
@@ -17,18 +17,20 @@ mod live;
 mod load;
 mod meaning;
 mod names;
+mod overrides;
 mod places;
 mod read;
 mod units;
 
-pub use error::{ConfigError, Problem, Problems};
+pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
-pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
+pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin, Sources};
 pub use meaning::{
     Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
     DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
     LogLevel, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
 };
 pub use names::{DestinationName, ListenerName, NameError};
+pub use overrides::{Override, OverrideError};
 pub use units::{Percent, UnitError};

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
-use crate::config::{CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode};
+use crate::config::{
+    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, Sources,
+};
 
 const FULL: &str = r#"
 [node]
@@ -350,10 +352,10 @@ fn a_named_file_is_loaded_and_its_directories_are_looked_at() {
     let file = dir.path().join("site.toml");
     let data = dir.path().join("data");
     std::fs::write(&file, format!("[node]\ndata_dir = {:?}\n", data.display().to_string())).expect("a file");
-    let loaded = Config::load(Some(&file)).expect("a configuration");
+    let loaded = Sources::file(Some(&file)).load().expect("a configuration");
     assert_eq!((loaded.config.node.data_dir, loaded.origin), (data.clone(), Origin::Named(file.clone())));
     std::fs::write(&data, "in the way").expect("a file");
-    let error = Config::load(Some(&file)).expect_err("a file is no directory").to_string();
+    let error = Sources::file(Some(&file)).load().expect_err("a file is no directory").to_string();
     let expected = format!("{}:2: node.data_dir: {} is not a directory", file.display(), data.display());
     assert_eq!(error, expected);
 }
@@ -362,13 +364,13 @@ fn a_named_file_is_loaded_and_its_directories_are_looked_at() {
 fn a_file_that_is_missing_too_large_or_no_text_is_said_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let missing = dir.path().join("missing.toml");
-    assert!(matches!(Config::load(Some(&missing)), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Sources::file(Some(&missing)).load(), Err(ConfigError::Unreadable { .. })));
     let large: PathBuf = dir.path().join("large.toml");
     let length = usize::try_from(MAX_FILE_BYTES).expect("a length") + 1;
     std::fs::write(&large, vec![b'\n'; length]).expect("a file");
-    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::TooLarge { .. })));
+    assert!(matches!(Sources::file(Some(&large)).load(), Err(ConfigError::TooLarge { .. })));
     std::fs::write(&large, [0xFF, 0xFE]).expect("a file");
-    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Sources::file(Some(&large)).load(), Err(ConfigError::Unreadable { .. })));
 }
 
 #[test]
