@@ -16,6 +16,8 @@ pub mod forward;
 
 pub mod app;
 
+pub mod echo;
+
 pub mod dicom;
 pub mod dimse;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrysalis::cli::{Cli, Command, Exit, echo, send, serve};
+use chrysalis::cli::{Cli, Command, Exit, send, serve};
 use chrysalis::config::{Override, Sources};
 
 fn main() -> ExitCode {
@@ -36,8 +36,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Send(args) => runtime()?.block_on(send::run(args)),
         Command::Echo(args) => {
-            let target = args.target(load_to_ask)?;
-            runtime()?.block_on(echo::run_peer(&target.peer, &target.calling, args.timeout))
+            let targets = args.targets(load_to_ask)?;
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(targets, &mut std::io::stdout()));
+            // A share that does not answer keeps its thread; nobody waits for it.
+            runtime.shutdown_background();
+            Ok(exit?.into())
         }
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }

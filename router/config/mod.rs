@@ -9,6 +9,7 @@
 //! are parsed here once. Every key is described once, in [`KEYS`]; the reader takes the names it allows from
 //! there, and so does the operator's manual.
 
+mod advice;
 mod check;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod places;
 mod read;
 mod units;
 
+pub use advice::title_questions;
 pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
