@@ -16,8 +16,11 @@ use crate::platform;
 /// # Errors
 /// It cannot start; [`Exit::Configuration`] where the configuration is why.
 pub async fn run(loaded: Loaded) -> anyhow::Result<Exit> {
-    let Loaded { config, origin } = loaded;
+    let Loaded { config, origin, advice } = loaded;
     start_logging(&config)?;
+    for advice in &advice {
+        tracing::warn!(%advice, "A question about the configuration.");
+    }
     platform::raise_descriptor_limit();
     let screen = first_screen(&config, &origin);
     let app = match App::start(config).await {

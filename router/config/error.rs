@@ -81,6 +81,16 @@ impl Problem {
     }
 }
 
+impl Place {
+    /// The place as it is printed, with the name of the file where that is where it is.
+    pub(super) fn in_file(&self, file: &str) -> String {
+        match self {
+            Self::Line(line) => format!("{file}:{line}"),
+            Self::Override(origin) => origin.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;

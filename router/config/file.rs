@@ -34,6 +34,7 @@ pub(super) struct Source<'t> {
     /// Each with where it begins.
     overrides: Vec<(usize, &'t Override)>,
     problems: RefCell<Vec<Problem>>,
+    questions: RefCell<Vec<Problem>>,
 }
 
 /// One table of the file.
@@ -62,7 +63,8 @@ impl<'t> Source<'t> {
             start += given.text().len() + 1;
             (begins, given)
         };
-        Self { text, overrides: overrides.iter().map(place).collect(), problems: RefCell::default() }
+        let overrides = overrides.iter().map(place).collect();
+        Self { text, overrides, problems: RefCell::default(), questions: RefCell::default() }
     }
 
     /// What overrides values of the file, each with where it begins.
@@ -91,8 +93,28 @@ impl<'t> Source<'t> {
             return Reported;
         }
         let problem = self.locate(span.start, key.into(), message.to_string());
-        self.problems.borrow_mut().push(problem);
+        // A key that is read for more than one purpose is wrong only once.
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
         Reported
+    }
+
+    /// Everything questioned so far, in the order of the lines.
+    pub(super) fn questions(&self) -> Vec<Problem> {
+        let mut questions = self.questions.borrow().clone();
+        questions.sort();
+        questions
+    }
+
+    /// Keeps a question about what stands at `span`.
+    fn question(&self, span: Range<usize>, key: String, question: impl Display) {
+        let question = self.locate(span.start, key, question.to_string());
+        let mut questions = self.questions.borrow_mut();
+        if questions.len() < MAX_PROBLEMS {
+            questions.push(question);
+        }
     }
 
     fn locate(&self, at: usize, key: String, message: String) -> Problem {
@@ -115,7 +137,6 @@ impl<'t> Source<'t> {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.borrow().clone();
         problems.sort();
-        problems.dedup();
         problems
     }
 }
@@ -189,6 +210,12 @@ impl<'t> Section<'t> {
         self.source.problem(span, self.dotted(name), message)
     }
 
+    /// Keeps a question about the key `name`.
+    pub(super) fn question(&self, name: &str, question: impl Display) {
+        let span = self.get(name).map_or(self.span.clone(), |item| item.span);
+        self.source.question(span, self.dotted(name), question);
+    }
+
     fn refuse_unknown(&self, allowed: &[&'static str]) {
         let unknown = self.table.into_iter().flat_map(|table| table.keys());
         for key in unknown.filter(|key| !allowed.contains(&key.get_ref().as_ref())) {
@@ -208,6 +235,11 @@ impl<'t> Item<'t> {
     /// Keeps a mistake about this value.
     pub(super) fn fail(&self, message: impl Display) -> Reported {
         self.source.problem(self.span.clone(), self.key.clone(), message)
+    }
+
+    /// Keeps a question about this value.
+    pub(super) fn question(&self, question: impl Display) {
+        self.source.question(self.span.clone(), self.key.clone(), question);
     }
 
     /// Keeps a mistake about a part of this value that has a name of its own: the port of an address.

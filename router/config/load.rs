@@ -5,21 +5,22 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::advice::{self, Advice};
 use super::check;
 use super::error::{ConfigError, Problems};
-use super::file::{Read, Section, Source};
-use super::meaning::{
-    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule,
-};
+use super::file::{Read, Reported, Section, Source};
+use super::meaning::{Admin, Config, Destination, DestinationKind, FolderDestination, Listener, RouteRule};
 use super::overrides::{self, Override};
 use super::places::{self, Look};
 use super::read;
+use crate::dicom::AeTitle;
 
 /// The file that is used when none is named and it is there.
 pub const DEFAULT_FILE: &str = "chrysalis.toml";
@@ -67,7 +68,7 @@ impl Sources {
     /// The file cannot be read, is too large, or says something wrong, or an override does; all mistakes are reported at
     /// once.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(places::usable)
+        self.load_with(places::SEEN)
     }
 
     /// The same for somebody who only asks a running node, and need not be able to write its data directory.
@@ -76,7 +77,7 @@ impl Sources {
     ///
     /// As [`Sources::load`].
     pub fn load_to_ask(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(places::unseen)
+        self.load_with(places::UNSEEN)
     }
 
     /// What `text` would mean in the place of the file, under the same overrides; `name` is what errors call it.
@@ -85,7 +86,7 @@ impl Sources {
     ///
     /// As [`Sources::load`].
     pub fn read(&self, text: &str, name: &str) -> Result<Config, ConfigError> {
-        assemble(text, name, &self.overrides, places::usable)
+        assemble(text, name, &self.overrides, places::SEEN).map(|(config, _)| config)
     }
 
     fn load_with(&self, look: Look) -> Result<Loaded, ConfigError> {
@@ -100,8 +101,8 @@ impl Sources {
                 Err(error) => return Err(error),
             },
         };
-        let config = assemble(&text, &origin.to_string(), &self.overrides, look)?;
-        Ok(Loaded { config, origin })
+        let (config, advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        Ok(Loaded { config, origin, advice })
     }
 }
 
@@ -112,6 +113,8 @@ pub struct Loaded {
     pub config: Config,
     /// Who says so.
     pub origin: Origin,
+    /// What is not wrong, and yet worth a question.
+    pub advice: Vec<Advice>,
 }
 
 /// Where a configuration came from.
@@ -141,7 +144,7 @@ impl Config {
     ///
     /// Everything that is wrong with it, with line and key.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        assemble(text, file, &[], places::unseen)
+        assemble(text, file, &[], places::UNSEEN).map(|(config, _)| config)
     }
 
     /// What [`DEFAULT_TEXT`] says.
@@ -172,7 +175,9 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
 /// have 80 parts in each key, and taking such a tree apart goes as deep. This is enough for it several times over.
 const STACK_BYTES: usize = 64 << 20;
 
-fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Result<Config, ConfigError> {
+type Assembled = Result<(Config, Vec<Advice>), ConfigError>;
+
+fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
         let reading = builder.spawn_scoped(scope, || assemble_here(text, file, overrides, look));
@@ -181,28 +186,35 @@ fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Resul
     })
 }
 
-fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Result<Config, ConfigError> {
+fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
     let source = Source::new(text, overrides);
     let config = source.tree().and_then(|mut tree| {
         overrides::apply(&source, tree.get_mut());
-        let config = sections(&Section::root(&source, &tree), look)?;
+        let root = Section::root(&source, &tree);
+        let config = sections(&root, look)?;
+        advice::ask(&root, &config, look);
         Ok(Config { revision: revision(&tree), ..config })
     });
     let problems = source.problems();
     match config {
-        Ok(config) if problems.is_empty() => Ok(config),
+        Ok(config) if problems.is_empty() => {
+            let questions = source.questions().into_iter();
+            Ok((config, questions.map(|question| Advice::new(file, question)).collect()))
+        }
         _ => Err(Problems { file: file.to_owned(), problems }.into()),
     }
 }
 
 fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
-    let node = node(&root.table("node"), look);
+    let node = root.table("node");
+    let (own, data_dir) = (read::own_title(&node).ok(), read::data_dir(&node, look).ok());
+    let node = read::node(&node, look);
     let admin = read::admin(&root.table("admin"));
     let queue = read::queue(&root.table("queue"));
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
-    let destinations = destinations(root, node.as_ref().ok());
-    let routes = routes(root, &listeners, &destinations);
+    let destinations = destinations(root, own.as_ref(), data_dir.as_deref());
+    let routes = routes(root);
     Ok(Config {
         node: node?,
         listeners: listeners?,
@@ -215,16 +227,10 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     })
 }
 
-fn node(section: &Section<'_>, look: Look) -> Read<Node> {
-    let node = read::node(section)?;
-    look(&node.data_dir).map_err(|error| section.fail("data_dir", error))?;
-    Ok(node)
-}
-
 fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     let tables = root.tables("listener");
     let parts: Vec<_> = tables.iter().map(read::listener).collect();
-    check::listeners(&pairs(&tables, &parts), admin);
+    check::listeners(&tables, admin);
     if root.get("listener").is_none() {
         Ok(Config::embedded_default().listeners)
     } else {
@@ -232,50 +238,57 @@ fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     }
 }
 
-fn destinations(root: &Section<'_>, node: Option<&Node>) -> Read<Vec<Destination>> {
+fn destinations(
+    root: &Section<'_>,
+    own: Option<&AeTitle>,
+    data_dir: Option<&Path>,
+) -> Read<Vec<Destination>> {
     let tables = root.tables("destination");
-    let parts: Vec<_> = tables.iter().map(|table| destination(table, node)).collect();
-    check::destinations(&pairs(&tables, &parts), node);
-    match (root.get("destination"), node) {
-        (None, Some(node)) => Ok(archive_in(node)),
-        _ => parts.into_iter().collect(),
+    let parts: Vec<_> = tables.iter().map(|table| read::destination(table, own)).collect();
+    check::destinations(&tables, own, data_dir);
+    match root.get("destination") {
+        None => Ok(archive_in(data_dir.ok_or(Reported)?)),
+        Some(_) => parts.into_iter().collect(),
     }
-}
-
-fn destination(section: &Section<'_>, node: Option<&Node>) -> Read<Destination> {
-    let destination = read::destination(section, node.map(|node| &node.ae_title))?;
-    if let DestinationKind::Folder(folder) = &destination.kind {
-        // A share that is not there now may be later: whether it can be written is found out by writing.
-        places::unseen(&folder.path).map_err(|error| section.fail("path", error))?;
-    }
-    Ok(destination)
 }
 
 /// The embedded default's folder, moved to where this node keeps its data.
-fn archive_in(node: &Node) -> Vec<Destination> {
+fn archive_in(data_dir: &Path) -> Vec<Destination> {
     let mut destinations = Config::embedded_default().destinations;
     for destination in &mut destinations {
-        destination.kind = DestinationKind::Folder(FolderDestination { path: node.data_dir.join("archive") });
+        destination.kind = DestinationKind::Folder(FolderDestination { path: data_dir.join("archive") });
     }
     destinations
 }
 
-fn routes(
-    root: &Section<'_>,
-    listeners: &Read<Vec<Listener>>,
-    destinations: &Read<Vec<Destination>>,
-) -> Read<Vec<RouteRule>> {
+fn routes(root: &Section<'_>) -> Read<Vec<RouteRule>> {
     let tables = root.tables("route");
     let rules: Vec<_> = tables.iter().map(read::route).collect();
-    // Without both lists whole, a name that is not found may be one that could not be read.
+    let listeners = names(root, "listener", || {
+        Config::embedded_default().listeners.into_iter().map(|listener| listener.name).collect()
+    });
+    let destinations = names(root, "destination", || {
+        Config::embedded_default().destinations.into_iter().map(|destination| destination.name).collect()
+    });
+    // Without every name, one that is not found may be one that could not be read.
     if let (Ok(listeners), Ok(destinations)) = (listeners, destinations) {
-        let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.clone()).collect();
-        let destinations: Vec<_> = destinations.iter().map(|destination| destination.name.clone()).collect();
         for (section, rule) in pairs(&tables, &rules) {
             check::route(section, rule, &listeners, &destinations);
         }
     }
     rules.into_iter().collect()
+}
+
+/// The names of all tables of a list, whatever else is wrong with them; those of the default where there is no list.
+fn names<T: FromStr<Err: fmt::Display>>(
+    root: &Section<'_>,
+    list: &str,
+    default: impl Fn() -> Vec<T>,
+) -> Read<Vec<T>> {
+    match root.get(list) {
+        None => Ok(default()),
+        Some(_) => root.tables(list).iter().map(read::name).collect(),
+    }
 }
 
 /// The parts that could be read, each with its table.
@@ -294,6 +307,12 @@ fn revision(tree: &Spanned<DeTable<'_>>) -> String {
     let canonical = table.map_or_else(|error| error.to_string(), |table| table.to_string());
     let digest = Sha256::digest(canonical.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The questions about a text, for tests.
+#[cfg(test)]
+pub(super) fn advice_of(text: &str) -> Result<Vec<Advice>, ConfigError> {
+    assemble(text, "site.toml", &[], places::UNSEEN).map(|(_, advice)| advice)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ mod places;
 mod read;
 mod units;
 
-pub use advice::title_questions;
+pub use advice::{Advice, title_questions};
 pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
