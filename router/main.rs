@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrysalis::cli::{Cli, Command, Exit, send, serve};
-use chrysalis::config::{Override, Sources};
+use chrysalis::config::{Loader, Override, Sources};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -27,14 +27,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let load_to_ask = || sources.load_to_ask();
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loaded = sources.load()?;
+            let loader = Loader::new(sources);
             let runtime = runtime()?;
-            let exit = runtime.block_on(serve::run(loaded));
+            let exit = runtime.block_on(serve::run(loader));
             // What still runs on a blocking thread has been waited for, or the grace period is over.
             runtime.shutdown_timeout(Duration::from_secs(1));
             Ok(exit?.into())
         }
         Command::Send(args) => runtime()?.block_on(send::run(args)),
+        Command::Check(args) => {
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(&sources, &mut std::io::stdout()));
+            runtime.shutdown_background();
+            Ok(exit?.into())
+        }
         Command::Echo(args) => {
             let targets = args.targets(load_to_ask)?;
             let runtime = runtime()?;
@@ -43,6 +49,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime.shutdown_background();
             Ok(exit?.into())
         }
+        Command::Reload(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Pause(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Resume(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
 }

@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use support::archive::{Archive, Greeting, Script};
+use support::instance::Study;
+use support::modality::Modality;
 use support::node::Node;
 use support::ports::free_address;
 use support::process::{Finished, run};
@@ -237,4 +239,122 @@ fn strangers_answer_and_say_who_they_are() {
         let report = echo("ORTHANC", orthanc.dicom).expect_success();
         assert!(report.output.contains("Accepted (status 0000H)"), "{}", report.output);
     }
+}
+
+/// Every file below a folder with its length and time of change.
+fn state_of(folder: &Path) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let about = |path: std::path::PathBuf| {
+        let metadata = std::fs::metadata(&path).expect("a file");
+        (path, metadata.len(), metadata.modified().expect("a time"))
+    };
+    support::process::list(folder).into_iter().map(about).collect()
+}
+
+#[track_caller]
+fn says(found: &Finished, code: i32, words: &[&str]) {
+    assert_eq!(found.status.code(), Some(code), "{}", found.output);
+    for word in words {
+        assert!(found.output.contains(word), "{word:?} should be in\n{}", found.output);
+    }
+}
+
+#[test]
+fn a_node_is_looked_at_before_it_starts_while_it_runs_and_after() {
+    let archive = Archive::new();
+    let refusing = Script::default().status(0xC000).start();
+    let mut node = Node::builder()
+        .dicom("pacs", archive.address())
+        .dicom_with("odd", refusing.address(), support::deliveries::BRISK)
+        .prepare();
+    says(
+        &node.run(&["check"]),
+        0,
+        &["spool: is made at the start", "is free", "destination pacs: PACS@", "0 failed"],
+    );
+    assert!(!node.data_dir.exists(), "looking changes nothing");
+    node.start();
+    let running = node.run(&["check"]);
+    let owner = format!("in use by process {}: the node is running", node.id());
+    says(&running, 0, &[&owner, "is in use by the running node of this data directory", "0 failed"]);
+    let sent = Study::new(1).small(1);
+    let answer = Modality::new(node.address).store(&sent).expect("an answer");
+    assert_eq!(answer.status, 0);
+    node.wait_state(&sent, "odd", "held");
+    node.wait_state(&sent, "pacs", "delivered");
+    says(
+        &node.run(&["check", "--offline", "--diff"]),
+        0,
+        &["0 deliveries wait, 1 are held", "A reload would change:\n  nothing"],
+    );
+
+    let config = std::fs::read_to_string(node.config()).expect("a file");
+    std::fs::write(node.config(), config.replace("name = \"odd\"", "name = \"even\"")).expect("a file");
+    says(
+        &node.run(&["check", "--offline", "--diff"]),
+        0,
+        &["- destination odd, probably renamed to even: 1 deliveries"],
+    );
+    node.stop();
+    let before = state_of(&node.data_dir);
+    let stopped = node.run(&["check", "--offline", "--diff"]);
+    says(
+        &stopped,
+        0,
+        &[
+            "the node is stopped; 0 deliveries wait, 1 are held",
+            "- destination odd: 0 deliveries wait and 1 are held",
+        ],
+    );
+    assert_eq!(state_of(&node.data_dir), before, "looking changes nothing");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_the_exit_code() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address");
+    let node = Node::builder().dicom("pacs", free_address()).prepare();
+    let listening = format!("listener.modalities.address={taken}");
+    let found = node.run(&["check", "--set", &listening]);
+    says(
+        &found,
+        1,
+        &[
+            "FAILED   listener modalities:",
+            "Something else listens there",
+            "FAILED   destination pacs:",
+            "nothing listens on this port",
+            "override: --set listener.modalities.address is in force",
+        ],
+    );
+    says(
+        &node.run(&["check", "--set", "node.ae_title="]),
+        78,
+        &["--set node.ae_title: an AE title cannot be empty"],
+    );
+    let json = node.run(&["check", "--json", "--offline", "--set", "node.ae_title=ward"]);
+    let findings: serde_json::Value = serde_json::from_str(&json.output).expect("JSON");
+    let questions =
+        findings["lines"].as_array().expect("lines").iter().filter(|line| line["state"] == "question");
+    assert!(questions.filter(|line| line["about"] == "configuration").count() == 1, "{}", json.output);
+}
+
+#[test]
+fn a_reload_keeps_what_overrides_the_file() {
+    let archive = Archive::new();
+    let node = Node::builder()
+        .dicom("pacs", free_address())
+        .environment("CHRYSALIS__DESTINATION__PACS__ADDRESS", &archive.address().to_string())
+        .environment("CHRYSALIS__NODE__AE_TITLE", "ward")
+        .start();
+    assert!(
+        node.output().contains("environment CHRYSALIS__NODE__AE_TITLE: has lower case letters"),
+        "{}",
+        node.output()
+    );
+    says(&node.run(&["reload"]), 0, &["Nothing has changed"]);
+    let sent = Study::new(1).small(1);
+    let answer = Modality::new(node.address).store(&sent).expect("an answer");
+    assert_eq!(answer.status, 0);
+    node.wait_state(&sent, "pacs", "delivered");
+    assert_eq!(archive.knocks()[0].request.calling_ae.trim(), "ward");
 }

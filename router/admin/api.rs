@@ -12,10 +12,11 @@ use chrysalis_queue::{Action, Admission, Filter, NO_ROUTE, Queue, Row, Sequence,
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::guard;
 use super::token::Token;
 use super::view::{DeliveryView, show_json};
+use super::{control, guard};
 use crate::config::Live;
+use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds};
 use crate::receive::Arrival;
@@ -43,6 +44,8 @@ pub struct AdminState {
     pub board: Board,
     /// The configuration in force.
     pub live: Live,
+    /// What is changed while the node runs.
+    pub control: Control,
     /// The right to change something.
     pub token: Token,
     /// Where the server listens.
@@ -52,7 +55,7 @@ pub struct AdminState {
 }
 
 /// An answer that is not what was asked for.
-struct Refused(StatusCode, String);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -79,6 +82,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/api/queue/hold", post(hold))
         .route("/api/queue/discard", post(discard))
         .route("/api/queue/{instance}", get(show))
+        .merge(control::router())
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), guard_request))
@@ -95,7 +99,7 @@ async fn guard_request(State(state): State<AdminState>, request: Request, next: 
 }
 
 /// Runs something that asks the queue, which answers on its own thread.
-async fn ask<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+pub(super) async fn ask<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
     let asked = tokio::task::spawn_blocking(run).await;
     asked.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
@@ -106,6 +110,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     if let Ok(stats) = ask(move || queue.stats()).await? {
         state.metrics.set_queue(&stats, &state.live.now());
     }
+    state.metrics.set_pauses(state.control.pauses(), &state.live.now());
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
@@ -131,30 +136,42 @@ async fn ready(State(state): State<AdminState>) -> Response {
 }
 
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
-    let queue = state.queue.clone();
+    let (config, queue, pauses) = (state.live.now(), state.queue.clone(), state.control.pauses());
+    // Asked before the queue: what an association that is not open any more has brought is in the queue.
+    let associations = |name: &str| state.metrics.associations.with_label_values(&[name]).get();
+    let listeners = control::listeners(&config, pauses, associations);
     let stats = ask(move || queue.stats()).await??;
-    let (config, notices) = (state.live.now(), state.board.notices());
-    let destinations = stats.destinations.iter().map(|destination| {
-        let lanes = notices.iter().filter(|((name, _), _)| *name == destination.name);
+    let notices = state.board.notices();
+    // First those that are configured, then those that are owed something all the same.
+    let configured = config.destinations.iter().map(|destination| destination.name.as_str());
+    let strangers = stats.destinations.iter().map(|known| known.name.as_str());
+    let strangers = strangers.filter(|name| config.destination(name).is_none());
+    let destinations = configured.chain(strangers).map(|name| {
+        let known = stats.destinations.iter().find(|known| known.name == name);
+        let tally = known.map(|known| known.tally).unwrap_or_default();
+        let lanes = notices.iter().filter(|((destination, _), _)| destination == name);
         let lanes = lanes.map(|((_, lane), notice)| {
             json!({ "calling_ae": lane, "health": notice.health.name(), "reason": notice.why })
         });
         json!({
-            "destination": destination.name,
-            "configured": config.destination(&destination.name).is_some(),
-            "health": state.board.health(&destination.name).name(),
+            "destination": name,
+            "configured": config.destination(name).is_some(),
+            "health": state.board.health(name).name(),
+            "paused": pauses.destination(name),
+            "paused_lanes": control::paused_lanes(name, pauses),
             "lanes": lanes.collect::<Vec<_>>(),
-            "queued": destination.tally.owed,
-            "queued_bytes": destination.tally.owed_bytes,
-            "held": destination.tally.held,
-            "held_bytes": destination.tally.held_bytes,
-            "oldest_age_seconds": destination.oldest.map(|since| age_seconds(since).as_secs()),
+            "queued": tally.owed,
+            "queued_bytes": tally.owed_bytes,
+            "held": tally.held,
+            "held_bytes": tally.held_bytes,
+            "oldest_age_seconds": known.and_then(|known| known.oldest).map(|since| age_seconds(since).as_secs()),
         })
     });
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "revision": config.revision,
         "poisoned": stats.poisoned,
+        "listeners": listeners,
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
             "instances": stats.totals.payloads,

@@ -4,6 +4,7 @@
 //! `Host` that is ours and, where a browser sends one, an `Origin` that is. Any web page can post to loopback.
 
 mod api;
+mod control;
 mod guard;
 mod server;
 mod token;

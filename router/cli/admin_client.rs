@@ -259,6 +259,44 @@ impl AdminClient {
         self.answer(request.send_empty())
     }
 
+    /// `GET` of any path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::list`].
+    pub fn read(&self, path: &str) -> Result<Value, AdminError> {
+        self.answer(self.readable(self.agent.get(self.url(path))).call())
+    }
+
+    /// `POST` of any path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`].
+    pub fn tell(&self, path: &str, order: &Value) -> Result<Value, AdminError> {
+        let request = self.agent.post(self.url(path)).header("Authorization", self.right()?);
+        self.answer(request.send_json(order))
+    }
+
+    /// `POST /api/reload`: what is or would be changed, or, as the error, what is wrong with the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`].
+    pub fn reload(&self, order: &Value) -> Result<Result<Value, Value>, AdminError> {
+        let request = self.agent.post(self.url("/api/reload")).header("Authorization", self.right()?);
+        let answer = request.send_json(order);
+        match answer {
+            Ok(mut answer) if answer.status().as_u16() == 422 => {
+                let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_json();
+                let exchange =
+                    |source| AdminError::Exchange { address: self.address, source: Box::new(source) };
+                body.map(Err).map_err(exchange)
+            }
+            answer => self.answer(answer).map(Ok),
+        }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

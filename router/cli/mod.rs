@@ -1,8 +1,12 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+pub mod check;
+pub mod control;
+mod drain;
 pub mod echo;
 mod queue;
+pub mod reload;
 pub mod send;
 pub mod serve;
 mod source;
@@ -43,10 +47,20 @@ pub enum Command {
     Serve,
     /// Send DICOM files to a peer with C-STORE.
     Send(send::SendArgs),
+    /// Look whether everything is as a node needs it: configuration, spool, ports, clock, each destination.
+    Check(check::CheckArgs),
     /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
     Echo(echo::EchoArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(QueueArgs),
+    /// Have the running node read its configuration again.
+    Reload(reload::ReloadArgs),
+    /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.
+    Pause(control::PauseArgs),
+    /// Lift a pause.
+    Resume(control::ResumeArgs),
+    /// Take nothing more and wait until everything is delivered that can be.
+    Drain(control::DrainArgs),
 }
 
 impl Cli {

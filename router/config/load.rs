@@ -101,7 +101,12 @@ impl Sources {
                 Err(error) => return Err(error),
             },
         };
-        let (config, advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        let (config, mut advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        if origin == Origin::Embedded {
+            // Nobody wrote it, so nobody is asked about it.
+            let built_in = format!("{origin}:");
+            advice.retain(|advice| !advice.place.starts_with(&built_in));
+        }
         Ok(Loaded { config, origin, advice })
     }
 }

@@ -10,12 +10,14 @@
 //! there, and so does the operator's manual.
 
 mod advice;
+mod changes;
 mod check;
 mod error;
 mod file;
 mod keys;
 mod live;
 mod load;
+mod loader;
 mod meaning;
 mod names;
 mod overrides;
@@ -24,10 +26,12 @@ mod read;
 mod units;
 
 pub use advice::{Advice, title_questions};
+pub use changes::{Changed, Changes, Parts, Renamed};
 pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin, Sources};
+pub use loader::Loader;
 pub use meaning::{
     Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
     DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
