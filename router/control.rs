@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Actor};
-use crate::config::{CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel};
+use crate::config::{
+    CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel, Place,
+};
 use crate::dicom::AeTitle;
 use crate::forward::Fleet;
 use crate::metrics::Metrics;
@@ -276,7 +278,12 @@ impl Control {
         let loader = reins.loader.clone();
         let read = move || match text {
             Some(text) => loader.candidate(&text),
-            None => loader.again().map(|loaded| loaded.config),
+            None => loader.again().map(|loaded| {
+                for advice in &loaded.advice {
+                    tracing::warn!(%advice, "A question about the configuration.");
+                }
+                loaded.config
+            }),
         };
         let new = blocking(read).await.map_err(|error| ReloadError::Mistakes(mistakes_of(error)))?;
         let running = reins.live.now();
@@ -392,7 +399,10 @@ fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
         ConfigError::Invalid(problems) => problems
             .problems
             .into_iter()
-            .map(|problem| Mistake { line: Some(problem.line), key: problem.key, message: problem.message })
+            .map(|problem| match problem.place {
+                Place::Line(line) => Mistake { line: Some(line), key: problem.key, message: problem.message },
+                Place::Override(origin) => Mistake { line: None, key: origin, message: problem.message },
+            })
             .collect(),
         other @ (ConfigError::Unreadable { .. } | ConfigError::TooLarge { .. }) => {
             vec![Mistake { line: None, key: String::new(), message: other.to_string() }]

@@ -17,6 +17,9 @@ pub mod forward;
 pub mod app;
 pub mod control;
 
+pub mod check;
+pub mod echo;
+
 pub mod dicom;
 pub mod dimse;
 

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrysalis::cli::{Cli, Command, Exit, echo, send, serve};
-use chrysalis::config::{Config, Loader};
-use clap::Parser;
+use chrysalis::cli::{Cli, Command, Exit, send, serve};
+use chrysalis::config::{Loader, Override, Sources};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(cli) {
         Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -21,10 +21,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let load_to_ask = || Config::load_to_ask(cli.config.as_deref());
+    let mut overrides = Override::from_environment(std::env::vars_os());
+    overrides.extend(cli.set);
+    let sources = Sources { file: cli.config, overrides };
+    let load_to_ask = || sources.load_to_ask();
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loader = Loader::new(cli.config.as_deref());
+            let loader = Loader::new(sources);
             let runtime = runtime()?;
             let exit = runtime.block_on(serve::run(loader));
             // What still runs on a blocking thread has been waited for, or the grace period is over.
@@ -32,9 +35,19 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(exit?.into())
         }
         Command::Send(args) => runtime()?.block_on(send::run(args)),
+        Command::Check(args) => {
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(&sources, &mut std::io::stdout()));
+            runtime.shutdown_background();
+            Ok(exit?.into())
+        }
         Command::Echo(args) => {
-            let target = args.target(load_to_ask)?;
-            runtime()?.block_on(echo::run_peer(&target.peer, &target.calling, args.timeout))
+            let targets = args.targets(load_to_ask)?;
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(targets, &mut std::io::stdout()));
+            // A share that does not answer keeps its thread; nobody waits for it.
+            runtime.shutdown_background();
+            Ok(exit?.into())
         }
         Command::Reload(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Pause(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),

@@ -1,188 +1,98 @@
-//! `chrysalis echo AE@host:port`: find out, step by step, whether a peer can be reached.
+//! `chrysalis echo`: whether destinations and peers answer, and if not, what to try.
 
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{CallingAe, ConfigError, DestinationKind, Loaded};
-use crate::dicom::{AeTitle, uid};
-use crate::dimse::requestor::StoreError;
-use crate::dimse::socket::{self, ConnectError};
-use crate::dimse::{LinkError, OpenError, PeerAddress, Proposal, Requestor, Timers};
+use super::Exit;
+use crate::config::{Config, ConfigError, Loaded};
+use crate::dicom::AeTitle;
+use crate::echo::{self, Report, Target};
 
 /// Whom to echo.
 #[derive(Debug, Args)]
 pub struct EchoArgs {
     /// A destination of the configuration by name, or any peer as `AE@host:port`.
-    #[arg(value_name = "DESTINATION | AE@HOST:PORT")]
-    pub whom: String,
+    #[arg(
+        value_name = "DESTINATION | AE@HOST:PORT",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub whom: Option<String>,
+    /// Every destination of the configuration.
+    #[arg(long)]
+    pub all: bool,
     /// The calling AE title [default: the destination's, or the node's].
     #[arg(long, value_name = "AE")]
     pub calling: Option<AeTitle>,
     /// How long each step may take.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Whom to echo, as meant.
-#[derive(Debug)]
-pub struct Target {
-    /// The peer.
-    pub peer: PeerAddress,
-    /// Who we are.
-    pub calling: AeTitle,
-}
+/// A target, with its name if it is a destination of the configuration.
+type Named = (Option<String>, Target);
 
 impl EchoArgs {
-    /// Finds the target; the configuration is only loaded when it is needed.
+    /// Finds whom to ask; the configuration is only loaded when it is needed.
     ///
     /// # Errors
-    /// Neither an address nor a `dicom` destination, or the configuration cannot be loaded.
-    pub fn target(&self, load: impl FnOnce() -> Result<Loaded, ConfigError>) -> anyhow::Result<Target> {
-        if self.whom.contains('@') {
-            let own = || AeTitle::from_wire(b"CHRYSALIS");
-            return Ok(Target {
-                peer: self.whom.parse()?,
-                calling: self.calling.clone().unwrap_or_else(own),
-            });
+    /// Neither an address nor a destination, or the configuration cannot be loaded.
+    pub fn targets(&self, load: impl FnOnce() -> Result<Loaded, ConfigError>) -> anyhow::Result<Vec<Named>> {
+        let Some(whom) = &self.whom else {
+            let config = load()?.config;
+            return Ok(config.destinations.iter().map(|d| self.named(d.name.as_str(), d, &config)).collect());
+        };
+        if whom.contains('@') {
+            let calling = self.calling.clone().unwrap_or_else(|| AeTitle::from_wire(b"CHRYSALIS"));
+            return Ok(vec![(None, Target::Dicom { peer: whom.parse()?, calling, passthrough: false })]);
         }
         let config = load()?.config;
-        let known = config.destination(&self.whom);
-        let Some(DestinationKind::Dicom(dicom)) = known.map(|destination| &destination.kind) else {
-            let names = config.destinations.iter().filter(|d| matches!(d.kind, DestinationKind::Dicom(_)));
-            let names: Vec<_> = names.map(|d| d.name.as_str()).collect();
-            anyhow::bail!(
-                "{}: no DICOM destination has that name; there is: {}",
-                self.whom,
-                names.join(", ")
-            );
+        let Some(destination) = config.destination(whom) else {
+            let names: Vec<_> = config.destinations.iter().map(|d| d.name.as_str()).collect();
+            anyhow::bail!("{whom}: no destination has that name; there is: {}", names.join(", "));
         };
-        let configured = match &dicom.calling_ae {
-            CallingAe::Fixed(title) => title.clone(),
-            CallingAe::Passthrough => config.node.ae_title.clone(),
-        };
-        let (host, port) = (dicom.address.host.clone(), dicom.address.port);
-        let peer = PeerAddress { ae_title: dicom.called_ae.clone(), host, port };
-        Ok(Target { peer, calling: self.calling.clone().unwrap_or(configured) })
+        Ok(vec![self.named(whom, destination, &config)])
     }
-}
 
-/// Connects, associates and echoes, with a line for each step and its time; for a failure, what it means and what to try.
-///
-/// The exit code is 0 when the peer answered C-ECHO with success and 1 otherwise.
-///
-/// # Errors
-/// None today; the signature is that of every subcommand.
-pub async fn run_peer(peer: &PeerAddress, calling: &AeTitle, limit: Duration) -> anyhow::Result<ExitCode> {
-    Ok(match steps(peer, calling, limit).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((step, what, advice)) => {
-            eprintln!("{step}: failed: {what}");
-            eprintln!("  {advice}");
-            ExitCode::FAILURE
-        }
-    })
-}
-
-/// A step's name, what went wrong in it and what to try.
-type Failed = (&'static str, String, &'static str);
-
-async fn steps(peer: &PeerAddress, calling: &AeTitle, limit: Duration) -> Result<(), Failed> {
-    let started = Instant::now();
-    let stream = socket::connect(&peer.host, peer.port, limit)
-        .await
-        .map_err(|error| ("connect", error.to_string(), connect_advice(&error)))?;
-    let address = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
-    report("connect", started, &format!("to {address}"));
-
-    let started = Instant::now();
-    let syntaxes = vec![uid::EXPLICIT_VR_LE, uid::IMPLICIT_VR_LE];
-    let contexts = vec![(uid::VERIFICATION, syntaxes)];
-    let proposal = Proposal::new(calling.clone(), peer.ae_title.clone(), contexts);
-    let timers = Timers { acse: limit, dimse: limit, ..Timers::default() };
-    let mut association = Requestor::open(stream, &proposal, timers)
-        .await
-        .map_err(|error| ("associate", error.to_string(), open_advice(&error)))?;
-    let name = association.peer().implementation_version.clone().unwrap_or_default();
-    report("associate", started, &format!("as {calling} with {} ({})", peer.ae_title, name.escape_default()));
-
-    let started = Instant::now();
-    let status =
-        association.echo().await.map_err(|error| ("echo", error.to_string(), echo_advice(&error)))?;
-    if !status.is_taken() {
-        return Err((
-            "echo",
-            status.to_string(),
-            "The peer is there but refuses C-ECHO; ask its administrator.",
-        ));
+    fn named(&self, name: &str, destination: &crate::config::Destination, config: &Config) -> Named {
+        (Some(name.to_owned()), Target::of(destination, config).called_by(self.calling.as_ref()))
     }
-    report("echo", started, &status.to_string());
 
-    let started = Instant::now();
-    association
-        .release()
-        .await
-        .map_err(|error| ("release", error.to_string(), "The echo itself succeeded; storing will work."))?;
-    report("release", started, "done");
-    Ok(())
-}
-
-fn report(step: &str, started: Instant, what: &str) {
-    eprintln!("{step}: {what}, {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
-}
-
-fn connect_advice(error: &ConnectError) -> &'static str {
-    match error {
-        ConnectError::Resolve { .. } => {
-            "The name is unknown: check its spelling and the name server, or use an address."
-        }
-        ConnectError::Unreachable { source, .. }
-            if source.kind() == std::io::ErrorKind::ConnectionRefused =>
-        {
-            "The machine is there but nothing listens on this port: check the port, and that the peer is running."
-        }
-        ConnectError::Unreachable { .. } => {
-            "There is no way to this machine: check the address, the route and the VPN."
-        }
-        ConnectError::Timeout(_) => {
-            "Nothing answered: a firewall drops the connection, or the machine is switched off."
-        }
-    }
-}
-
-fn open_advice(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Rejected(rejection) => match (rejection.result, rejection.source, rejection.reason) {
-            (2, ..) => "The peer is busy or out of room: try again later.",
-            (_, 1, 3) => "The peer does not know our AE title: have it added there, or call as one it knows.",
-            (_, 1, 7) => "The peer is not called that: check the AE title before the @.",
-            _ => {
-                "The peer refuses us: its log says why; AE titles and the list of allowed addresses come first."
+    /// Asks all of `targets` at once, and writes the reports in their order.
+    ///
+    /// The exit is [`Exit::Done`] when every one of them answered.
+    ///
+    /// # Errors
+    /// What is written cannot be.
+    pub async fn run(&self, targets: Vec<Named>, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let reports = ask(targets, self.timeout).await;
+        if self.json {
+            serde_json::to_writer_pretty(&mut *out, &reports)?;
+            writeln!(out)?;
+        } else {
+            for (index, report) in reports.iter().enumerate() {
+                let between = if index > 0 { "\n" } else { "" };
+                write!(out, "{between}{report}")?;
             }
-        },
-        OpenError::Link(LinkError::Closed | LinkError::Aborted(_)) => {
-            "The peer hung up: it may expect TLS on this port, or refuse our address or AE title without saying so."
         }
-        OpenError::Link(LinkError::Violation { .. }) => {
-            "What listens there does not speak DICOM: check the port."
-        }
-        OpenError::Link(LinkError::Timeout(_)) => {
-            "Connected but silent: the peer hangs, is at its limit, or expects TLS on this port."
-        }
-        OpenError::Link(LinkError::Io(_)) => {
-            "The connection broke: look for a firewall or a proxy in between."
-        }
-        OpenError::Contexts(_) => "This is a fault of this program; please report it.",
+        Ok(if reports.iter().all(Report::is_ok) { Exit::Done } else { Exit::Failed })
     }
 }
 
-fn echo_advice(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Context(_) => "The peer accepted us but not C-ECHO; storing may still work.",
-        StoreError::Link(LinkError::Timeout(_)) => {
-            "The peer accepted us and then fell silent: restart it, or try later."
-        }
-        StoreError::Link(_) | StoreError::Source(_) => "The association broke: the peer's log says why.",
+/// One report for each target, in their order.
+pub(super) async fn ask(targets: Vec<Named>, limit: Duration) -> Vec<Report> {
+    let asked: Vec<_> = targets
+        .into_iter()
+        .map(|(name, target)| tokio::spawn(async move { echo::probe(name.as_deref(), &target, limit).await }))
+        .collect();
+    let mut reports = Vec::with_capacity(asked.len());
+    for report in asked {
+        reports.push(report.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
     }
+    reports
 }

@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+pub mod check;
 pub mod control;
 mod drain;
 pub mod echo;
@@ -12,15 +13,16 @@ pub mod serve;
 mod source;
 mod table;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use admin_client::{AdminClient, AdminError, Changed, Delivery, Failure, ListQuery, Listing, State};
 pub use queue::{DiscardArgs, Filter, HoldArgs, ListArgs, QueueArgs, QueueCommand, SelectArgs};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Override};
 
 /// A store-and-forward DICOM router for ultrasound.
 ///
@@ -29,8 +31,11 @@ use crate::config::ConfigError;
 #[command(name = "chrysalis", version, about)]
 pub struct Cli {
     /// The configuration file [default: ./chrysalis.toml if it is there, else the embedded default].
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "CHRYSALIS_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Overrides one value of the configuration, as in `--set destination.pacs.address=10.0.0.2:104`. May be given several times.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<Override>,
     /// What to do; nothing means `serve`.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -43,6 +48,8 @@ pub enum Command {
     Serve,
     /// Send DICOM files to a peer with C-STORE.
     Send(send::SendArgs),
+    /// Look whether everything is as a node needs it: configuration, spool, ports, clock, each destination.
+    Check(check::CheckArgs),
     /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
     Echo(echo::EchoArgs),
     /// Say where files would go if a cart sent them, and by which rule.
@@ -57,6 +64,27 @@ pub enum Command {
     Resume(control::ResumeArgs),
     /// Take nothing more and wait until everything is delivered that can be.
     Drain(control::DrainArgs),
+}
+
+impl Cli {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// It makes no sense, or `--help` or `--version` was asked for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        let cli = Self::try_parse_from(&arguments)?;
+        // clap keeps only those of the innermost subcommand; none must be without effect unnoticed.
+        let options = arguments.iter().take_while(|argument| *argument != "--");
+        let is_set = |argument: &&OsString| {
+            argument.to_str().is_some_and(|text| text == "--set" || text.starts_with("--set="))
+        };
+        if options.filter(is_set).count() == cli.set.len() {
+            return Ok(cli);
+        }
+        let message = "--set stands before the subcommand and after it; give all of them in one place";
+        Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, message))
+    }
 }
 
 /// How the program ends.
@@ -112,6 +140,15 @@ mod tests {
             assert!(matches!(cli.command, Some(Command::Serve)));
             assert_eq!(cli.config.as_deref(), Some(std::path::Path::new("a.toml")));
         }
+    }
+
+    #[test]
+    fn overrides_stand_in_one_place_or_are_refused_rather_than_lost() {
+        let set = |line: &[&str]| Cli::read(line.iter().map(Into::into)).map(|cli| cli.set.len()).ok();
+        assert_eq!(set(&["chrysalis", "--set", "node.grace=1s", "--set=node.ae_title=A", "serve"]), Some(2));
+        assert_eq!(set(&["chrysalis", "serve", "--set", "node.grace=1s", "--set=node.ae_title=A"]), Some(2));
+        assert_eq!(set(&["chrysalis", "--set", "node.grace=1s", "serve", "--set", "node.ae_title=A"]), None);
+        assert_eq!(set(&["chrysalis", "serve", "--set", "node.grace"]), None);
     }
 
     #[test]

@@ -19,8 +19,11 @@ use crate::platform;
 /// # Errors
 /// It cannot start; [`Exit::Configuration`] where the configuration is why.
 pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
-    let Loaded { config, origin } = loader.load()?;
+    let Loaded { config, origin, advice } = loader.load()?;
     let set_level = start_logging(&config)?;
+    for advice in &advice {
+        tracing::warn!(%advice, "A question about the configuration.");
+    }
     let mut hangups = platform::Hangups::new().context("signals")?;
     platform::raise_descriptor_limit();
     let screen = first_screen(&config, &origin);

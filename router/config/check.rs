@@ -5,54 +5,69 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
 use super::file::Section;
-use super::meaning::{
-    Admin, Destination, DestinationKind, DicomDestination, HostPort, Listener, Match, Node, RouteRule,
-    Routing,
-};
-use super::names::DestinationName;
-use crate::dicom::ExtraTags;
+use super::meaning::{Admin, Destination, DestinationKind, HostPort, Listener, Match, RouteRule, Routing};
+use super::names::{DestinationName, ListenerName};
+use super::read::{self, Identity};
+use crate::dicom::{AeTitle, ExtraTags};
 use crate::route::never;
 
 /// A part that was read, with the table it came from.
 pub(super) type Part<'a, 't, T> = (&'a Section<'t>, &'a T);
 
-/// Listeners have names and addresses of their own, and leave the admin address alone.
-pub(super) fn listeners(listeners: &[Part<'_, '_, Listener>], admin: Option<&Admin>) {
-    for (index, (section, listener)) in listeners.iter().enumerate() {
-        let earlier = listeners.iter().take(index).map(|(_, other)| *other);
-        if earlier.clone().any(|other| other.name == listener.name) {
-            section.fail("name", format_args!("another listener is called \"{}\"", listener.name));
+/// Listeners have names and addresses of their own, and leave the admin address alone. Looks at no other key, so that one
+/// that is wrong hides nothing here.
+pub(super) fn listeners(tables: &[Section<'_>], admin: Option<&Admin>) {
+    let mut earlier: Vec<(Option<ListenerName>, Option<SocketAddr>)> = Vec::new();
+    for section in tables {
+        let (name, address) = (read::name::<ListenerName>(section).ok(), read::address(section).ok());
+        if let Some(name) = &name
+            && earlier.iter().any(|(other, _)| other.as_ref() == Some(name))
+        {
+            section.fail("name", format_args!("another listener is called \"{name}\""));
         }
-        if let Some(other) = earlier.clone().find(|other| collide(other.address, listener.address)) {
-            let message = format_args!("listener \"{}\" is at {} already", other.name, other.address);
-            section.fail("address", message);
+        if let Some(address) = address {
+            let taken = |other: &Option<SocketAddr>| other.filter(|other| collide(*other, address));
+            if let Some((other, at)) = earlier.iter().find_map(|(name, at)| Some((name, taken(at)?))) {
+                let other = other.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
+                section.fail("address", format_args!("listener{other} is at {at} already"));
+            }
+            if admin.is_some_and(|admin| collide(admin.address, address)) {
+                section.fail("address", format_args!("[admin] listens at {address} already"));
+            }
         }
-        if admin.is_some_and(|admin| collide(admin.address, listener.address)) {
-            let message = format_args!("[admin] listens at {} already", listener.address);
-            section.fail("address", message);
-        }
+        earlier.push((name, address));
     }
 }
 
-/// Destinations have names of their own, and no two of them are the same thing under two names.
-pub(super) fn destinations(destinations: &[Part<'_, '_, Destination>], node: Option<&Node>) {
-    for (index, (section, destination)) in destinations.iter().enumerate() {
-        let earlier = destinations.iter().take(index).map(|(_, other)| *other);
-        if earlier.clone().any(|other| other.name == destination.name) {
-            section.fail("name", format_args!("another destination is called \"{}\"", destination.name));
-        }
-        let (key, same): (_, fn(&DestinationKind, &DestinationKind) -> bool) = match destination.kind {
-            DestinationKind::Dicom(_) => ("called_ae", same_peer),
-            DestinationKind::Folder(_) => ("path", same_folder),
-        };
-        if let Some(other) = earlier.clone().find(|other| same(&other.kind, &destination.kind)) {
-            section.fail(key, format_args!("destination \"{}\" is the same", other.name));
-        }
-        if let (DestinationKind::Folder(folder), Some(node)) = (&destination.kind, node)
-            && within_spool(&folder.path, &node.data_dir)
+/// Destinations have names of their own, and no two of them are the same thing under two names. Looks at no other key.
+pub(super) fn destinations(tables: &[Section<'_>], own: Option<&AeTitle>, data_dir: Option<&Path>) {
+    let mut earlier: Vec<(Option<DestinationName>, Option<Identity>)> = Vec::new();
+    for section in tables {
+        let name = read::name::<DestinationName>(section).ok();
+        if let Some(name) = &name
+            && earlier.iter().any(|(other, _)| other.as_ref() == Some(name))
         {
-            section.fail("path", "is inside the part of node.data_dir that the queue keeps for itself");
+            section.fail("name", format_args!("another destination is called \"{name}\""));
         }
+        let identity = read::identity(section, own).ok();
+        if let Some(identity) = &identity {
+            let key = match identity {
+                Identity::Dicom(..) => "called_ae",
+                Identity::Folder(_) => "path",
+            };
+            let is_same =
+                |other: &Option<Identity>| other.as_ref().is_some_and(|other| same(other, identity));
+            if let Some((other, _)) = earlier.iter().find(|(_, other)| is_same(other)) {
+                let other = other.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
+                section.fail(key, format_args!("destination{other} is the same"));
+            }
+            if let (Identity::Folder(path), Some(data_dir)) = (identity, data_dir)
+                && within_spool(path, data_dir)
+            {
+                section.fail("path", "is inside the part of node.data_dir that the queue keeps for itself");
+            }
+        }
+        earlier.push((name, identity));
     }
 }
 
@@ -117,21 +132,10 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && same_ip
 }
 
-fn same_peer(a: &DestinationKind, b: &DestinationKind) -> bool {
-    let identity = |dicom: &DicomDestination| {
-        let host = dicom.address.host.to_ascii_lowercase();
-        (host, dicom.address.port, dicom.called_ae.clone(), dicom.calling_ae.clone())
-    };
+fn same(a: &Identity, b: &Identity) -> bool {
     match (a, b) {
-        (DestinationKind::Dicom(a), DestinationKind::Dicom(b)) => identity(a) == identity(b),
-        _ => false,
-    }
-}
-
-fn same_folder(a: &DestinationKind, b: &DestinationKind) -> bool {
-    match (a, b) {
-        (DestinationKind::Folder(a), DestinationKind::Folder(b)) => plain(&a.path) == plain(&b.path),
-        _ => false,
+        (Identity::Folder(a), Identity::Folder(b)) => plain(a) == plain(b),
+        _ => a == b,
     }
 }
 

@@ -28,7 +28,7 @@ pub enum ConfigError {
     Invalid(#[from] Problems),
 }
 
-/// Everything found wrong in one file, in the order of its lines. Prints one problem a line.
+/// Everything found wrong in one file, in the order of its lines, and then in what overrides it. Prints one problem a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     /// The file as it was named.
@@ -43,7 +43,7 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}:{problem}", self.file)?;
+            f.write_str(&problem.in_file(&self.file))?;
         }
         Ok(())
     }
@@ -54,20 +54,58 @@ impl std::error::Error for Problems {}
 /// One thing that is wrong: `12: destination.port: 70000 is not 1..65535`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The line in the file, from 1.
-    pub line: usize,
-    /// The dotted key, without an index; empty when the file is not TOML at all.
+    /// Where it was written.
+    pub place: Place,
+    /// The dotted key, without an index; empty when the file is not TOML at all, and where the place says it.
     pub key: String,
     /// What is wrong with it.
     pub message: String,
 }
 
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The line in the file, from 1.
+    Line(usize),
+    /// Not in the file: `--set node.ae_title` or `environment CHRYSALIS__NODE__AE_TITLE`.
+    Override(String),
+}
+
+impl Problem {
+    /// The problem as it is printed, with the name of the file where that is where it stands.
+    pub fn in_file(&self, file: &str) -> String {
+        match self.place {
+            Place::Line(_) => format!("{file}:{self}"),
+            Place::Override(_) => self.to_string(),
+        }
+    }
+}
+
+impl Place {
+    /// The place as it is printed, with the name of the file where that is where it is.
+    pub(super) fn in_file(&self, file: &str) -> String {
+        match self {
+            Self::Line(line) => format!("{file}:{line}"),
+            Self::Override(origin) => origin.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.line)?;
+        write!(f, "{}: ", self.place)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => line.fmt(f),
+            Self::Override(origin) => f.write_str(origin),
+        }
     }
 }

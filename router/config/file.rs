@@ -12,7 +12,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Problem;
+use super::error::{Place, Problem};
+use super::overrides::Override;
 use super::{keys, units};
 
 /// A value that could not be had; why is among the problems already.
@@ -25,10 +26,15 @@ const MAX_PROBLEMS: usize = 100;
 /// What a reading step yields.
 pub(super) type Read<T> = Result<T, Reported>;
 
-/// The text that is read, and what was found wrong with it so far.
+/// What is read, and what was found wrong with it so far.
+///
+/// The file and each text that overrides a value of it lie one behind the other: a span says whose it is.
 pub(super) struct Source<'t> {
     text: &'t str,
+    /// Each with where it begins.
+    overrides: Vec<(usize, &'t Override)>,
     problems: RefCell<Vec<Problem>>,
+    questions: RefCell<Vec<Problem>>,
 }
 
 /// One table of the file.
@@ -50,8 +56,20 @@ pub(super) struct Item<'t> {
 }
 
 impl<'t> Source<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, problems: RefCell::default() }
+    pub(super) fn new(text: &'t str, overrides: &'t [Override]) -> Self {
+        let mut start = text.len() + 1;
+        let place = |given: &'t Override| {
+            let begins = start;
+            start += given.text().len() + 1;
+            (begins, given)
+        };
+        let overrides = overrides.iter().map(place).collect();
+        Self { text, overrides, problems: RefCell::default(), questions: RefCell::default() }
+    }
+
+    /// What overrides values of the file, each with where it begins.
+    pub(super) fn overrides(&self) -> &[(usize, &'t Override)] {
+        &self.overrides
     }
 
     /// The tree of `text`, which must be this source's text. Where it is no TOML, every syntax error found is
@@ -74,17 +92,51 @@ impl<'t> Source<'t> {
         if self.problems.borrow().len() >= MAX_PROBLEMS {
             return Reported;
         }
-        let before = self.text.as_bytes().iter().take(span.start);
-        let line = 1 + before.filter(|&&byte| byte == b'\n').count();
-        self.problems.borrow_mut().push(Problem { line, key: key.into(), message: message.to_string() });
+        let problem = self.locate(span.start, key.into(), message.to_string());
+        // A key that is read for more than one purpose is wrong only once.
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
         Reported
+    }
+
+    /// Everything questioned so far, in the order of the lines.
+    pub(super) fn questions(&self) -> Vec<Problem> {
+        let mut questions = self.questions.borrow().clone();
+        questions.sort();
+        questions
+    }
+
+    /// Keeps a question about what stands at `span`.
+    fn question(&self, span: Range<usize>, key: String, question: impl Display) {
+        let question = self.locate(span.start, key, question.to_string());
+        let mut questions = self.questions.borrow_mut();
+        if questions.len() < MAX_PROBLEMS {
+            questions.push(question);
+        }
+    }
+
+    fn locate(&self, at: usize, key: String, message: String) -> Problem {
+        let overriding = self.overrides.partition_point(|(start, _)| *start <= at);
+        let given = overriding.checked_sub(1).and_then(|index| self.overrides.get(index));
+        match given {
+            Some((_, given)) => {
+                let key = if given.is_about(&key) { String::new() } else { key };
+                Problem { place: Place::Override(given.to_string()), key, message }
+            }
+            None => {
+                let before = self.text.as_bytes().iter().take(at);
+                let line = 1 + before.filter(|&&byte| byte == b'\n').count();
+                Problem { place: Place::Line(line), key, message }
+            }
+        }
     }
 
     /// Everything kept so far, in the order of the lines.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.borrow().clone();
         problems.sort();
-        problems.dedup();
         problems
     }
 }
@@ -169,6 +221,12 @@ impl<'t> Section<'t> {
         self.source.problem(span, self.dotted(name), message)
     }
 
+    /// Keeps a question about the key `name`.
+    pub(super) fn question(&self, name: &str, question: impl Display) {
+        let span = self.get(name).map_or(self.span.clone(), |item| item.span);
+        self.source.question(span, self.dotted(name), question);
+    }
+
     fn refuse_unknown(&self, allowed: &[&'static str]) {
         let unknown = self.table.into_iter().flat_map(|table| table.keys());
         for key in unknown.filter(|key| !allowed.contains(&key.get_ref().as_ref())) {
@@ -188,6 +246,11 @@ impl<'t> Item<'t> {
     /// Keeps a mistake about this value.
     pub(super) fn fail(&self, message: impl Display) -> Reported {
         self.source.problem(self.span.clone(), self.key.clone(), message)
+    }
+
+    /// Keeps a question about this value.
+    pub(super) fn question(&self, question: impl Display) {
+        self.source.question(self.span.clone(), self.key.clone(), question);
     }
 
     /// Keeps a mistake about a part of this value that has a name of its own: the port of an address.

@@ -23,6 +23,13 @@ impl Key {
         format!("{}.{}", self.section, self.name)
     }
 
+    /// Whether a text is what it wants, rather than a number, a list or a table.
+    pub(super) fn takes_text(&self) -> bool {
+        let structured = self.range.starts_with("list of") || self.range == "table";
+        let plain = self.default.parse::<f64>().is_ok() || self.default.parse::<bool>().is_ok();
+        !structured && !plain
+    }
+
     /// Its row in the manual: key, meaning, default, range.
     pub fn row(&self) -> String {
         let default = match self.default {
@@ -44,6 +51,13 @@ pub(super) fn top_level() -> Vec<&'static str> {
         KEYS.iter().map(|key| key.section).filter(|section| !section.contains('.')).collect();
     sections.dedup();
     sections
+}
+
+/// Whether there may be several tables of this section: `[[listener]]`, or a list of tables in one line.
+pub(super) fn is_list(section: &str) -> bool {
+    let inline = KEYS.iter().find(|key| key.dotted() == section);
+    inline
+        .map_or(["listener", "destination", "route"].contains(&section), |key| key.range == "list of tables")
 }
 
 const fn key(

@@ -1,21 +1,29 @@
-//! Where a configuration comes from: a file that was named, `./chrysalis.toml`, or the text built in.
+//! Where a configuration comes from: a file that was named, `./chrysalis.toml`, or the text built in; and what overrides
+//! single values of it.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use toml::Spanned;
+use toml::de::DeTable;
 
+use super::advice::{self, Advice};
 use super::check;
 use super::error::{ConfigError, Problems};
-use super::file::{Read, Section, Source};
+use super::file::{Read, Reported, Section, Source};
 use super::meaning::{
-    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule, Routing,
+    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, RouteRule, Routing,
 };
+use super::overrides::{self, Override};
 use super::places::{self, Look};
 use super::read;
 use super::route;
+use crate::dicom::AeTitle;
 
 /// The file that is used when none is named and it is there.
 pub const DEFAULT_FILE: &str = "chrysalis.toml";
@@ -41,6 +49,71 @@ path = "./chrysalis-data/archive"
 address = "127.0.0.1:8080"
 "#;
 
+/// Everything that a configuration is made of, kept to be read again at a reload: default < file < overrides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The file that was named; without one it is [`DEFAULT_FILE`] if it is there, else [`DEFAULT_TEXT`].
+    pub file: Option<PathBuf>,
+    /// What overrides single values, the later over the earlier: the environment, then the command line.
+    pub overrides: Vec<Override>,
+}
+
+impl Sources {
+    /// A file, or none, and no overrides.
+    pub fn file(file: Option<&Path>) -> Self {
+        Self { file: file.map(Path::to_owned), overrides: Vec::new() }
+    }
+
+    /// The configuration of this process. The data directory is looked at, and not made.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is too large, or says something wrong, or an override does; all mistakes are reported at
+    /// once.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(places::SEEN)
+    }
+
+    /// The same for somebody who only asks a running node, and need not be able to write its data directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn load_to_ask(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(places::UNSEEN)
+    }
+
+    /// What `text` would mean in the place of the file, under the same overrides; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn read(&self, text: &str, name: &str) -> Result<Config, ConfigError> {
+        assemble(text, name, &self.overrides, places::SEEN).map(|(config, _)| config)
+    }
+
+    fn load_with(&self, look: Look) -> Result<Loaded, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let (text, origin) = match &self.file {
+            Some(file) => (read_file(file)?, Origin::Named(file.clone())),
+            None => match read_file(default) {
+                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
+                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let (config, mut advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        if origin == Origin::Embedded {
+            // Nobody wrote it, so nobody is asked about it.
+            let built_in = format!("{origin}:");
+            advice.retain(|advice| !advice.place.starts_with(&built_in));
+        }
+        Ok(Loaded { config, origin, advice })
+    }
+}
+
 /// A configuration and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
@@ -48,6 +121,8 @@ pub struct Loaded {
     pub config: Config,
     /// Who says so.
     pub origin: Origin,
+    /// What is not wrong, and yet worth a question.
+    pub advice: Vec<Advice>,
 }
 
 /// Where a configuration came from.
@@ -71,48 +146,13 @@ impl fmt::Display for Origin {
 }
 
 impl Config {
-    /// The configuration of this process: `file`, else `./chrysalis.toml` if it is there, else the embedded
-    /// default. The data directory is looked at, and not made.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is too large, or says something wrong; all mistakes are reported at once.
-    pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-        Self::load_with(file, places::usable)
-    }
-
-    /// The same for somebody who only asks a running node, and need not be able to write its data directory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::load`].
-    pub fn load_to_ask(file: Option<&Path>) -> Result<Loaded, ConfigError> {
-        Self::load_with(file, places::unseen)
-    }
-
-    fn load_with(file: Option<&Path>, look: Look) -> Result<Loaded, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let (text, origin) = match file {
-            Some(file) => (read_file(file)?, Origin::Named(file.to_owned())),
-            None => match read_file(default) {
-                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
-                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        let config = assemble(&text, &origin.to_string(), look)?;
-        Ok(Loaded { config, origin })
-    }
-
     /// Reads `text`, naming it `file` in errors. Looks at nothing but the text.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, with line and key.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        assemble(text, file, places::unseen)
+        assemble(text, file, &[], places::UNSEEN).map(|(config, _)| config)
     }
 
     /// What [`DEFAULT_TEXT`] says.
@@ -143,34 +183,48 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
 /// have 80 parts in each key, and taking such a tree apart goes as deep. This is enough for it several times over.
 const STACK_BYTES: usize = 64 << 20;
 
-fn assemble(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
+type Assembled = Result<(Config, Vec<Advice>), ConfigError>;
+
+fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
-        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, look));
+        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, overrides, look));
         let reading = reading.map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
         reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-fn assemble_here(text: &str, file: &str, look: Look) -> Result<Config, ConfigError> {
-    let source = Source::new(text);
-    let config = source.tree().and_then(|tree| sections(&Section::root(&source, &tree), look));
+fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
+    let source = Source::new(text, overrides);
+    let config = source.tree().and_then(|mut tree| {
+        overrides::apply(&source, tree.get_mut());
+        let root = Section::root(&source, &tree);
+        let config = sections(&root, look)?;
+        advice::ask(&root, &config, look);
+        Ok(Config { revision: revision(&tree), ..config })
+    });
     let problems = source.problems();
     match config {
-        Ok(config) if problems.is_empty() => Ok(Config { revision: revision(text), ..config }),
+        Ok(config) if problems.is_empty() => {
+            let questions = source.questions().into_iter();
+            Ok((config, questions.map(|question| Advice::new(file, question)).collect()))
+        }
         _ => Err(Problems { file: file.to_owned(), problems }.into()),
     }
 }
 
 fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
-    let node = node(&root.table("node"), look);
+    let node = root.table("node");
+    let (own, data_dir) = (read::own_title(&node).ok(), read::data_dir(&node, look).ok());
+    let node = read::node(&node, look);
     let admin = read::admin(&root.table("admin"));
     let queue = read::queue(&root.table("queue"));
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
-    let destinations = destinations(root, node.as_ref().ok(), listeners.as_deref().unwrap_or_default());
+    let ours = listeners.as_deref().ok();
+    let destinations = destinations(root, own.as_ref(), data_dir.as_deref(), ours.unwrap_or_default());
     let routing = route::routing(&root.table("routing"));
-    let routes = routes(root, routing, &listeners, &destinations);
+    let routes = routes(root, routing, ours);
     Ok(Config {
         node: node?,
         listeners: listeners?,
@@ -184,16 +238,10 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     })
 }
 
-fn node(section: &Section<'_>, look: Look) -> Read<Node> {
-    let node = read::node(section)?;
-    look(&node.data_dir).map_err(|error| section.fail("data_dir", error))?;
-    Ok(node)
-}
-
 fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     let tables = root.tables("listener");
     let parts: Vec<_> = tables.iter().map(read::listener).collect();
-    check::listeners(&pairs(&tables, &parts), admin);
+    check::listeners(&tables, admin);
     if root.get("listener").is_none() {
         Ok(Config::embedded_default().listeners)
     } else {
@@ -201,31 +249,27 @@ fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     }
 }
 
-fn destinations(root: &Section<'_>, node: Option<&Node>, listeners: &[Listener]) -> Read<Vec<Destination>> {
+fn destinations(
+    root: &Section<'_>,
+    own: Option<&AeTitle>,
+    data_dir: Option<&Path>,
+    listeners: &[Listener],
+) -> Read<Vec<Destination>> {
     let tables = root.tables("destination");
-    let parts: Vec<_> = tables.iter().map(|table| destination(table, node)).collect();
-    check::destinations(&pairs(&tables, &parts), node);
+    let parts: Vec<_> = tables.iter().map(|table| read::destination(table, own)).collect();
+    check::destinations(&tables, own, data_dir);
     check::loops(&pairs(&tables, &parts), listeners);
-    match (root.get("destination"), node) {
-        (None, Some(node)) => Ok(archive_in(node)),
-        _ => parts.into_iter().collect(),
+    match root.get("destination") {
+        None => Ok(archive_in(data_dir.ok_or(Reported)?)),
+        Some(_) => parts.into_iter().collect(),
     }
-}
-
-fn destination(section: &Section<'_>, node: Option<&Node>) -> Read<Destination> {
-    let destination = read::destination(section, node.map(|node| &node.ae_title))?;
-    if let DestinationKind::Folder(folder) = &destination.kind {
-        // A share that is not there now may be later: whether it can be written is found out by writing.
-        places::unseen(&folder.path).map_err(|error| section.fail("path", error))?;
-    }
-    Ok(destination)
 }
 
 /// The embedded default's folder, moved to where this node keeps its data.
-fn archive_in(node: &Node) -> Vec<Destination> {
+fn archive_in(data_dir: &Path) -> Vec<Destination> {
     let mut destinations = Config::embedded_default().destinations;
     for destination in &mut destinations {
-        destination.kind = DestinationKind::Folder(FolderDestination { path: node.data_dir.join("archive") });
+        destination.kind = DestinationKind::Folder(FolderDestination { path: data_dir.join("archive") });
     }
     destinations
 }
@@ -233,20 +277,32 @@ fn archive_in(node: &Node) -> Vec<Destination> {
 fn routes(
     root: &Section<'_>,
     routing: Read<Routing>,
-    listeners: &Read<Vec<Listener>>,
-    destinations: &Read<Vec<Destination>>,
+    listeners: Option<&[Listener]>,
 ) -> Read<Vec<RouteRule>> {
     let tables = root.tables("route");
     // Without a list whole, a name that is not found may be one that could not be read.
-    let known = listeners.as_deref().ok();
     let rules: Vec<_> =
-        tables.iter().zip(1..).map(|(table, place)| route::route(table, place, known)).collect();
+        tables.iter().zip(1..).map(|(table, place)| route::route(table, place, listeners)).collect();
+    let destinations = names(root, "destination", || {
+        Config::embedded_default().destinations.into_iter().map(|destination| destination.name).collect()
+    });
     if let Ok(destinations) = destinations {
-        let destinations: Vec<_> = destinations.iter().map(|destination| destination.name.clone()).collect();
         check::route_targets(&tables, &destinations);
     }
     check::routes(&pairs(&tables, &rules), routing.ok());
     rules.into_iter().collect()
+}
+
+/// The names of all tables of a list, whatever else is wrong with them; those of the default where there is no list.
+fn names<T: FromStr<Err: fmt::Display>>(
+    root: &Section<'_>,
+    list: &str,
+    default: impl Fn() -> Vec<T>,
+) -> Read<Vec<T>> {
+    match root.get(list) {
+        None => Ok(default()),
+        Some(_) => root.tables(list).iter().map(read::name).collect(),
+    }
 }
 
 /// The parts that could be read, each with its table.
@@ -258,12 +314,19 @@ fn pairs<'a, 't, T>(tables: &'a [Section<'t>], parts: &'a [Read<T>]) -> Vec<chec
         .collect()
 }
 
-/// 16 hexadecimal digits over the text's values in a canonical order and notation.
-fn revision(text: &str) -> String {
-    let canonical =
-        toml::from_str::<toml::Table>(text).map_or_else(|_| text.to_owned(), |table| table.to_string());
+/// 16 hexadecimal digits over the values in a canonical order and notation.
+fn revision(tree: &Spanned<DeTable<'_>>) -> String {
+    let table = toml::Table::deserialize(toml::de::Deserializer::from(tree.clone()));
+    // Whatever was read without a mistake is a table of plain values.
+    let canonical = table.map_or_else(|error| error.to_string(), |table| table.to_string());
     let digest = Sha256::digest(canonical.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The questions about a text, for tests.
+#[cfg(test)]
+pub(super) fn advice_of(text: &str) -> Result<Vec<Advice>, ConfigError> {
+    assemble(text, "site.toml", &[], places::UNSEEN).map(|(_, advice)| advice)
 }
 
 #[cfg(test)]

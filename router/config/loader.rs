@@ -1,21 +1,19 @@
 //! How the configuration of this process is read, so that a reload reads it in the same way.
 
-use std::path::{Path, PathBuf};
-
 use super::error::ConfigError;
-use super::load::{Loaded, Origin};
+use super::load::{Loaded, Origin, Sources};
 use super::meaning::Config;
 
-/// How the configuration is read: which file, if any was named.
+/// How the configuration is read: from which sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loader {
-    file: Option<PathBuf>,
+    sources: Sources,
 }
 
 impl Loader {
-    /// Reads `file`, else `./chrysalis.toml` if it is there, else the embedded default.
-    pub fn new(file: Option<&Path>) -> Self {
-        Self { file: file.map(Path::to_owned) }
+    /// Reads these.
+    pub fn new(sources: Sources) -> Self {
+        Self { sources }
     }
 
     /// Reads it. A file that was found is the one that is read from then on: were it to vanish, a reload says so, and
@@ -26,7 +24,7 @@ impl Loader {
     pub fn load(&mut self) -> Result<Loaded, ConfigError> {
         let loaded = self.again()?;
         if let Origin::WorkingDirectory(file) = &loaded.origin {
-            self.file = Some(file.clone());
+            self.sources.file = Some(file.clone());
         }
         Ok(loaded)
     }
@@ -36,7 +34,7 @@ impl Loader {
     /// # Errors
     /// [`ConfigError`]
     pub fn again(&self) -> Result<Loaded, ConfigError> {
-        Config::load(self.file.as_deref())
+        self.sources.load()
     }
 
     /// What the configuration would be if the file said `text`.
@@ -44,6 +42,6 @@ impl Loader {
     /// # Errors
     /// [`ConfigError`]
     pub fn candidate(&self, text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, "the candidate")
+        self.sources.read(text, "the candidate")
     }
 }

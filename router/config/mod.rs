@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! chrysalis.toml --file--> spanned values --read--> Config --check--> Config that holds together
-//!                            every problem on the way is kept with its line, and all are reported at once
+//! environment, --set ─override──┘   every problem on the way is kept with its line, and all are reported at once
 //! ```
 //!
 //! Nothing outside this folder sees a string where a type is meant: addresses, titles, durations and sizes
 //! are parsed here once. Every key is described once, in [`KEYS`]; the reader takes the names it allows from
 //! there, and so does the operator's manual.
 
+mod advice;
 mod changes;
 mod check;
 mod error;
@@ -19,16 +20,18 @@ mod load;
 mod loader;
 mod meaning;
 mod names;
+mod overrides;
 mod places;
 mod read;
 mod route;
 mod units;
 
+pub use advice::{Advice, title_questions};
 pub use changes::{Changed, Changes, Parts, Renamed};
-pub use error::{ConfigError, Problem, Problems};
+pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
-pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
+pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin, Sources};
 pub use loader::Loader;
 pub use meaning::{
     Admin, Backoff, CallingAe, Config, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
@@ -36,4 +39,5 @@ pub use meaning::{
     NetworkLimit, Node, OnNoRoute, Passcode, Queue, RouteAction, RouteRule, Routing, UserIdentity,
 };
 pub use names::{DestinationName, ListenerName, NameError};
+pub use overrides::{Override, OverrideError};
 pub use units::{Percent, UnitError};

@@ -6,8 +6,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-/// How a directory is looked at while a configuration is read.
-pub(super) type Look = fn(&Path) -> Result<(), PlaceError>;
+/// How directories are looked at while a configuration is read.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    /// Whether a directory can be used.
+    pub(super) usable: fn(&Path) -> Result<(), PlaceError>,
+    /// Whether two directories are, or would be, on one file system.
+    pub(super) share_a_disk: fn(&Path, &Path) -> bool,
+}
+
+/// Looks at the machine.
+pub(super) const SEEN: Look = Look { usable, share_a_disk };
+
+/// Looks at nothing but the text.
+pub(super) const UNSEEN: Look = Look { usable: unseen, share_a_disk: |_, _| false };
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +62,15 @@ pub(super) fn usable(path: &Path) -> Result<(), PlaceError> {
     }
     access(place, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|e| PlaceError::Unwritable(place.to_owned(), e.into()))
+}
+
+fn share_a_disk(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| {
+        let there = path.ancestors().chain([Path::new(".")]).find_map(|place| fs::metadata(place).ok());
+        there.map(|metadata| metadata.dev())
+    };
+    device(one).is_some() && device(one) == device(other)
 }
 
 enum Found {

@@ -3,9 +3,11 @@
 //! Each function first reads every key and only then puts the part together, so that one mistake does not
 //! hide another.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,6 +18,7 @@ use super::meaning::{
     FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
     NetworkLimit, Node, Passcode, Queue, UserIdentity,
 };
+use super::places::{self, Look};
 use crate::dicom::AeTitle;
 
 const COUNT: RangeInclusive<u64> = 1..=65_535;
@@ -29,17 +32,29 @@ const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(360
 const DEFAULT_PDU: u32 = 128 << 10;
 
 /// `[node]`.
-pub(super) fn node(section: &Section<'_>) -> Read<Node> {
-    let ae_title = section.parse_or("ae_title", "CHRYSALIS");
-    let data_dir = section.or("data_dir", PathBuf::from("./chrysalis-data"), path);
+pub(super) fn node(section: &Section<'_>, look: Look) -> Read<Node> {
+    let ae_title = own_title(section);
+    let data_dir = data_dir(section, look);
     let grace = section.or("grace", Duration::from_secs(30), |item| item.duration(GRACE));
     Ok(Node { ae_title: ae_title?, data_dir: data_dir?, grace: grace? })
 }
 
+/// The node's own title.
+pub(super) fn own_title(section: &Section<'_>) -> Read<AeTitle> {
+    section.parse_or("ae_title", "CHRYSALIS")
+}
+
+/// Where the node keeps its data.
+pub(super) fn data_dir(section: &Section<'_>, look: Look) -> Read<PathBuf> {
+    let data_dir = section.or("data_dir", PathBuf::from("./chrysalis-data"), path)?;
+    (look.usable)(&data_dir).map_err(|error| section.fail("data_dir", error))?;
+    Ok(data_dir)
+}
+
 /// One `[[listener]]`.
 pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
-    let name = section.required("name", Item::parse);
-    let address = section.required("address", socket_address);
+    let name = name(section);
+    let address = address(section);
     let called_ae = ae_list(section, "called_ae");
     let calling_ae = ae_list(section, "calling_ae");
     let allow = section.each("allow", network);
@@ -78,6 +93,16 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     })
 }
 
+/// The name of a listener or destination.
+pub(super) fn name<T: FromStr<Err: Display>>(section: &Section<'_>) -> Read<T> {
+    section.required("name", Item::parse)
+}
+
+/// Where a listener listens.
+pub(super) fn address(section: &Section<'_>) -> Read<SocketAddr> {
+    section.required("address", socket_address)
+}
+
 fn listener_timeouts(section: &Section<'_>) -> Read<ListenerTimeouts> {
     let request = section.or("request", Duration::from_secs(30), timeout);
     let idle = section.or("idle", Duration::from_secs(300), timeout);
@@ -113,19 +138,65 @@ pub(super) fn queue(section: &Section<'_>) -> Read<Queue> {
 
 /// One `[[destination]]`; `own` is the title it is called with unless it says otherwise.
 pub(super) fn destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Destination> {
-    let name = section.required("name", Item::parse);
+    let name = name(section);
     let backoff = backoff(&section.table("backoff"));
-    let kinds: [(&str, ReadKind); 2] = [("dicom", dicom_destination), ("folder", folder_destination)];
-    let kind = section.required("kind", |item| item.choice(&kinds)).and_then(|read| read(section, own));
+    let kind = kind(section).and_then(|read| read(section, own));
+    if kind.is_err() && section.get("kind").is_none_or(|item| item.text().is_err()) {
+        guess(section, own);
+    }
     Ok(Destination { name: name?, kind: kind?, backoff: backoff? })
 }
 
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
 
+fn kind(section: &Section<'_>) -> Read<ReadKind> {
+    let kinds: [(&str, ReadKind); 2] = [("dicom", dicom_destination), ("folder", folder_destination)];
+    section.required("kind", |item| item.choice(&kinds))
+}
+
+/// Reads what can only be of one kind as such, so that its mistakes are found although it does not say which it is.
+fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
+    let is_dicom = DICOM_ONLY.iter().any(|key| section.get(key).is_some());
+    // What it would yield is of no use without the kind.
+    let _ = match (is_dicom, section.get("path").is_some()) {
+        (true, false) => dicom_destination(section, own),
+        (false, true) => folder_destination(section, own),
+        _ => Err(Reported),
+    };
+}
+
+/// What makes a destination the same as another, whatever else it says.
+#[derive(PartialEq, Eq)]
+pub(super) enum Identity {
+    Dicom(HostPort, AeTitle, CallingAe),
+    Folder(PathBuf),
+}
+
+/// Reads only that.
+pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Identity> {
+    match section.required("kind", Item::text)? {
+        "dicom" => {
+            let mut address = section.required("address", host_port)?;
+            address.host.make_ascii_lowercase();
+            let called_ae = section.required("called_ae", Item::parse)?;
+            Ok(Identity::Dicom(address, called_ae, calling_ae(section, own)?))
+        }
+        "folder" => section.required("path", folder).map(Identity::Folder),
+        _ => Err(Reported),
+    }
+}
+
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "folder", DICOM_ONLY);
-    let path = section.required("path", path)?;
+    let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
+}
+
+/// A share that is not there now may be later: whether a folder can be written is found out by writing.
+fn folder(item: &Item<'_>) -> Read<PathBuf> {
+    let path = path(item)?;
+    places::unseen(&path).map_err(|error| item.fail(error))?;
+    Ok(path)
 }
 
 const DICOM_ONLY: &[&str] =
@@ -141,13 +212,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
     refuse_keys(section, "dicom", &["path"]);
     let address = section.required("address", host_port);
     let called_ae = section.required("called_ae", Item::parse);
-    let calling_ae = match (section.get("calling_ae"), own) {
-        (Some(item), _) if item.text() == Ok("passthrough") => Ok(CallingAe::Passthrough),
-        (Some(item), _) => item.parse().map(CallingAe::Fixed),
-        (None, Some(own)) => Ok(CallingAe::Fixed(own.clone())),
-        // The node's own title is wrong, which is reported where it stands.
-        (None, None) => Err(Reported),
-    };
+    let calling_ae = calling_ae(section, own);
     let timeouts = destination_timeouts(&section.table("timeouts"));
     let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
@@ -159,6 +224,16 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         max_associations: max_associations?,
         max_pdu: max_pdu?,
     }))
+}
+
+fn calling_ae(section: &Section<'_>, own: Option<&AeTitle>) -> Read<CallingAe> {
+    match (section.get("calling_ae"), own) {
+        (Some(item), _) if item.text() == Ok("passthrough") => Ok(CallingAe::Passthrough),
+        (Some(item), _) => item.parse().map(CallingAe::Fixed),
+        (None, Some(own)) => Ok(CallingAe::Fixed(own.clone())),
+        // The node's own title is wrong, which is reported where it stands.
+        (None, None) => Err(Reported),
+    }
 }
 
 fn destination_timeouts(section: &Section<'_>) -> Read<DestinationTimeouts> {
@@ -205,14 +280,16 @@ pub(super) fn log(section: &Section<'_>) -> Read<Log> {
 }
 
 fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
-    let titles = section.each(name, |item| item.parse::<AeTitle>().map(|title| (title, item.clone())))?;
-    let mut seen: Vec<AeTitle> = Vec::with_capacity(titles.len());
+    let items = section.or(name, Vec::new(), Item::list)?;
+    let mut seen: Vec<AeTitle> = Vec::with_capacity(items.len());
     let mut outcome = Ok(());
-    for (title, item) in titles {
-        if seen.contains(&title) {
-            outcome = Err(item.fail(format_args!("\"{title}\" is listed twice")));
-        } else {
-            seen.push(title);
+    for item in &items {
+        match item.parse::<AeTitle>() {
+            Ok(title) if seen.contains(&title) => {
+                outcome = Err(item.fail(format_args!("\"{title}\" is listed twice")));
+            }
+            Ok(title) => seen.push(title),
+            Err(reported) => outcome = Err(reported),
         }
     }
     outcome.map(|()| seen)
@@ -259,12 +336,20 @@ fn network(item: &Item<'_>) -> Read<IpNet> {
 }
 
 fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
-    let host_port = host_port(item)?;
-    let address = host_port.host.parse::<IpAddr>().map(|host| SocketAddr::new(host, host_port.port));
-    address.map_err(|_| item.fail(format_args!("{:?} is not an IP address", host_port.host)))
+    let (host, port) = split_address(item)?;
+    let ip = host.and_then(|host| {
+        host.parse::<IpAddr>().map_err(|_| item.fail(format_args!("{host:?} is not an IP address")))
+    });
+    Ok(SocketAddr::new(ip?, port?))
 }
 
 fn host_port(item: &Item<'_>) -> Read<HostPort> {
+    let (host, port) = split_address(item)?;
+    Ok(HostPort { host: host?.to_owned(), port: port? })
+}
+
+/// Host and port, each of which may be wrong by itself.
+fn split_address<'t>(item: &Item<'t>) -> Read<(Read<&'t str>, Read<u16>)> {
     let text = item.text()?;
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(item.fail(format_args!("{text:?} is not host:port")));
@@ -277,9 +362,9 @@ fn host_port(item: &Item<'_>) -> Read<HostPort> {
         (1..=253).contains(&host.len()) && host.bytes().all(allowed)
     };
     let host = match bare {
-        Some(inside) if inside.parse::<std::net::Ipv6Addr>().is_ok() => Ok(inside.to_owned()),
-        None if named(host) => Ok(host.to_owned()),
+        Some(inside) if inside.parse::<std::net::Ipv6Addr>().is_ok() => Ok(inside),
+        None if named(host) => Ok(host),
         _ => Err(item.fail(format_args!("{host:?} is not a host name or an IP address"))),
     };
-    Ok(HostPort { host: host?, port: port? })
+    Ok((host, port))
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
-use crate::config::{CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode};
+use crate::config::{
+    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, Sources,
+};
 
 const FULL: &str = r#"
 [node]
@@ -409,6 +411,70 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
 }
 
 #[test]
+fn one_mistake_in_a_table_hides_no_other() {
+    let table: [(&str, &[&str]); 9] = [
+        ("[node]\nae_title = \"\"\ndata_dir = \"/\"", &["2: node.ae_title", "3: node.data_dir"]),
+        (
+            "[[destination]]\nname = \"p\"\naddress = \"h:0\"\ncalled_ae = \"\"\nmax_associations = 0",
+            &[
+                "1: destination.kind: is required",
+                "3: destination.port",
+                "4: destination.called_ae",
+                "5: destination.max_associations",
+            ],
+        ),
+        (
+            "[[destination]]\nname = \"p q\"\nkind = \"folder\"\npath = \"/\"",
+            &["2: destination.name", "4: destination.path: is the root directory"],
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"host:0\"",
+            &["3: listener.address: \"host\" is not an IP address", "3: listener.port: 0 is not"],
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:104\"\ncalled_ae = [\"X\", \"\",\n\"X\"]",
+            &[
+                "4: listener.called_ae: an AE title cannot be empty",
+                "5: listener.called_ae: \"X\" is listed twice",
+            ],
+        ),
+        (
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:104\"\nmax_pdu = 1\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:104\"\nmax_pdu = 2",
+            &[
+                "4: listener.max_pdu",
+                "6: listener.name: another listener is called \"a\"",
+                "7: listener.address: listener \"a\" is at 127.0.0.1:104 already",
+                "8: listener.max_pdu",
+            ],
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"x\"\nbackoff = 1\n[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./x\"\nbackoff = 2",
+            &[
+                "5: destination.backoff",
+                "7: destination.name: another destination is called \"p\"",
+                "9: destination.path: destination \"p\" is the same",
+                "10: destination.backoff",
+            ],
+        ),
+        (
+            "[node]\nae_title = \"\"\n[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./chrysalis-data/spool\"",
+            &["2: node.ae_title", "6: destination.path: is inside the part of node.data_dir"],
+        ),
+        (
+            "[node]\nae_title = \"\"\n[[route]]\nto = [\"archive\", \"pasc\"]",
+            &["2: node.ae_title", "4: route.to: there is no destination \"pasc\"; there are \"archive\""],
+        ),
+    ];
+    for (text, expected) in table {
+        let found = problems(text);
+        assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
+        for (line, start) in found.iter().zip(expected) {
+            assert!(line.starts_with(&format!("chrysalis.toml:{start}")), "{line} should be {start}");
+        }
+    }
+}
+
+#[test]
 fn nothing_may_be_there_twice() {
     let listener =
         |name: &str, address: &str| format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\n");
@@ -503,10 +569,10 @@ fn a_named_file_is_loaded_and_its_directories_are_looked_at() {
     let file = dir.path().join("site.toml");
     let data = dir.path().join("data");
     std::fs::write(&file, format!("[node]\ndata_dir = {:?}\n", data.display().to_string())).expect("a file");
-    let loaded = Config::load(Some(&file)).expect("a configuration");
+    let loaded = Sources::file(Some(&file)).load().expect("a configuration");
     assert_eq!((loaded.config.node.data_dir, loaded.origin), (data.clone(), Origin::Named(file.clone())));
     std::fs::write(&data, "in the way").expect("a file");
-    let error = Config::load(Some(&file)).expect_err("a file is no directory").to_string();
+    let error = Sources::file(Some(&file)).load().expect_err("a file is no directory").to_string();
     let expected = format!("{}:2: node.data_dir: {} is not a directory", file.display(), data.display());
     assert_eq!(error, expected);
 }
@@ -515,13 +581,13 @@ fn a_named_file_is_loaded_and_its_directories_are_looked_at() {
 fn a_file_that_is_missing_too_large_or_no_text_is_said_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let missing = dir.path().join("missing.toml");
-    assert!(matches!(Config::load(Some(&missing)), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Sources::file(Some(&missing)).load(), Err(ConfigError::Unreadable { .. })));
     let large: PathBuf = dir.path().join("large.toml");
     let length = usize::try_from(MAX_FILE_BYTES).expect("a length") + 1;
     std::fs::write(&large, vec![b'\n'; length]).expect("a file");
-    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::TooLarge { .. })));
+    assert!(matches!(Sources::file(Some(&large)).load(), Err(ConfigError::TooLarge { .. })));
     std::fs::write(&large, [0xFF, 0xFE]).expect("a file");
-    assert!(matches!(Config::load(Some(&large)), Err(ConfigError::Unreadable { .. })));
+    assert!(matches!(Sources::file(Some(&large)).load(), Err(ConfigError::Unreadable { .. })));
 }
 
 #[test]

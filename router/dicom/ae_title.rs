@@ -23,8 +23,13 @@ pub enum AeTitleError {
     #[error("an AE title cannot be empty")]
     Empty,
     /// Longer than 16 characters.
-    #[error("an AE title has at most 16 characters, this one has {0}")]
-    TooLong(usize),
+    #[error("an AE title has at most 16 characters, this one has {length} and would be cut to {cut:?}")]
+    TooLong {
+        /// How long it is, in characters.
+        length: usize,
+        /// What other systems make of it.
+        cut: String,
+    },
     /// A backslash, a control character or one outside ASCII.
     #[error("the character {0:?} is not allowed in an AE title")]
     Character(char),
@@ -77,7 +82,9 @@ impl FromStr for AeTitle {
             return Err(AeTitleError::Character(character));
         }
         if text.len() > WIRE_LENGTH {
-            return Err(AeTitleError::TooLong(text.len()));
+            // All of it is ASCII.
+            let cut = text.chars().take(WIRE_LENGTH).collect();
+            return Err(AeTitleError::TooLong { length: text.len(), cut });
         }
         Ok(Self(text.to_owned()))
     }
@@ -157,7 +164,10 @@ mod tests {
     fn a_configured_title_has_one_to_sixteen_plain_characters() {
         assert_eq!("".parse::<AeTitle>(), Err(AeTitleError::Empty));
         assert_eq!("A\\B".parse::<AeTitle>(), Err(AeTitleError::Character('\\')));
-        assert_eq!("ABCDEFGHIJKLMNOPQ".parse::<AeTitle>(), Err(AeTitleError::TooLong(17)));
+        assert_eq!(
+            "ABCDEFGHIJKLMNOPQ".parse::<AeTitle>(),
+            Err(AeTitleError::TooLong { length: 17, cut: "ABCDEFGHIJKLMNOP".to_owned() })
+        );
         assert!("ABCDEFGHIJKLMNOP".parse::<AeTitle>().is_ok());
     }
 

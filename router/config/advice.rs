@@ -1,0 +1,192 @@
+//! Questions about a configuration that is not wrong: what works, and yet is seldom meant.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::Problem;
+use super::file::{Item, Section};
+use super::meaning::{
+    CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
+};
+use super::places::Look;
+
+/// One question, as it is printed: `chrysalis.toml:12: listener.address: ...`. A configuration is in force in spite of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// Where it was written: file and line, or what overrides the file.
+    pub place: String,
+    /// The dotted key; empty where the place says it.
+    pub key: String,
+    /// What is asked.
+    pub question: String,
+}
+
+impl Advice {
+    pub(super) fn new(file: &str, question: Problem) -> Self {
+        let place = question.place.in_file(file);
+        Self { place, key: question.key, question: question.message }
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.question)
+    }
+}
+
+/// What is odd about an AE title: sentences that follow the title, `has lower case letters: ...`.
+pub fn title_questions(title: &str) -> Vec<String> {
+    let mut questions = Vec::new();
+    if title.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let upper = title.to_ascii_uppercase();
+        questions.push(format!("has lower case letters: case counts; is it not \"{upper}\"?"));
+    }
+    if title.contains(' ') {
+        questions.push("has spaces inside: some systems cut a title there".to_owned());
+    }
+    questions
+}
+
+/// Asks all questions about `config`, which was read from `root`.
+pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
+    let node = root.table("node");
+    title(node.get("ae_title"));
+    let queue = root.table("queue");
+    if config.queue.retain.is_zero() {
+        queue.question("retain", "a study that was delivered cannot be sent again from here");
+    }
+    for (section, part) in root.tables("listener").iter().zip(&config.listeners) {
+        listener(section, part);
+    }
+    let tables = root.tables("destination");
+    for (index, (section, part)) in tables.iter().zip(&config.destinations).enumerate() {
+        match &part.kind {
+            DestinationKind::Dicom(dicom) => {
+                destination(section, dicom);
+                same_address(section, dicom, config.destinations.iter().take(index));
+            }
+            DestinationKind::Folder(place) => folder(section, place, &config.node.data_dir, look),
+        }
+    }
+}
+
+fn listener(section: &Section<'_>, listener: &Listener) {
+    for key in ["called_ae", "calling_ae"] {
+        let items = section.get(key).and_then(|item| item.list().ok()).unwrap_or_default();
+        items.into_iter().for_each(|item| title(Some(item)));
+    }
+    if listener.address.ip().is_unspecified() && listener.allow.is_empty() {
+        let question = "listens on every interface, and `allow` names no networks: may anybody on them send?";
+        section.question("address", question);
+    }
+    let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
+    let (request, idle) = (listener.timeouts.request, listener.timeouts.idle);
+    short(
+        timeouts.as_ref(),
+        "request",
+        request,
+        Duration::from_secs(5),
+        "carts on a slow network take longer",
+    );
+    short(timeouts.as_ref(), "idle", idle, Duration::from_secs(10), "carts pause between two images");
+}
+
+fn destination(section: &Section<'_>, dicom: &DicomDestination) {
+    title(section.get("called_ae"));
+    match &dicom.calling_ae {
+        CallingAe::Fixed(_) => title(section.get("calling_ae")),
+        CallingAe::Passthrough => {
+            section.question(
+                "calling_ae",
+                "the peer has to know the title of every cart, each at this machine's address",
+            );
+        }
+    }
+    if dicom.max_associations > 4 {
+        let question = format_args!(
+            "{} associations at once: does the peer take so many from one system?",
+            dicom.max_associations
+        );
+        section.question("max_associations", question);
+    }
+    if dicom.address.host.parse().is_ok_and(|ip| !is_near(ip)) {
+        section.question("address", "plain DICOM (Unsecured) to a public address: it can be read on the way");
+    }
+    let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
+    let given = dicom.timeouts;
+    short(timeouts.as_ref(), "connect", given.connect, Duration::from_secs(1), "a busy peer takes longer");
+    short(timeouts.as_ref(), "acse", given.acse, Duration::from_secs(5), "a busy peer takes longer");
+    short(
+        timeouts.as_ref(),
+        "dimse",
+        given.dimse,
+        Duration::from_secs(10),
+        "some peers answer a loop after many seconds",
+    );
+}
+
+fn same_address<'a>(
+    section: &Section<'_>,
+    dicom: &DicomDestination,
+    earlier: impl Iterator<Item = &'a Destination>,
+) {
+    let at = |other: &&Destination| match &other.kind {
+        DestinationKind::Dicom(other) => {
+            other.address.port == dicom.address.port
+                && other.address.host.eq_ignore_ascii_case(&dicom.address.host)
+        }
+        DestinationKind::Folder(_) => false,
+    };
+    if let Some(other) = earlier.filter(at).last() {
+        let question =
+            format_args!("is the address of destination \"{}\" too, under another title", other.name);
+        section.question("address", question);
+    }
+}
+
+fn folder(section: &Section<'_>, folder: &FolderDestination, data_dir: &Path, look: Look) {
+    if (look.share_a_disk)(&folder.path, data_dir) {
+        let question =
+            "is on the file system of the spool: what is delivered there takes the room of what is received";
+        section.question("path", question);
+    }
+}
+
+fn title(item: Option<Item<'_>>) {
+    let Some(item) = item else { return };
+    for question in item.text().map(title_questions).unwrap_or_default() {
+        item.question(question);
+    }
+}
+
+fn short(section: Option<&Section<'_>>, key: &str, given: Duration, least: Duration, why: &str) {
+    // What was not written is the default, which is long enough.
+    if let Some(section) = section.filter(|_| given < least) {
+        section.question(key, format_args!("{} is short: {why}", humantime::format_duration(given)));
+    }
+}
+
+/// Whether an address is on this machine or in a network of one's own (RFC 1918, 4193, 6598, link-local).
+fn is_near(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let is_shared = u32::from(ip) & 0xFFC0_0000 == u32::from(Ipv4Addr::new(100, 64, 0, 0));
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified() || is_shared
+        }
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "advice_tests.rs"]
+mod tests;

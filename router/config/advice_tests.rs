@@ -1,0 +1,115 @@
+use crate::config::load::advice_of;
+
+fn questions(text: &str) -> Vec<String> {
+    advice_of(text).expect("a configuration").iter().map(ToString::to_string).collect()
+}
+
+fn destination(lines: &str) -> String {
+    let address = if lines.contains("address") { "" } else { "address = \"10.0.0.2:104\"\n" };
+    let called = if lines.contains("called_ae") { "" } else { "called_ae = \"PACS\"\n" };
+    format!("[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\n{lines}\n{address}{called}")
+}
+
+fn listener(lines: &str) -> String {
+    format!("[[listener]]\nname = \"carts\"\n{lines}\n")
+}
+
+#[test]
+fn a_plain_configuration_raises_no_question() {
+    assert_eq!(questions(""), [""; 0]);
+    let text = listener("address = \"0.0.0.0:104\"\nallow = [\"10.0.0.0/8\"]")
+        + &destination("max_associations = 4");
+    assert_eq!(questions(&text), [""; 0]);
+}
+
+#[test]
+fn what_is_seldom_meant_is_asked_about_with_line_and_key() {
+    let table: [(String, &str); 16] = [
+        (
+            "[node]\nae_title = \"Ward\"".into(),
+            "2: node.ae_title: has lower case letters: case counts; is it not \"WARD\"?",
+        ),
+        (
+            "[node]\nae_title = \"WARD 3\"".into(),
+            "2: node.ae_title: has spaces inside: some systems cut a title there",
+        ),
+        (
+            listener("address = \"10.0.0.1:104\"\ncalled_ae = [\"WARD\",\n\"pacs\"]"),
+            "5: listener.called_ae: has lower case letters",
+        ),
+        (
+            listener("address = \"10.0.0.1:104\"\ncalling_ae = [\"Vivid\"]"),
+            "4: listener.calling_ae: has lower",
+        ),
+        (destination("called_ae = \"pacs\""), "4: destination.called_ae: has lower case letters"),
+        (destination("calling_ae = \"me too\"\n#"), "4: destination.calling_ae: has lower case letters"),
+        (listener("address = \"0.0.0.0:104\""), "3: listener.address: listens on every interface"),
+        (listener("address = \"[::]:104\""), "3: listener.address: listens on every interface"),
+        (destination("calling_ae = \"passthrough\""), "4: destination.calling_ae: the peer has to know"),
+        (destination("max_associations = 5"), "4: destination.max_associations: 5 associations at once"),
+        (destination("address = \"192.0.2.1:104\""), "4: destination.address: plain DICOM (Unsecured)"),
+        (destination("address = \"[2001:db8::1]:104\""), "4: destination.address: plain DICOM (Unsecured)"),
+        (destination("timeouts = { dimse = \"500ms\" }"), "4: destination.timeouts.dimse: 500ms is short"),
+        (
+            listener("address = \"10.0.0.1:104\"\ntimeouts = { idle = \"1s\" }"),
+            "4: listener.timeouts.idle: 1s is short",
+        ),
+        (
+            "[queue]\nretain = \"0s\"".into(),
+            "2: queue.retain: a study that was delivered cannot be sent again",
+        ),
+        (
+            destination("") + &destination("called_ae = \"OTHER\"").replace("pacs", "again"),
+            "11: destination.address: is the address of destination \"pacs\" too",
+        ),
+    ];
+    for (text, expected) in table {
+        let found = questions(&text);
+        let begins = found.first().is_some_and(|first| first.starts_with(&format!("site.toml:{expected}")));
+        let expected_count = if text.contains("me too") { 2 } else { 1 };
+        assert!(begins && found.len() == expected_count, "{text}\n{found:#?}");
+    }
+}
+
+#[test]
+fn addresses_of_ones_own_networks_are_not_asked_about() {
+    for host in [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.7.7",
+        "169.254.1.1",
+        "100.64.0.9",
+        "[::1]",
+        "[fd00::1]",
+        "pacs.example.org",
+    ] {
+        assert_eq!(questions(&destination(&format!("address = \"{host}:104\""))), [""; 0], "{host}");
+    }
+}
+
+#[test]
+fn a_folder_on_the_disk_of_the_spool_is_asked_about_where_the_machine_is_looked_at() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, data, out) = (dir.path().join("site.toml"), dir.path().join("data"), dir.path().join("out"));
+    let text = format!(
+        "[node]\ndata_dir = {data:?}\n[[destination]]\nname = \"out\"\nkind = \"folder\"\npath = {out:?}\n"
+    );
+    std::fs::write(&file, text).expect("a file");
+    let loaded = crate::config::Sources::file(Some(&file)).load().expect("a configuration");
+    assert_eq!(loaded.advice.len(), 1, "{:?}", loaded.advice);
+    assert_eq!(loaded.advice[0].key, "destination.path");
+    let asked = crate::config::Sources::file(Some(&file)).load_to_ask().expect("a configuration");
+    assert_eq!(asked.advice, []);
+}
+
+#[test]
+fn an_overriding_value_is_asked_about_where_it_was_given() {
+    let sources = crate::config::Sources {
+        file: None,
+        overrides: vec!["node.ae_title=ward".parse().expect("KEY=VALUE")],
+    };
+    let advice = sources.load_to_ask().expect("a configuration").advice;
+    assert_eq!(advice.len(), 1);
+    assert!(advice[0].to_string().starts_with("--set node.ae_title: has lower case letters"), "{advice:?}");
+}

@@ -1,0 +1,206 @@
+//! For each way to fail: what it means, and what to try.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io;
+
+use super::report::Advised;
+use super::tap::{Began, Tongue};
+use crate::dicom::{AeTitle, Status};
+use crate::dimse::pdu::Rejection;
+use crate::dimse::requestor::StoreError;
+use crate::dimse::{LinkError, OpenError};
+
+/// How much of what a peer or the system says is kept, in characters.
+const LONGEST: usize = 200;
+
+/// A failure with its explanation.
+pub(super) fn advised(what: impl ToString, means: &str, attempt: &str) -> Advised {
+    Advised { what: shown(&what.to_string(), LONGEST), means: means.to_owned(), attempt: attempt.to_owned() }
+}
+
+/// A text from outside: short, and without control characters.
+pub(super) fn shown(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars().take(longest) {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The name has no address.
+pub(super) fn unresolved(host: &str, error: &io::Error) -> Advised {
+    advised(
+        format!("{host} cannot be resolved: {error}"),
+        "The name is unknown, or the name server does not answer.",
+        "Check the spelling and the name server of this machine, or use an address.",
+    )
+}
+
+/// No address accepted a connection.
+pub(super) fn unconnected(what: &str, kind: io::ErrorKind) -> Advised {
+    match kind {
+        io::ErrorKind::ConnectionRefused => advised(
+            what,
+            "The machine is there, but nothing listens on this port.",
+            "Check the port, and that the peer is running. A firewall can refuse like this too.",
+        ),
+        io::ErrorKind::TimedOut => advised(
+            what,
+            "Nothing answered: a firewall drops the connection, or the machine is switched off.",
+            "Check the address, and ask the network administrators to let this machine through to that port.",
+        ),
+        _ => advised(
+            what,
+            "There is no way to this machine from here.",
+            "Check the address, the route and the VPN.",
+        ),
+    }
+}
+
+/// No association came about.
+pub(super) fn unassociated(error: &OpenError, began: &Began, calling: &AeTitle, called: &AeTitle) -> Advised {
+    match error {
+        OpenError::Rejected(rejection) => rejected(error, *rejection, calling, called),
+        OpenError::Link(link) => not_dicom(link, began).unwrap_or_else(|| match link {
+            LinkError::Closed | LinkError::Aborted(_) => advised(
+                link,
+                "The peer hung up instead of answering: it refuses our address or AE title without saying so, or expects TLS on this port.",
+                "Have this machine and its AE title added there; ask whether the port is one for TLS. The peer's log says why.",
+            ),
+            LinkError::Violation { .. } => advised(
+                link,
+                "What listens there speaks DICOM badly.",
+                "Ask the vendor; the peer's log and this report belong together.",
+            ),
+            LinkError::Timeout(_) => advised(
+                link,
+                "Connected, but silent: the peer hangs, is at its limit of associations, or waits for TLS.",
+                "Restart the peer or try later; ask whether the port is one for TLS; or allow more time with --timeout.",
+            ),
+            LinkError::Io(_) => advised(
+                link,
+                "The connection broke before there was an answer.",
+                "Look for a firewall or a proxy in between that cuts connections.",
+            ),
+        }),
+        OpenError::Contexts(_) => {
+            advised(error, "This is a fault of this program.", "Please report it with this report.")
+        }
+    }
+}
+
+fn rejected(error: &OpenError, rejection: Rejection, calling: &AeTitle, called: &AeTitle) -> Advised {
+    match (rejection.result, rejection.source, rejection.reason) {
+        (_, 1, 3) => advised(
+            error,
+            &format!("The peer does not know the calling AE title \"{calling}\"."),
+            "Have it added there exactly so, case included, with this machine's address; or call as a title it knows.",
+        ),
+        (_, 1, 7) => advised(
+            error,
+            &format!("The peer is not called \"{called}\"."),
+            "Ask for its AE title; case counts. Look for an entry of another system with the same address.",
+        ),
+        (2, ..) => advised(
+            error,
+            "The peer is there, but busy or out of room.",
+            "Try again later; if it stays so, its limit of associations is reached or its disk is full.",
+        ),
+        _ => advised(
+            error,
+            "The peer refuses us and does not say why.",
+            "Its log says why. AE titles and its list of allowed addresses come first.",
+        ),
+    }
+}
+
+fn not_dicom(error: &LinkError, began: &Began) -> Option<Advised> {
+    // What breaks the protocol in an answer that began as DICOM does is no other protocol.
+    let (means, attempt) = match began.tongue() {
+        Tongue::Nothing => return None,
+        Tongue::Tls => (
+            "The peer speaks TLS on this port, and plain DICOM was sent to it.",
+            "Use its port for plain DICOM, usually 104 or 11112.",
+        ),
+        Tongue::Http => (
+            "A web server listens there, not a DICOM one.",
+            "Use the DICOM port, usually 104 or 11112. If it is DICOMweb, it is no peer of this kind.",
+        ),
+        Tongue::Ssh => ("A remote login server (SSH) listens there.", "Check the port."),
+        Tongue::Text => ("What listens there speaks another protocol than DICOM.", "Check the port."),
+        Tongue::Unknown if matches!(error, LinkError::Violation { what, .. } if what == "no DICOM") => {
+            ("What listens there does not speak DICOM.", "Check the port.")
+        }
+        Tongue::Unknown => return None,
+    };
+    Some(advised(format!("{error}; it began with \"{}\"", began.shown()), means, attempt))
+}
+
+/// The association is there, but no answer to the C-ECHO.
+pub(super) fn unechoed(error: &StoreError) -> Advised {
+    match error {
+        StoreError::Context(_) => advised(
+            "Verification was not accepted",
+            "The peer accepted us but takes no C-ECHO.",
+            "Nothing has to be wrong: storing may still work, see the SOP classes.",
+        ),
+        StoreError::Link(LinkError::Timeout(_)) => advised(
+            error,
+            "The peer accepted us and then fell silent.",
+            "Restart it, or try later; its log says what it waits for.",
+        ),
+        StoreError::Link(_) | StoreError::Source(_) => {
+            advised(error, "The association broke.", "The peer's log says why.")
+        }
+    }
+}
+
+/// The peer answered the C-ECHO with something else than success.
+pub(super) fn refused(status: Status) -> Advised {
+    advised(
+        status,
+        "The peer is there, but answers C-ECHO with a failure.",
+        "Ask its administrator what this status means there.",
+    )
+}
+
+/// The association could not be released.
+pub(super) fn unreleased(error: &LinkError) -> Advised {
+    advised(
+        error,
+        "The C-ECHO itself was answered; the peer only did not say goodbye.",
+        "Storing will work. If studies stay open at the peer, ask its vendor.",
+    )
+}
+
+/// The folder cannot be used.
+pub(super) fn unusable(what: &str, kind: io::ErrorKind) -> Advised {
+    match kind {
+        io::ErrorKind::PermissionDenied => advised(
+            what,
+            "This user may not write there.",
+            "Give the folder to the user of the service, and run this command as that user.",
+        ),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            advised(what, "Something else stands in the way of the folder.", "Check the path.")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            advised(what, "The disk or the quota is full.", "Make room.")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => advised(
+            what,
+            "The file system cannot be written.",
+            "Look at how it is mounted, and whether the disk has failed.",
+        ),
+        io::ErrorKind::TimedOut => advised(
+            what,
+            "The file system does not answer: a network share is probably away.",
+            "Check the share and its server.",
+        ),
+        _ => advised(what, "The folder cannot be used.", "Check the path, the mount and the disk."),
+    }
+}

@@ -1,0 +1,91 @@
+//! Whether a destination answers, found out step by step, as a [`Report`] that is data: it is printed here, kept as JSON, or
+//! sent to whoever asked from far away.
+//!
+//! ```text
+//! Target ── dicom (name, connection, association, C-ECHO, release) ──┐
+//!        └─ folder (place, a file written, synced and removed) ──────┴─► Report ── text ─► a person
+//! ```
+
+mod advice;
+mod classes;
+mod dicom;
+mod folder;
+mod report;
+mod tap;
+mod text;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use classes::{CLASSES, SYNTAXES};
+pub use report::{
+    Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
+};
+
+use crate::config::{CallingAe, Config, Destination, DestinationKind};
+use crate::dicom::AeTitle;
+use crate::dimse::PeerAddress;
+
+/// What is asked whether it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A DICOM peer, called by a title.
+    Dicom {
+        /// Whom to call.
+        peer: PeerAddress,
+        /// Who calls.
+        calling: AeTitle,
+        /// Carts call it by their own titles, so that it has to know each of these.
+        passthrough: bool,
+    },
+    /// A directory.
+    Folder {
+        /// Its root.
+        path: PathBuf,
+    },
+}
+
+impl Target {
+    /// What a destination of `config` is.
+    pub fn of(destination: &Destination, config: &Config) -> Self {
+        match &destination.kind {
+            DestinationKind::Dicom(dicom) => {
+                let (host, port) = (dicom.address.host.clone(), dicom.address.port);
+                let peer = PeerAddress { ae_title: dicom.called_ae.clone(), host, port };
+                match &dicom.calling_ae {
+                    CallingAe::Fixed(title) => {
+                        Self::Dicom { peer, calling: title.clone(), passthrough: false }
+                    }
+                    CallingAe::Passthrough => {
+                        Self::Dicom { peer, calling: config.node.ae_title.clone(), passthrough: true }
+                    }
+                }
+            }
+            DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
+        }
+    }
+
+    /// The same called by another title; a folder is not called.
+    #[must_use]
+    pub fn called_by(self, title: Option<&AeTitle>) -> Self {
+        match (self, title) {
+            (Self::Dicom { peer, .. }, Some(title)) => {
+                Self::Dicom { peer, calling: title.clone(), passthrough: false }
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+/// Asks `target` whether it answers; no step takes longer than `limit`. A failure is part of the report. Of a peer's words, a
+/// few are kept, and none unescaped.
+pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Report {
+    let mut report = match target {
+        Target::Dicom { peer, calling, passthrough } => {
+            dicom::probe(peer, calling, *passthrough, limit).await
+        }
+        Target::Folder { path } => folder::probe(path.clone(), limit).await,
+    };
+    report.name = name.map(str::to_owned);
+    report
+}
