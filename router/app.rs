@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminState, Server, Token, TokenError};
+use crate::admin::{AdminState, Headers, Server, Token, TokenError};
 use crate::config::{Config, DestinationKind, Live};
 use crate::dimse::socket;
 use crate::forward::{Board, Dispatcher, sweep_leftovers};
@@ -120,6 +120,7 @@ impl App {
             live: Live::new(config),
             token,
             drain: app.drain.clone(),
+            headers: Headers::default(),
         };
         app.services.spawn(Server::new(admin).run(state, app.halt.clone()));
         Ok(app)

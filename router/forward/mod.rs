@@ -19,5 +19,6 @@ mod verdict;
 pub use board::{Board, Notice};
 pub use circuit::{Circuit, Health, Permission, Settlement};
 pub use dispatcher::Dispatcher;
+pub(crate) use folder::component;
 pub use folder::sweep_leftovers;
 pub use verdict::{End, Verdict, judge};
