@@ -3,15 +3,19 @@
 
 pub mod ae_title;
 pub mod attributes;
+pub mod keyword;
 pub mod part10;
 pub mod scan;
 pub mod status;
+pub mod stored;
+mod text;
 pub mod transfer_syntax;
 pub mod uid;
 pub mod walk;
 
 pub use ae_title::{AePattern, AeTitle};
-pub use attributes::{Attribute, Attributes};
+pub use attributes::{Attribute, Attributes, ExtraTags};
+pub use dicom_core::Tag;
 pub use scan::{Scan, Scanner, Structure};
 pub use status::Status;
 pub use transfer_syntax::{Encoding, TransferSyntax};

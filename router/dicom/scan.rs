@@ -16,7 +16,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::header::Tag;
 use dicom_dictionary_std::StandardDataDictionary;
 
-use super::attributes::{Attribute, Attributes};
+use super::attributes::{Attributes, ExtraTags, Slot};
 use super::transfer_syntax::Encoding;
 
 /// The deepest nesting of sequences that is walked.
@@ -141,7 +141,7 @@ enum Phase {
     /// Collecting an element or item header.
     Header,
     /// Inside a value with this many bytes left.
-    Value { left: u64, capture: Option<Attribute> },
+    Value { left: u64, capture: Option<Slot> },
     /// Zeros after the data set.
     Zeros,
     /// The structure cannot be followed further.
@@ -185,10 +185,15 @@ const UNDEFINED: u32 = 0xFFFF_FFFF;
 impl Scanner {
     /// A walk over a data set in this encoding.
     pub fn new(encoding: Encoding) -> Self {
+        Self::capturing(encoding, ExtraTags::default())
+    }
+
+    /// A walk that captures these tags too.
+    pub fn capturing(encoding: Encoding, extra: ExtraTags) -> Self {
         let big_endian = encoding == Encoding::ExplicitBe;
         let blind = matches!(encoding, Encoding::DeflatedLe | Encoding::Unknown);
         Self {
-            attributes: Attributes::new(big_endian),
+            attributes: Attributes::new(big_endian, extra),
             phase: if blind { Phase::Blind } else { Phase::Header },
             header: [0; 12],
             have: 0,
@@ -254,10 +259,25 @@ impl Scanner {
         &self.attributes
     }
 
-    fn feed_value(&mut self, chunk: &[u8], left: u64, capture: Option<Attribute>) -> usize {
+    /// The same, for good.
+    pub(super) fn into_attributes(self) -> Attributes {
+        self.attributes
+    }
+
+    /// Whether nothing up to this tag is to be expected any more: a later one was met at top level, where tags ascend
+    /// (PS3.5 7.1), or the walk has ended.
+    pub(super) fn has_passed(&self, tag: Tag) -> bool {
+        let number = u32::from(tag.0) << 16 | u32::from(tag.1);
+        match self.phase {
+            Phase::Header | Phase::Value { .. } => self.last_tag > number,
+            Phase::Zeros | Phase::Lost | Phase::Blind => true,
+        }
+    }
+
+    fn feed_value(&mut self, chunk: &[u8], left: u64, capture: Option<Slot>) -> usize {
         let used = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-        if let (Some(attribute), Some(piece)) = (capture, chunk.get(..used)) {
-            self.attributes.extend(attribute, piece);
+        if let (Some(slot), Some(piece)) = (capture, chunk.get(..used)) {
+            self.attributes.extend(slot, piece);
         }
         self.position += used as u64;
         if left > used as u64 {
@@ -422,8 +442,8 @@ impl Scanner {
         } else if is_sequence(header) {
             self.push_sequence(header, self.explicit_below(header), at);
         } else {
-            let capture = Attribute::by_tag(header.tag).filter(|_| top);
-            let first = capture.filter(|&attribute| self.attributes.begin(attribute));
+            let capture = if top { self.attributes.slot(header.tag) } else { None };
+            let first = capture.filter(|&slot| self.attributes.begin(slot, header.vr));
             self.notes.duplicate |= capture.is_some() && first.is_none();
             self.skip(header.length, first, at);
         }
@@ -487,7 +507,7 @@ impl Scanner {
         }
     }
 
-    fn skip(&mut self, length: u32, capture: Option<Attribute>, at: u64) {
+    fn skip(&mut self, length: u32, capture: Option<Slot>, at: u64) {
         if length % 2 == 1 {
             self.note(Oddity::OddLength, at);
         }
@@ -589,6 +609,7 @@ fn implicit_sequence(tag: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::attributes::Attribute;
     use crate::dicom::uid::Uid;
     use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 

@@ -6,7 +6,9 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::attributes::Attributes;
+use dicom_core::Tag;
+
+use super::attributes::{Attributes, ExtraTags};
 use super::scan::{Oddity, Scan, Scanner, Structure};
 use super::transfer_syntax::Encoding;
 
@@ -46,12 +48,17 @@ enum End {
 impl Walk {
     /// A walk over a data set in this encoding.
     pub fn new(encoding: Encoding) -> Self {
+        Self::capturing(encoding, ExtraTags::default())
+    }
+
+    /// A walk that captures these tags too.
+    pub fn capturing(encoding: Encoding, extra: ExtraTags) -> Self {
         if encoding != Encoding::DeflatedLe {
-            return Self { scanner: Scanner::new(encoding), inflater: None };
+            return Self { scanner: Scanner::capturing(encoding, extra), inflater: None };
         }
         let stream = Decompress::new(false);
         let inflater = Inflater { stream, output: vec![0; OUTPUT], received: 0, end: End::NotYet };
-        Self { scanner: Scanner::new(Encoding::ExplicitLe), inflater: Some(inflater) }
+        Self { scanner: Scanner::capturing(Encoding::ExplicitLe, extra), inflater: Some(inflater) }
     }
 
     /// Takes the next bytes, however many.
@@ -65,6 +72,17 @@ impl Walk {
     /// What was captured so far.
     pub fn attributes(&self) -> &Attributes {
         self.scanner.attributes()
+    }
+
+    /// Whether nothing up to this tag is to be expected any more, in a data set whose tags ascend.
+    pub fn has_passed(&self, tag: Tag) -> bool {
+        let ended = self.inflater.as_ref().is_some_and(|inflater| inflater.end != End::NotYet);
+        ended || self.scanner.has_passed(tag)
+    }
+
+    /// What was captured, whether or not all bytes were fed.
+    pub fn into_attributes(self) -> Attributes {
+        self.scanner.into_attributes()
     }
 
     /// The verdict, once all bytes were fed. Its length is that of what was fed.
