@@ -104,3 +104,25 @@ pub fn raise_descriptor_limit() {
 /// See the Unix version.
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() {}
+
+/// Who runs this process, in words: the name that the system has for the user, else his number.
+#[cfg(unix)]
+pub fn user_name() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let fields = |line: &str| line.splitn(4, ':').map(str::to_owned).collect::<Vec<_>>();
+    let known = users.lines().map(fields).find(|user| user.get(2) == Some(&id));
+    let name = known.and_then(|user| user.into_iter().next());
+    // Users of a directory service are in no file.
+    let name = name.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| format!("user {id}"));
+    match std::env::var("SUDO_USER") {
+        Ok(person) if id == "0" => format!("{person} as {name}"),
+        _ => name,
+    }
+}
+
+/// See the Unix version.
+#[cfg(not(unix))]
+pub fn user_name() -> String {
+    std::env::var("USERNAME").unwrap_or_else(|_| "unknown".to_owned())
+}

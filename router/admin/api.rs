@@ -92,12 +92,27 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/api/queue", get(queries::list))
         .route("/api/queue/search", post(queries::search))
         .route("/api/queue/fsck", post(queries::check_all))
-        .route("/api/queue/retry", post(|state, peer, body| decisions::decide(Verb::Retry, state, peer, body)))
-        .route("/api/queue/release", post(|state, peer, body| decisions::decide(Verb::Release, state, peer, body)))
+        .route(
+            "/api/queue/retry",
+            post(|state, peer, body| decisions::decide(Verb::Retry, state, peer, body)),
+        )
+        .route(
+            "/api/queue/release",
+            post(|state, peer, body| decisions::decide(Verb::Release, state, peer, body)),
+        )
         .route("/api/queue/hold", post(|state, peer, body| decisions::decide(Verb::Hold, state, peer, body)))
-        .route("/api/queue/discard", post(|state, peer, body| decisions::decide(Verb::Discard, state, peer, body)))
-        .route("/api/queue/reroute", post(|state, peer, body| decisions::decide(Verb::Reroute, state, peer, body)))
-        .route("/api/queue/resend", post(|state, peer, body| decisions::decide(Verb::Resend, state, peer, body)))
+        .route(
+            "/api/queue/discard",
+            post(|state, peer, body| decisions::decide(Verb::Discard, state, peer, body)),
+        )
+        .route(
+            "/api/queue/reroute",
+            post(|state, peer, body| decisions::decide(Verb::Reroute, state, peer, body)),
+        )
+        .route(
+            "/api/queue/resend",
+            post(|state, peer, body| decisions::decide(Verb::Resend, state, peer, body)),
+        )
         .route("/api/queue/{instance}", get(queries::show))
         .merge(patients)
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })

@@ -27,7 +27,7 @@ const MAX_REASON: usize = 500;
 
 /// What is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Try again now; what has no route is routed by today's rules.
     Retry,
     /// Let go what is held.
@@ -44,7 +44,7 @@ pub enum Verb {
 
 impl Verb {
     /// The word in paths and in logs.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Release => "release",
@@ -104,7 +104,7 @@ pub struct Order {
 
 /// Why nothing is decided, or no more.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
+pub(super) enum OrderError {
     /// It asks for what makes no sense.
     #[error("{0}")]
     Senseless(String),
@@ -158,7 +158,7 @@ pub struct Failure {
 }
 
 /// A decision that makes sense.
-pub struct Decision<'a> {
+pub(super) struct Decision<'a> {
     verb: Verb,
     order: &'a Order,
     filter: Filter,
@@ -171,7 +171,7 @@ impl<'a> Decision<'a> {
     ///
     /// # Errors
     /// [`OrderError`] when it cannot be meant.
-    pub fn read(
+    pub(super) fn read(
         verb: Verb,
         order: &'a Order,
         peer: IpAddr,
@@ -185,7 +185,9 @@ impl<'a> Decision<'a> {
             (None, Some(asked)) => Filter::read(asked)?,
         };
         if order.filter.is_some() && filter.is_everything() && order.from.is_none() && !order.all {
-            return senseless("this filter lets everything pass; if that is meant, say so (--all, or \"all\": true)");
+            return senseless(
+                "this filter lets everything pass; if that is meant, say so (--all, or \"all\": true)",
+            );
         }
         if order.filter.is_some() && filter.states.is_empty() {
             filter.states = verb.states();
@@ -205,7 +207,7 @@ impl<'a> Decision<'a> {
     ///
     /// # Errors
     /// [`OrderError::Search`]
-    pub fn carry_out(&self, scope: &Scope<'_>) -> Result<Outcome, OrderError> {
+    pub(super) fn carry_out(&self, scope: &Scope<'_>) -> Result<Outcome, OrderError> {
         let mut outcome = Outcome::default();
         let done = match &self.order.instances {
             Some(named) => self.named(scope, named, &mut outcome),
@@ -214,7 +216,15 @@ impl<'a> Decision<'a> {
         if !self.order.dry_run {
             let Outcome { matched, changed, failed_total, .. } = &outcome;
             let (decision, who, complete) = (self.verb.name(), &self.who, done.is_ok());
-            tracing::info!(decision, who, matched, changed, failed = failed_total, complete, "An administrator decided.");
+            tracing::info!(
+                decision,
+                who,
+                matched,
+                changed,
+                failed = failed_total,
+                complete,
+                "An administrator decided."
+            );
         }
         done.map(|()| outcome)
     }
@@ -339,7 +349,9 @@ impl<'a> Decision<'a> {
 
     fn action(&self, config: &Config, row: &Row) -> Result<Action, Refusal> {
         match self.verb {
-            Verb::Retry | Verb::Release if row.delivery.destination == NO_ROUTE => Ok(route_again(config, row)),
+            Verb::Retry | Verb::Release if row.delivery.destination == NO_ROUTE => {
+                Ok(route_again(config, row))
+            }
             Verb::Retry | Verb::Release => Ok(Action::Release),
             Verb::Hold if self.why.is_empty() => Ok(Action::Hold { why: "held by an operator".to_owned() }),
             Verb::Hold => Ok(Action::Hold { why: self.why.clone() }),
@@ -411,7 +423,9 @@ fn check_targets(
         if scope.config.destination(name).is_none() {
             let known: Vec<_> = scope.config.destinations.iter().map(|d| d.name.as_str()).collect();
             let known = known.join(", ");
-            return Err(FilterError::Unknown { what: "configured destination", name: name.clone(), known }.into());
+            return Err(
+                FilterError::Unknown { what: "configured destination", name: name.clone(), known }.into()
+            );
         }
     }
     if verb != Verb::Reroute {

@@ -9,7 +9,7 @@ const CHUNK: usize = 256 << 10;
 
 /// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// The spool has it no longer, or not as it was received.
     #[error(transparent)]
     Spool(#[from] BlobError),
@@ -19,7 +19,7 @@ pub enum ExportError {
 }
 
 /// A file that can be written out: all of it has been compared with what was received.
-pub struct Export {
+pub(crate) struct Export {
     head: Vec<u8>,
     blob: Blob,
 }
@@ -29,14 +29,14 @@ impl Export {
     ///
     /// # Errors
     /// [`BlobError`]
-    pub fn open(queue: &Queue, instance: &Instance) -> Result<Self, BlobError> {
+    pub(crate) fn open(queue: &Queue, instance: &Instance) -> Result<Self, BlobError> {
         let blob = queue.open_blob(instance)?;
         blob.verify()?;
         Ok(Self { head: blob.head()?, blob })
     }
 
     /// The file's length in bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.head.len() as u64 + self.blob.payload_len()
     }
 
@@ -44,7 +44,7 @@ impl Export {
     ///
     /// # Errors
     /// [`ExportError`]; what was written until then is no whole file.
-    pub fn write(&self, out: &mut dyn Write) -> Result<(), ExportError> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> Result<(), ExportError> {
         out.write_all(&self.head)?;
         let mut check = self.blob.running_check();
         let mut chunk = vec![0; CHUNK.min(self.blob.payload_len().max(1) as usize)];

@@ -10,8 +10,7 @@ use super::pattern::Pattern;
 use crate::config::Config;
 
 /// The states that a delivery is shown in.
-pub const STATES: [&str; 7] =
-    ["ready", "waiting", "leased", "held", "delivered", "superseded", "discarded"];
+pub const STATES: [&str; 7] = ["ready", "waiting", "leased", "held", "delivered", "superseded", "discarded"];
 
 /// A filter as it is written. What is left out lets everything pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,7 +241,9 @@ struct Sender<'a> {
 fn states(text: Option<&str>) -> Result<Vec<&'static str>, FilterError> {
     let wanted = text.into_iter().flat_map(|text| text.split(',')).map(str::trim);
     let known = |name: &str| STATES.into_iter().find(|state| *state == name);
-    wanted.map(|name| known(name).ok_or_else(|| FilterError::State(name.chars().take(40).collect()))).collect()
+    wanted
+        .map(|name| known(name).ok_or_else(|| FilterError::State(name.chars().take(40).collect())))
+        .collect()
 }
 
 #[cfg(test)]

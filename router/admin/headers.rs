@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrysalis_queue::{BlobError, Instance, Queue};
 use serde::{Deserialize, Serialize};
 
-use crate::dicom::attributes::{Attribute, Attributes};
-use crate::dicom::{TransferSyntax, Uid};
+use crate::dicom::stored::read_attributes;
+use crate::dicom::{Attributes, Tag, TransferSyntax, Uid};
 use crate::receive::Arrival;
 
 /// Patients that are remembered; some tens of bytes each.
@@ -30,11 +30,6 @@ pub struct Patient {
     pub modality: String,
 }
 
-/// Why the beginning of a data set cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(super) struct HeaderError(#[from] BlobError);
-
 /// Reads data sets' beginnings, and remembers patient IDs. Clones remember the same.
 ///
 /// A queue's `subject` is a digest over patient ID, its issuer and the study (see `receive::store`): instances with
@@ -51,8 +46,8 @@ impl Headers {
         self.lock().get(&instance.keys.subject).cloned()
     }
 
-    pub(super) fn patient_id(&self, queue: &Queue, instance: &Instance) -> Result<Arc<str>, HeaderError> {
-        let id: Arc<str> = read(queue, instance)?.text(Attribute::PatientId).into();
+    pub(super) fn patient_id(&self, queue: &Queue, instance: &Instance) -> Result<Arc<str>, BlobError> {
+        let id: Arc<str> = read(queue, instance, &[PATIENT_ID])?.decoded(PATIENT_ID).into();
         let mut known = self.lock();
         if known.len() >= MAX_KNOWN {
             known.clear();
@@ -61,19 +56,20 @@ impl Headers {
         Ok(id)
     }
 
-    pub(super) fn accession(&self, queue: &Queue, instance: &Instance) -> Result<String, HeaderError> {
-        Ok(read(queue, instance)?.text(Attribute::AccessionNumber))
+    pub(super) fn accession(&self, queue: &Queue, instance: &Instance) -> Result<String, BlobError> {
+        Ok(read(queue, instance, &[ACCESSION_NUMBER])?.decoded(ACCESSION_NUMBER))
     }
 
-    pub(super) fn reveal(&self, queue: &Queue, instance: &Instance) -> Result<Patient, HeaderError> {
-        let attributes = read(queue, instance)?;
+    pub(super) fn reveal(&self, queue: &Queue, instance: &Instance) -> Result<Patient, BlobError> {
+        let all = [STUDY_DATE, ACCESSION_NUMBER, MODALITY, STUDY_DESCRIPTION, PATIENT_NAME, PATIENT_ID];
+        let attributes = read(queue, instance, &all)?;
         Ok(Patient {
-            patient_id: attributes.text(Attribute::PatientId),
-            patient_name: String::new(),
-            accession_number: attributes.text(Attribute::AccessionNumber),
-            study_date: attributes.text(Attribute::StudyDate),
-            study_description: attributes.text(Attribute::StudyDescription),
-            modality: attributes.text(Attribute::Modality),
+            patient_id: attributes.decoded(PATIENT_ID),
+            patient_name: attributes.decoded(PATIENT_NAME),
+            accession_number: attributes.decoded(ACCESSION_NUMBER),
+            study_date: attributes.decoded(STUDY_DATE),
+            study_description: attributes.decoded(STUDY_DESCRIPTION),
+            modality: attributes.decoded(MODALITY),
         })
     }
 
@@ -88,14 +84,17 @@ impl std::fmt::Debug for Headers {
     }
 }
 
-fn read(queue: &Queue, instance: &Instance) -> Result<Attributes, HeaderError> {
-    let arrival = Arrival::of(instance).ok();
-    let syntax = arrival.map(|arrival| TransferSyntax(Uid::new(&arrival.transfer_syntax)));
-    let encoding = syntax.unwrap_or(TransferSyntax::EXPLICIT_VR_LE).encoding();
+fn read(queue: &Queue, instance: &Instance, tags: &[Tag]) -> Result<Attributes, BlobError> {
+    // What says how it came is in the same record as what says where it is.
+    let arrival = Arrival::of(instance).map_err(|_| BlobError::Damaged("its envelope is unreadable"))?;
+    let syntax = TransferSyntax(Uid::new(&arrival.transfer_syntax));
     let blob = queue.open_blob(instance)?;
-    let mut walk = crate::dicom::walk::Walk::new(encoding);
-    let mut chunk = vec![0; 64 << 10];
-    let n = blob.read_at(&mut chunk, 0).map_err(BlobError::Io)?;
-    walk.feed(chunk.get(..n).unwrap_or_default());
-    Ok(walk.attributes().clone())
+    Ok(read_attributes(&blob, &syntax, tags)?)
 }
+
+const STUDY_DATE: Tag = Tag(0x0008, 0x0020);
+const ACCESSION_NUMBER: Tag = Tag(0x0008, 0x0050);
+const MODALITY: Tag = Tag(0x0008, 0x0060);
+const STUDY_DESCRIPTION: Tag = Tag(0x0008, 0x1030);
+const PATIENT_NAME: Tag = Tag(0x0010, 0x0010);
+const PATIENT_ID: Tag = Tag(0x0010, 0x0020);

@@ -14,17 +14,17 @@ use crate::metrics::age_seconds;
 use crate::receive::Arrival;
 
 /// Lines on a page when nothing is said, and at most.
-pub const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// See [`PAGE`].
-pub const MAX_PAGE: usize = 1000;
+pub(super) const MAX_PAGE: usize = 1000;
 /// Studies in a listing by study, at most.
-pub const MAX_STUDIES: usize = 10_000;
+pub(super) const MAX_STUDIES: usize = 10_000;
 /// Senders of one study that are named.
 const MAX_SENDERS: usize = 4;
 
 /// Whether a listing tells of patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reveal {
+pub(crate) enum Reveal {
     /// Only UIDs.
     Nothing,
     /// Patient and study in words, read from the data sets.
@@ -35,7 +35,7 @@ pub enum Reveal {
 ///
 /// # Errors
 /// [`SearchError`]
-pub fn deliveries(
+pub(crate) fn deliveries(
     scope: &Scope<'_>,
     filter: &Filter,
     after: Option<Sequence>,
@@ -78,7 +78,7 @@ struct Study {
 ///
 /// # Errors
 /// [`SearchError`]
-pub fn studies(
+pub(crate) fn studies(
     scope: &Scope<'_>,
     filter: &Filter,
     limit: usize,

@@ -36,10 +36,10 @@ pub use fsck::fsck;
 pub use headers::{Headers, Patient};
 pub use moment::{Edge, NotAMoment};
 
+pub(crate) use export::Export;
+pub(crate) use listing::{Reveal, deliveries, studies};
+pub(crate) use moment::{parse as parse_moment, write as write_moment};
 pub use search::{Found, Scope, SearchError};
 pub use server::Server;
 pub use token::{Token, TokenError};
-pub(crate) use export::Export;
-pub(crate) use listing::{Reveal, deliveries, studies};
 pub(crate) use view::show_json;
-pub(crate) use moment::{parse as parse_moment, write as write_moment};

@@ -22,18 +22,18 @@ pub enum Edge {
 ///
 /// # Errors
 /// [`NotAMoment`].
-pub fn parse(text: &str, edge: Edge) -> Result<u64, NotAMoment> {
+pub(crate) fn parse(text: &str, edge: Edge) -> Result<u64, NotAMoment> {
     read(text, edge, Local::now()).ok_or_else(|| NotAMoment(text.chars().take(40).collect()))
 }
 
 /// A moment written so that any machine reads it alike (RFC 3339).
-pub fn write(wall_ms: u64) -> String {
+pub(crate) fn write(wall_ms: u64) -> String {
     let moment = i64::try_from(wall_ms).ok().and_then(DateTime::from_timestamp_millis);
     moment.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Now, in milliseconds since 1970.
-pub fn now() -> u64 {
+pub(super) fn now() -> u64 {
     since_1970(&Local::now()).unwrap_or_default()
 }
 

@@ -2,18 +2,18 @@
 
 /// A pattern that a whole text fits or does not. Case matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<char>);
+pub(super) struct Pattern(Vec<char>);
 
 impl Pattern {
     /// Takes a pattern; white space around it does not count. None when every text fits it.
-    pub fn new(text: &str) -> Option<Self> {
+    pub(super) fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let says_something = text.is_empty() || text.chars().any(|character| character != '*');
         says_something.then(|| Self(text.chars().collect()))
     }
 
     /// Whether the whole text fits; white space around it does not count.
-    pub fn fits(&self, text: &str) -> bool {
+    pub(super) fn fits(&self, text: &str) -> bool {
         let text: Vec<char> = text.trim().chars().collect();
         // Greedy, with one point to return to: the last star, and where what it swallows ends so far.
         let (mut at, mut here) = (0, 0);

@@ -15,8 +15,8 @@ use super::export::{Export, ExportError};
 use super::filter::{Asked, Filter};
 use super::fsck::fsck;
 use super::listing::{self, PAGE, Reveal};
-use super::view::show_json;
 use super::stream;
+use super::view::show_json;
 
 /// What a listing is asked for beside the filter.
 #[derive(Debug, Default, Deserialize)]
@@ -40,10 +40,14 @@ pub(super) async fn list(
     for (name, value) in pairs {
         let value = match name.as_str() {
             "patient_id" | "accession" | "reveal" => {
-                return Err(Refused::bad("patient data has no place in a URL; POST /api/queue/search takes it"));
+                return Err(Refused::bad(
+                    "patient data has no place in a URL; POST /api/queue/search takes it",
+                ));
             }
             "limit" => Value::from(value.parse::<u64>().map_err(|_| Refused::bad("limit is a number"))?),
-            "by_study" => Value::from(value.parse::<bool>().map_err(|_| Refused::bad("by_study is true or false"))?),
+            "by_study" => {
+                Value::from(value.parse::<bool>().map_err(|_| Refused::bad("by_study is true or false"))?)
+            }
             _ => Value::from(value),
         };
         fields.insert(name, value);

@@ -96,12 +96,7 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// [`SearchError`]
-    pub fn page(
-        &self,
-        filter: &Filter,
-        after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Found, SearchError> {
+    pub fn page(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Found, SearchError> {
         let mut found = Found::default();
         let mut after = after;
         loop {

@@ -13,7 +13,7 @@ use crate::receive::Arrival;
 
 /// One delivery as the API shows it. Patient data only where somebody with the token asked for it.
 #[derive(Debug, Serialize)]
-pub struct DeliveryView {
+pub(super) struct DeliveryView {
     instance: String,
     sop_instance_uid: String,
     study_instance_uid: String,
@@ -25,6 +25,8 @@ pub struct DeliveryView {
     age_seconds: u64,
     bytes: u64,
     calling_ae: String,
+    /// Its data is in the spool.
+    has_data: bool,
     /// Only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     patient: Option<Patient>,
@@ -32,7 +34,7 @@ pub struct DeliveryView {
 
 impl DeliveryView {
     /// The view of a delivery.
-    pub fn new(row: &Row, config: &Config, board: Option<&Board>) -> Self {
+    pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>) -> Self {
         let instance = &row.instance;
         let calling_ae = Arrival::of(instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
         let (state, reason) = standing(row, config, board);
@@ -48,12 +50,13 @@ impl DeliveryView {
             age_seconds: age_seconds(instance.since).as_secs(),
             bytes: instance.payload_len(),
             calling_ae,
+            has_data: row.has_payload,
             patient: None,
         }
     }
 
     /// The same, telling whose it is.
-    pub fn revealing(self, patient: Option<Patient>) -> Self {
+    pub(super) fn revealing(self, patient: Option<Patient>) -> Self {
         Self { patient, ..self }
     }
 }

@@ -2,7 +2,10 @@
 
 mod admin_client;
 pub mod echo;
+mod export;
+mod listing;
 mod queue;
+mod selection;
 pub mod send;
 pub mod serve;
 mod source;
@@ -13,8 +16,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use admin_client::{AdminClient, AdminError, Changed, Delivery, Failure, ListQuery, Listing, State};
-pub use queue::{DiscardArgs, Filter, HoldArgs, ListArgs, QueueArgs, QueueCommand, SelectArgs};
+pub use admin_client::{AdminClient, AdminError, Delivery, Listing, State, Studies, StudyLine};
+pub use queue::{
+    DiscardArgs, ExportArgs, HoldArgs, ListArgs, QueueArgs, QueueCommand, RerouteArgs, ResendArgs, SweepArgs,
+};
+pub use selection::{Filter, Selection};
 
 use crate::config::ConfigError;
 
