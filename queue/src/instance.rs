@@ -186,6 +186,50 @@ impl Instance {
     }
 }
 
+/// An instance read where its row lies in the index: enough to choose by, before anything is built of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Glimpse<'a> {
+    /// Its place in the order of receipt.
+    pub sequence: Sequence,
+    /// When it came: wall clock, milliseconds since 1970.
+    pub received_at: u64,
+    /// Since when it is owed, in the same clock.
+    pub since: u64,
+    /// Length of the payload in bytes.
+    pub payload_len: u64,
+    /// [`Keys::kind`]
+    pub kind: &'a str,
+    /// [`Keys::key`]
+    pub key: &'a str,
+    /// [`Keys::group`]
+    pub group: &'a str,
+    /// [`Keys::subject`]
+    pub subject: [u8; 16],
+    /// [`Instance::attachment`]
+    pub attachment: &'a [u8],
+}
+
+impl<'a> Glimpse<'a> {
+    /// Reads what [`Instance::encode`] wrote.
+    pub(crate) fn decode(row: &'a [u8]) -> Result<Self, Malformed> {
+        let from = &mut Decoder(row);
+        let sequence = Sequence::from_raw(from.u64()?);
+        let (_bucket, _name) = (from.u32()?, from.u128()?);
+        let payload_len = Extent::decode(from)?.payload_len;
+        Ok(Self {
+            sequence,
+            received_at: from.u64()?,
+            since: from.u64()?,
+            payload_len,
+            kind: from.str()?,
+            key: from.str()?,
+            group: from.str()?,
+            subject: from.array()?,
+            attachment: from.slice()?,
+        })
+    }
+}
+
 /// Where a delivery stands, as the journal tells it. *Leased* and *waiting* are known in memory only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -271,6 +315,18 @@ impl Delivery {
                 out.text(who);
                 out.text(why);
             }
+        }
+    }
+
+    /// The name of the state in a row, without reading the rest of it.
+    pub(crate) fn state_name(row: &[u8]) -> Result<&'static str, Malformed> {
+        match row.get(9) {
+            Some(0) => Ok("owed"),
+            Some(1) => Ok("held"),
+            Some(2) => Ok("superseded"),
+            Some(3) => Ok("delivered"),
+            Some(4) => Ok("discarded"),
+            _ => Err(Malformed),
         }
     }
 

@@ -178,7 +178,7 @@ impl Stepped {
         self.keeper.evict(bytes)
     }
 
-    /// A page of deliveries.
+    /// One look at the deliveries, as long as [`crate::Page::next`] says that there is more.
     ///
     /// # Errors
     /// [`Unavailable`]

@@ -1,8 +1,9 @@
 //! Which deliveries: the one filter of listings and of every decision, as it is written and as it is meant.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use chrysalis_queue::{self as queue, Row, Sequence};
+use chrysalis_queue::{self as queue, Glimpse, Select, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::moment::{self, Edge, NotAMoment};
@@ -159,21 +160,40 @@ impl Filter {
         Self { listener: Some(listener.to_owned()), ..Self::default() }
     }
 
-    /// What the queue itself is asked for. It does not know the configuration, on which some states depend, so those
-    /// are compared here.
-    pub(super) fn to_queue(&self, after: Option<Sequence>, limit: usize) -> queue::Filter {
-        queue::Filter { destination: self.destination.clone(), state: None, after, limit }
+    /// What the queue itself is asked for: everything but what the data sets tell, and but the states and reasons that
+    /// depend on the configuration.
+    pub(super) fn to_queue(self: &Arc<Self>, after: Option<Sequence>, limit: usize) -> queue::Filter {
+        let filter = Arc::clone(self);
+        let chooses = [&self.calling_ae.is_some(), &self.listener.is_some(), &self.sop_instance.is_some()];
+        let chooses = chooses.into_iter().any(|set| *set) || self.owed_before.is_some();
+        queue::Filter {
+            destination: self.destination.clone(),
+            state: self.state_for_the_queue(),
+            group: self.study.clone(),
+            since: self.since,
+            // The queue's span ends before this moment, a filter's with it.
+            until: self.until.map(|until| until.saturating_add(1)),
+            select: chooses.then(|| -> Select { Arc::new(move |glimpse| filter.takes(glimpse)) }),
+            after,
+            limit,
+        }
     }
 
-    /// Whether an instance passes, as far as what the queue keeps of it tells.
-    pub(super) fn takes(&self, about: &About<'_>) -> bool {
-        let is = |wanted: &Option<String>, given: &str| wanted.as_ref().is_none_or(|wanted| wanted == given);
-        is(&self.study, about.group)
-            && is(&self.sop_instance, about.key)
-            && self.since.is_none_or(|since| about.received_at >= since)
-            && self.until.is_none_or(|until| about.received_at <= until)
-            && self.owed_before.is_none_or(|before| about.since < before)
-            && self.takes_arrival(about.attachment)
+    /// A state that the queue calls as it is shown: what is ready or held may be so for want of a destination.
+    fn state_for_the_queue(&self) -> Option<String> {
+        match self.states.as_slice() {
+            [state @ ("delivered" | "superseded" | "discarded" | "leased" | "waiting" | "ready")] => {
+                Some((*state).to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an instance passes, as far as it takes a look at it. Runs on the queue's own thread.
+    fn takes(&self, glimpse: &Glimpse<'_>) -> bool {
+        self.sop_instance.as_ref().is_none_or(|wanted| wanted == glimpse.key)
+            && self.owed_before.is_none_or(|before| glimpse.since < before)
+            && self.takes_arrival(glimpse.attachment)
     }
 
     fn takes_arrival(&self, attachment: &[u8]) -> bool {
@@ -206,28 +226,6 @@ pub(super) fn check_destination(name: &str, config: &Config, seen: &[String]) ->
     Err(FilterError::Unknown { what: "destination", name: name.to_owned(), known: known.join(", ") })
 }
 
-/// What the queue keeps of an instance.
-pub(super) struct About<'a> {
-    pub(super) received_at: u64,
-    pub(super) since: u64,
-    pub(super) key: &'a str,
-    pub(super) group: &'a str,
-    pub(super) attachment: &'a [u8],
-}
-
-impl<'a> About<'a> {
-    pub(super) fn of(row: &'a Row) -> Self {
-        let instance = &row.instance;
-        Self {
-            received_at: instance.received_at,
-            since: instance.since,
-            key: &instance.keys.key,
-            group: &instance.keys.group,
-            attachment: &instance.attachment,
-        }
-    }
-}
-
 /// The part of an [`Arrival`](crate::receive::Arrival) that is searched by, borrowed where it can be.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -248,12 +246,29 @@ fn states(text: Option<&str>) -> Result<Vec<&'static str>, FilterError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{About, Asked, Filter};
+    use super::{Asked, Filter};
+    use chrysalis_queue::Glimpse;
+    use std::sync::Arc;
 
     fn takes(asked: Asked) -> bool {
         let attachment = br#"{"listener":"wards","peer":"127.0.0.1:1","calling_ae":"VIVID1"}"#;
-        let about = About { received_at: 1000, since: 500, key: "1.2.3", group: "1.2", attachment };
-        Filter::read(&asked).expect("a filter").takes(&about)
+        let glimpse = Glimpse {
+            sequence: "1-1".parse().expect("a sequence"),
+            received_at: 1000,
+            since: 500,
+            payload_len: 1,
+            kind: "1",
+            key: "1.2.3",
+            group: "1.2",
+            subject: [0; 16],
+            attachment,
+        };
+        let filter = Arc::new(Filter::read(&asked).expect("a filter"));
+        let asked = filter.to_queue(None, 1);
+        asked.group.is_none_or(|group| group == glimpse.group)
+            && asked.since.is_none_or(|since| glimpse.received_at >= since)
+            && asked.until.is_none_or(|until| glimpse.received_at < until)
+            && asked.select.is_none_or(|select| select(&glimpse))
     }
 
     fn text(text: &str) -> Option<String> {

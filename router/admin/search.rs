@@ -2,10 +2,12 @@
 //! beginnings of the data sets that are left. Blocks on the queue and on the disk; a page at a time, so that neither
 //! the queue's own thread nor memory is ever taken up by a long search.
 
+use std::sync::Arc;
+
 use chrysalis_queue::{Queue, Row, Sequence, Unavailable};
 use tokio_util::sync::CancellationToken;
 
-use super::filter::{About, Filter, FilterError, check_destination};
+use super::filter::{Filter, FilterError, check_destination};
 use super::headers::{Headers, Patient};
 use super::view::standing;
 use crate::config::Config;
@@ -99,10 +101,11 @@ impl Scope<'_> {
     pub fn page(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Found, SearchError> {
         let mut found = Found::default();
         let mut after = after;
+        let asked = Arc::new(filter.clone());
         loop {
             self.go_on()?;
             let wanted = LOOK.min(limit.max(1));
-            let page = self.queue.list(filter.to_queue(after, wanted))?;
+            let page = self.queue.list(asked.to_queue(after, wanted))?;
             for instance in page.rows.chunk_by(|a, b| a.instance.sequence == b.instance.sequence) {
                 let Some(first) = instance.first() else { continue };
                 self.take(filter, instance, &mut found)?;
@@ -124,7 +127,7 @@ impl Scope<'_> {
             let (state, reason) = standing(row, self.config, self.board);
             filter.takes_standing(state, reason.as_deref())
         };
-        let Some(first) = rows.first().filter(|row| filter.takes(&About::of(row))) else { return Ok(()) };
+        let Some(first) = rows.first() else { return Ok(()) };
         let passing: Vec<_> = rows.iter().filter(passes).collect();
         if passing.is_empty() {
             return Ok(());

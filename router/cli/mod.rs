@@ -48,7 +48,7 @@ pub enum Command {
     /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
     Echo(echo::EchoArgs),
     /// Look at what waits for delivery, and decide about what is held.
-    Queue(QueueArgs),
+    Queue(Box<QueueArgs>),
 }
 
 /// How the program ends.

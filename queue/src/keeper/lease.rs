@@ -97,7 +97,7 @@ impl Keeper {
         let mut looked = 0;
         let none = HashSet::new();
         let leased = self.leased.get(destination).unwrap_or(&none);
-        let from = want.after.map_or(Sequence::default(), |after| Sequence::from_raw(after.raw() + 1));
+        let from = want.after.map_or(Sequence::default(), Sequence::following);
         self.view.ready(destination, from, &mut |sequence, row: ReadyRow| {
             looked += 1;
             let due = self.waiting.get(destination).and_then(|w| w.get(&sequence)).filter(|due| **due > now);

@@ -11,6 +11,7 @@ mod listing;
 pub(crate) mod recovery;
 mod replay;
 mod retention;
+mod search;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use duplicates::Known;
 pub use command::{Action, CommandError};
 pub(crate) use lease::LeasedInstance;
 pub use lease::{History, LeaseRequest, Outcome};
-pub use listing::{Filter, Page, Row, Shown, Standing};
+pub use listing::{Filter, Page, Row, Select, Shown, Standing};
 pub use recovery::{OpenError, Recovered};
 
 /// Records after which a batch is written without waiting longer.
