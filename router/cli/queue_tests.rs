@@ -182,10 +182,7 @@ fn a_decision_by_filter_is_one_request() {
             "reroute --from pacs --to archive --reason no",
             r#"{"filter":{"reason":"no"},"from":"pacs","to":["archive"],"who""#,
         ),
-        (
-            "hold --reason-was odd --reason why --dry-run",
-            r#""filter":{"reason":"odd"},"reason":"why","who""#,
-        ),
+        ("hold --reason-was odd --reason why --dry-run", r#""filter":{"reason":"odd"},"reason":"why","who""#),
     ] {
         let (outcome, out) = node.run(line);
         assert_eq!(outcome.expect("an outcome"), Exit::Done);
