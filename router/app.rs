@@ -1,22 +1,23 @@
-//! A configuration becomes running stages: start, drain, stop. Every task of the program is spawned here, in the accept
-//! loops of the listeners, and in the admin server's.
+//! A configuration becomes running stages: start, drain, stop. Every task of the program is spawned here, by the
+//! fleet of dispatchers and the ports that a reload changes, in their accept loops, and in the admin server's.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrysalis_queue::{Admission, NO_ROUTE, OpenError, Options, Queue, Recovered};
-use tokio::net::TcpListener;
+use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminState, Headers, Server, Token, TokenError};
-use crate::config::{Config, DestinationKind, Live};
+use crate::audit::{self, AuditError};
+use crate::config::{Config, DestinationKind, Live, Loader};
+use crate::control::{Control, Reins, SetLevel};
 use crate::dimse::socket;
-use crate::forward::{Board, Dispatcher, sweep_leftovers};
+use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
-use crate::receive::Reception;
+use crate::pauses::Pauses;
+use crate::receive::{BindError, Ports, Rules};
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -27,16 +28,20 @@ pub enum StartError {
     /// The spool cannot be opened.
     #[error("the spool cannot be opened: {0}")]
     Queue(#[from] OpenError),
-    /// An address cannot be listened on.
-    #[error("{key} {address}: {error}")]
-    Bind {
-        /// Which setting.
-        key: String,
+    /// Addresses of listeners cannot be listened on.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Listeners(Vec<BindError>),
+    /// The admin address cannot be listened on.
+    #[error("admin.address {address}: {error}")]
+    Admin {
         /// The address.
         address: SocketAddr,
         /// What the system said.
         error: io::Error,
     },
+    /// The record of decisions cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The token file cannot be made or read.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -60,7 +65,10 @@ pub fn queue_options(config: &Config) -> Options {
 /// A running node.
 pub struct App {
     queue: Queue,
-    grace: Duration,
+    live: Live,
+    control: Control,
+    /// Somebody asked for the end.
+    asked_to_stop: CancellationToken,
     /// Take no more; finish what is under way.
     drain: CancellationToken,
     /// End at once.
@@ -72,73 +80,89 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the spool, binds every address, and starts receiving and forwarding.
+    /// Opens the spool, binds every address, and starts receiving and forwarding. `loader` is how the configuration was
+    /// read, for reloads, and `set_level` changes how much is logged.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, loader: Loader, set_level: SetLevel) -> Result<Self, StartError> {
         let metrics = Metrics::new(&config)?;
-        let board = Board::new(&config);
-        let options = queue_options(&config);
-        let observer = board.clone();
-        let began = Instant::now();
-        let opened = tokio::task::spawn_blocking(move || Queue::open(&options, observer)).await;
-        let (queue, recovered) =
-            opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        report(&recovered, began.elapsed());
-        if queue.admission() == Admission::Full {
-            tracing::error!(
-                "The disk is beyond queue.high_watermark: nothing is received until there is room."
-            );
-        }
-        warn_of_strangers(&queue, &config);
+        let destinations = || config.destinations.iter().map(|destination| destination.name.as_str());
+        let pauses = Pauses::open(&config.node.data_dir, destinations());
+        let board = Board::new(pauses.clone());
+        destinations().for_each(|name| board.add(name));
+        let queue = open(&config, &board).await?;
         let token = Token::open(&config.node.data_dir)?;
+        let audit = audit::Log::open(&config.node.data_dir)?;
         sweep_folders(&config);
-        let mut sockets = Vec::new();
-        for listener in &config.listeners {
-            sockets.push(bind("listener.address", listener.address).await?);
-        }
-        let admin = bind("admin.address", config.admin.address).await?;
-        let app = Self {
-            queue,
-            grace: config.node.grace,
-            drain: CancellationToken::new(),
-            halt: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            services: TaskTracker::new(),
+        let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
+        let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
+        let rules = Live::new(Rules::new(&config));
+        let ports = Ports {
+            queue: queue.clone(),
+            rules: rules.clone(),
+            pauses: pauses.clone(),
+            metrics: metrics.clone(),
+            drain: drain.clone(),
+            halt: halt.clone(),
+            tasks: tasks.clone(),
+            services: services.clone(),
+            open: Default::default(),
         };
-        app.forward(&config, &metrics, &board);
-        for (listener, socket) in config.listeners.iter().zip(sockets) {
-            let reception = Reception::new(&config, listener, &app.queue, &metrics, &app.drain, &app.halt);
-            app.services.spawn(reception.run(socket, app.tasks.clone(), app.services.clone()));
-        }
+        let bound = ports.bind(&config).await.map_err(StartError::Listeners)?;
+        let address = config.admin.address;
+        let admin = socket::listen(address).await.map_err(|error| StartError::Admin { address, error })?;
+        let fleet = Fleet {
+            queue: queue.clone(),
+            metrics: metrics.clone(),
+            board: board.clone(),
+            drain: drain.clone(),
+            halt: halt.clone(),
+            tasks: tasks.clone(),
+            running: Default::default(),
+        };
+        config.destinations.iter().for_each(|destination| fleet.begin(&config, destination));
+        ports.apply(&config, bound);
+        let live = Live::new(config);
+        let asked_to_stop = CancellationToken::new();
+        let control = Control::new(Reins {
+            queue: queue.clone(),
+            live: live.clone(),
+            rules,
+            loader,
+            set_level,
+            metrics: metrics.clone(),
+            pauses,
+            audit,
+            fleet,
+            ports,
+            stop: asked_to_stop.clone(),
+            reloading: Default::default(),
+        });
+        control.warn_of_strangers();
         let state = AdminState {
-            queue: app.queue.clone(),
+            queue: queue.clone(),
             metrics,
             board,
-            address: config.admin.address,
-            live: Live::new(config),
+            address,
+            live: live.clone(),
+            control: control.clone(),
             token,
-            drain: app.drain.clone(),
+            drain: drain.clone(),
             headers: Headers::default(),
         };
-        app.services.spawn(Server::new(admin).run(state, app.halt.clone()));
-        Ok(app)
+        services.spawn(Server::new(admin).run(state, halt.clone()));
+        Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })
     }
 
-    fn forward(&self, config: &Config, metrics: &Metrics, board: &Board) {
-        for destination in &config.destinations {
-            let dispatcher = Dispatcher::new(config, destination, &self.queue, metrics, board, &self.drain);
-            for _ in 0..dispatcher.workers() {
-                let (worker, halt) = (Arc::clone(&dispatcher), self.halt.clone());
-                self.tasks.spawn(async move {
-                    tokio::select! {
-                        () = halt.cancelled() => {}
-                        () = worker.run() => {}
-                    }
-                });
-            }
-        }
+    /// What an administrator changes while the node runs.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Returns when somebody asked over the API for the end.
+    pub async fn asked_to_stop(&self) {
+        self.asked_to_stop.cancelled().await;
     }
 
     /// Takes no more associations, finishes what is under way, and after the grace period ends what is not finished.
@@ -146,9 +170,10 @@ impl App {
     pub async fn stop(self) {
         self.drain.cancel();
         self.tasks.close();
-        let finished = tokio::time::timeout(self.grace, self.tasks.wait()).await.is_ok();
+        let grace = self.live.now().node.grace;
+        let finished = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
         if !finished {
-            tracing::warn!(grace = ?self.grace, "The grace period is over; ending what is not finished.");
+            tracing::warn!(?grace, "The grace period is over; ending what is not finished.");
         }
         self.halt.cancel();
         self.services.close();
@@ -159,7 +184,21 @@ impl App {
     }
 }
 
-fn report(recovered: &Recovered, took: Duration) {
+/// Opens the spool.
+async fn open(config: &Config, board: &Board) -> Result<Queue, StartError> {
+    let options = queue_options(config);
+    let observer = board.clone();
+    let began = Instant::now();
+    let opened = tokio::task::spawn_blocking(move || Queue::open(&options, observer)).await;
+    let (queue, recovered) = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    report(&recovered, began.elapsed());
+    if queue.admission() == Admission::Full {
+        tracing::error!("The disk is beyond queue.high_watermark: nothing is received until there is room.");
+    }
+    Ok(queue)
+}
+
+fn report(recovered: &Recovered, took: std::time::Duration) {
     let Recovered { boot, instances, adopted, swept, corrupt, missing, damaged_journals } = recovered;
     let seconds = took.as_secs_f64();
     tracing::info!(boot, instances, adopted, swept, seconds, "The spool is open.");
@@ -174,20 +213,6 @@ fn report(recovered: &Recovered, took: Duration) {
     }
 }
 
-/// What is owed to destinations that are not configured goes nowhere until their name returns.
-fn warn_of_strangers(queue: &Queue, config: &Config) {
-    for destination in queue.stats().map(|stats| stats.destinations).unwrap_or_default() {
-        let (name, owed) = (destination.name, destination.tally.owed);
-        if owed > 0 && name != NO_ROUTE && config.destination(&name).is_none() {
-            tracing::error!(
-                destination = name,
-                owed,
-                "Deliveries are held: the destination is not configured."
-            );
-        }
-    }
-}
-
 fn sweep_folders(config: &Config) {
     for destination in &config.destinations {
         if let DestinationKind::Folder(folder) = &destination.kind
@@ -197,9 +222,4 @@ fn sweep_folders(config: &Config) {
             tracing::warn!(folder = %folder.path.display(), %error, "A folder cannot be looked at now.");
         }
     }
-}
-
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = socket::listen(address).await;
-    bound.map_err(|error| StartError::Bind { key: key.to_owned(), address, error })
 }

@@ -15,12 +15,15 @@ pub mod route;
 pub mod forward;
 
 pub mod app;
+pub mod control;
 
 pub mod dicom;
 pub mod dimse;
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod metrics;
+pub mod pauses;
 pub mod platform;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrysalis::cli::{Cli, Command, Exit, echo, send, serve};
-use chrysalis::config::Config;
+use chrysalis::config::{Config, Loader};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -24,9 +24,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let load_to_ask = || Config::load_to_ask(cli.config.as_deref());
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loaded = Config::load(cli.config.as_deref())?;
+            let loader = Loader::new(cli.config.as_deref());
             let runtime = runtime()?;
-            let exit = runtime.block_on(serve::run(loaded));
+            let exit = runtime.block_on(serve::run(loader));
             // What still runs on a blocking thread has been waited for, or the grace period is over.
             runtime.shutdown_timeout(Duration::from_secs(1));
             Ok(exit?.into())
@@ -36,6 +36,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let target = args.target(load_to_ask)?;
             runtime()?.block_on(echo::run_peer(&target.peer, &target.calling, args.timeout))
         }
+        Command::Reload(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Pause(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Resume(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
 }

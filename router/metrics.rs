@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrysalis_queue::Stats;
+use chrysalis_queue::{NO_ROUTE, Stats};
+use prometheus::core::Collector as _;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -10,6 +11,7 @@ use prometheus::{
 
 use crate::config::Config;
 use crate::forward::Health;
+use crate::pauses::Pauses;
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
 const ACKNOWLEDGE_SECONDS: &[f64] =
@@ -39,6 +41,11 @@ pub struct Metrics {
     pub attempts: IntCounterVec,
     /// 1 for the state a destination is in, 0 for the others.
     pub health: IntGaugeVec,
+    destination_paused: IntGaugeVec,
+    listener_paused: IntGaugeVec,
+    /// Reloads, by outcome.
+    pub reloads: IntCounterVec,
+    last_reload: Gauge,
     queued_instances: IntGaugeVec,
     queued_bytes: IntGaugeVec,
     held_instances: IntGaugeVec,
@@ -111,6 +118,12 @@ impl Metrics {
             Gauge::new("chrysalis_start_time_seconds", "When the process started, seconds since 1970.")?;
         registry.register(Box::new(started.clone()))?;
         started.set(seconds_since_1970());
+        let last_reload = Gauge::new(
+            "chrysalis_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was put in force, seconds since 1970.",
+        )?;
+        registry.register(Box::new(last_reload.clone()))?;
+        last_reload.set(seconds_since_1970());
         make.gauges("chrysalis_build_info", "Always 1; the labels tell the build.", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -161,6 +174,22 @@ impl Metrics {
                 "1 for the state the destination is in (well, ill or paused), 0 for the others.",
                 &["destination", "state"],
             )?,
+            destination_paused: make.gauges(
+                "chrysalis_destination_paused",
+                "1 while somebody has paused the destination, or a calling AE title at it.",
+                &["destination"],
+            )?,
+            listener_paused: make.gauges(
+                "chrysalis_listener_paused",
+                "1 while somebody has paused the listener.",
+                &["listener"],
+            )?,
+            reloads: make.counters(
+                "chrysalis_config_reloads_total",
+                "Reloads of the configuration, by outcome.",
+                &["outcome"],
+            )?,
+            last_reload,
             queued_instances: make.gauges(
                 "chrysalis_queued_instances",
                 "Deliveries to be sent, waiting or under way.",
@@ -208,24 +237,88 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A series that exists from the start lets an alert see the first increase.
-    fn begin_at_zero(&self, config: &Config) {
+    /// A series that exists from the start lets an alert see the first increase. What exists keeps its value.
+    pub fn begin_at_zero(&self, config: &Config) {
+        for outcome in ["applied", "refused"] {
+            self.reloads.with_label_values(&[outcome]);
+        }
         for listener in &config.listeners {
             let name = &[listener.name.as_str()];
             self.received_instances.with_label_values(name);
             self.received_bytes.with_label_values(name);
             self.associations.with_label_values(name);
             self.associations_total.with_label_values(name);
+            self.listener_paused.with_label_values(name);
             let _: Histogram = self.acknowledge.with_label_values(name);
         }
         for destination in &config.destinations {
             let name = destination.name.as_str();
             self.attempts.with_label_values(&[name]);
             self.delivered_bytes.with_label_values(&[name]);
+            self.destination_paused.with_label_values(&[name]);
             for outcome in ["delivered", "warning", "held", "retry"] {
                 self.deliveries.with_label_values(&[name, outcome]);
             }
-            self.set_health(name, Health::Well);
+            if self.health_is_unknown(name) {
+                self.set_health(name, Health::Well);
+            }
+        }
+    }
+
+    fn health_is_unknown(&self, destination: &str) -> bool {
+        let state = |health: Health| self.health.with_label_values(&[destination, health.name()]).get();
+        [Health::Well, Health::Ill, Health::Paused].into_iter().all(|health| state(health) == 0)
+    }
+
+    /// A reload has been put in force now.
+    pub fn reloaded(&self) {
+        self.reloads.with_label_values(&["applied"]).inc();
+        self.last_reload.set(seconds_since_1970());
+    }
+
+    /// Notes what is paused of what is configured.
+    pub fn set_pauses(&self, pauses: &Pauses, config: &Config) {
+        for destination in &config.destinations {
+            let name = destination.name.as_str();
+            let is_paused = pauses.destination(name).is_some() || !pauses.lanes(name).is_empty();
+            self.destination_paused.with_label_values(&[name]).set(i64::from(is_paused));
+        }
+        for listener in &config.listeners {
+            let name = listener.name.as_str();
+            self.listener_paused.with_label_values(&[name]).set(i64::from(pauses.listener(name).is_some()));
+        }
+    }
+
+    /// Gauges of what is not configured and has nothing in the queue say nothing. Counters stay until the end.
+    fn forget_what_is_gone(&self, stats: &Stats, config: &Config) {
+        for name in labels(&self.health, "destination") {
+            if config.destination(&name).is_none() {
+                let _ = self.destination_paused.remove_label_values(&[&name]);
+                for state in [Health::Well, Health::Ill, Health::Paused] {
+                    let _ = self.health.remove_label_values(&[name.as_str(), state.name()]);
+                }
+            }
+        }
+        for name in labels(&self.queued_instances, "destination") {
+            let queued = stats.destinations.iter().find(|known| known.name == name);
+            let is_empty = queued.is_none_or(|known| known.tally.owed == 0 && known.tally.held == 0);
+            if is_empty && name != NO_ROUTE && config.destination(&name).is_none() {
+                let name = &[name.as_str()];
+                let _ = self.oldest_age.remove_label_values(name);
+                for gauges in
+                    [&self.queued_instances, &self.queued_bytes, &self.held_instances, &self.held_bytes]
+                {
+                    let _ = gauges.remove_label_values(name);
+                }
+            }
+        }
+        for name in labels(&self.listener_paused, "listener") {
+            if !config.listeners.iter().any(|listener| listener.name.as_str() == name) {
+                let _ = self.listener_paused.remove_label_values(&[&name]);
+                if self.associations.with_label_values(&[&name]).get() == 0 {
+                    let _ = self.associations.remove_label_values(&[&name]);
+                }
+            }
         }
     }
 
@@ -253,6 +346,7 @@ impl Metrics {
             let age = destination.oldest.map_or(0.0, |since| age_seconds(since).as_secs_f64());
             self.oldest_age.with_label_values(name).set(age);
         }
+        self.forget_what_is_gone(stats, config);
         self.spool_free.set(signed(stats.free));
         self.spool_room.set(signed(stats.room));
         self.spool_payloads.set(signed(stats.totals.payloads));
@@ -278,6 +372,14 @@ impl Metrics {
 pub fn age_seconds(since_ms: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(since_ms))
+}
+
+/// The values that one label of these gauges has.
+fn labels(gauges: &IntGaugeVec, label: &str) -> Vec<String> {
+    let families = gauges.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let pairs = metrics.flat_map(|metric| metric.get_label()).filter(|pair| pair.name() == label);
+    pairs.map(|pair| pair.value().to_owned()).collect()
 }
 
 fn seconds_since_1970() -> f64 {

@@ -40,6 +40,68 @@ pub async fn termination() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
+/// Tells when the process is asked to read its configuration again: SIGHUP. From when this is made, the signal does not
+/// end the process any more.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The signal handler cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns when it was asked since the last time; several times count once.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// See the Unix version: elsewhere nobody asks in this way.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    /// See the Unix version.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Never returns.
+    pub async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
+
+/// The name of the person at the command line, as the system has it; a claim like every name.
+pub fn user_name() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"];
+    let name = named.iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.trim().is_empty()));
+    name.unwrap_or_else(unnamed)
+}
+
+#[cfg(unix)]
+fn unnamed() -> String {
+    format!("uid {}", rustix::process::getuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn unnamed() -> String {
+    "command line".to_owned()
+}
+
 /// Gives a file another name, which must not be taken. On file systems that cannot do it in one step a second name is
 /// made and the first removed.
 ///
@@ -63,6 +125,16 @@ pub fn rename_without_replacing(from: &std::path::Path, to: &std::path::Path) ->
 pub fn rename_without_replacing(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
     std::fs::hard_link(from, to)?;
     std::fs::remove_file(from)
+}
+
+/// Gives a file of our own another name, whatever had that name before. For small files of the data directory that are
+/// written anew; never for a payload.
+///
+/// # Errors
+/// Whatever the system says.
+#[allow(clippy::disallowed_methods, reason = "what is replaced is an older version of the same file of ours")]
+pub fn replace(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)
 }
 
 /// Makes the names in a directory durable.
@@ -104,25 +176,3 @@ pub fn raise_descriptor_limit() {
 /// See the Unix version.
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() {}
-
-/// Who runs this process, in words: the name that the system has for the user, else his number.
-#[cfg(unix)]
-pub fn user_name() -> String {
-    let id = rustix::process::getuid().as_raw().to_string();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let fields = |line: &str| line.splitn(4, ':').map(str::to_owned).collect::<Vec<_>>();
-    let known = users.lines().map(fields).find(|user| user.get(2) == Some(&id));
-    let name = known.and_then(|user| user.into_iter().next());
-    // Users of a directory service are in no file.
-    let name = name.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| format!("user {id}"));
-    match std::env::var("SUDO_USER") {
-        Ok(person) if id == "0" => format!("{person} as {name}"),
-        _ => name,
-    }
-}
-
-/// See the Unix version.
-#[cfg(not(unix))]
-pub fn user_name() -> String {
-    std::env::var("USERNAME").unwrap_or_else(|_| "unknown".to_owned())
-}

@@ -198,6 +198,15 @@ impl Queue {
         answered.recv().map_err(|_| Unavailable::Closed)?
     }
 
+    /// Makes every waiting delivery to a destination due now: something has changed there.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn hurry(&self, destination: &str) -> Result<(), Unavailable> {
+        let destination = destination.to_owned();
+        self.call(move |keeper| keeper.hurry(&destination))
+    }
+
     /// Returns when everything recorded before is durable.
     ///
     /// # Errors

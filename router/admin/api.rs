@@ -6,18 +6,18 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use chrysalis_queue::{Admission, Queue, Unavailable};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::decide::Verb;
 use super::headers::Headers;
 use super::search::{Scope, SearchError};
 use super::token::Token;
-use super::{decisions, guard, queries};
+use super::{control, decisions, guard, queries};
 use crate::config::{Config, Live};
+use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds};
 
@@ -32,6 +32,8 @@ pub struct AdminState {
     pub board: Board,
     /// The configuration in force.
     pub live: Live,
+    /// What is changed while the node runs.
+    pub control: Control,
     /// The right to change something.
     pub token: Token,
     /// Where the server listens.
@@ -81,40 +83,14 @@ impl From<SearchError> for Refused {
 }
 
 pub(super) fn router(state: AdminState) -> Router {
-    let patients = Router::new()
-        .route("/api/queue/{instance}/file", get(queries::file))
-        .route_layer(from_fn_with_state(state.clone(), guard_patients));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health/live", get(|| async { Json(json!({ "status": "live" })) }))
         .route("/health/ready", get(ready))
         .route("/api/status", get(status))
-        .route("/api/queue", get(queries::list))
-        .route("/api/queue/search", post(queries::search))
-        .route("/api/queue/fsck", post(queries::check_all))
-        .route(
-            "/api/queue/retry",
-            post(|state, peer, body| decisions::decide(Verb::Retry, state, peer, body)),
-        )
-        .route(
-            "/api/queue/release",
-            post(|state, peer, body| decisions::decide(Verb::Release, state, peer, body)),
-        )
-        .route("/api/queue/hold", post(|state, peer, body| decisions::decide(Verb::Hold, state, peer, body)))
-        .route(
-            "/api/queue/discard",
-            post(|state, peer, body| decisions::decide(Verb::Discard, state, peer, body)),
-        )
-        .route(
-            "/api/queue/reroute",
-            post(|state, peer, body| decisions::decide(Verb::Reroute, state, peer, body)),
-        )
-        .route(
-            "/api/queue/resend",
-            post(|state, peer, body| decisions::decide(Verb::Resend, state, peer, body)),
-        )
-        .route("/api/queue/{instance}", get(queries::show))
-        .merge(patients)
+        .merge(queries::router(&state))
+        .merge(decisions::router())
+        .merge(control::router())
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), guard_request))
@@ -131,7 +107,7 @@ async fn guard_request(State(state): State<AdminState>, request: Request, next: 
 }
 
 /// Patient data is for those with the token, on this machine too.
-async fn guard_patients(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+pub(super) async fn guard_patients(State(state): State<AdminState>, request: Request, next: Next) -> Response {
     match guard::check_token(request.headers(), &state.token) {
         Ok(()) => next.run(request).await,
         Err(denied) => Refused(denied.status(), denied.to_string()).into_response(),
@@ -159,6 +135,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     if let Ok(stats) = ask(move || queue.stats()).await? {
         state.metrics.set_queue(&stats, &state.live.now());
     }
+    state.metrics.set_pauses(state.control.pauses(), &state.live.now());
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
@@ -184,30 +161,42 @@ async fn ready(State(state): State<AdminState>) -> Response {
 }
 
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
-    let queue = state.queue.clone();
+    let (config, queue, pauses) = (state.live.now(), state.queue.clone(), state.control.pauses());
+    // Asked before the queue: what an association that is not open any more has brought is in the queue.
+    let associations = |name: &str| state.metrics.associations.with_label_values(&[name]).get();
+    let listeners = control::listeners(&config, pauses, associations);
     let stats = ask(move || queue.stats()).await??;
-    let (config, notices) = (state.live.now(), state.board.notices());
-    let destinations = stats.destinations.iter().map(|destination| {
-        let lanes = notices.iter().filter(|((name, _), _)| *name == destination.name);
+    let notices = state.board.notices();
+    // First those that are configured, then those that are owed something all the same.
+    let configured = config.destinations.iter().map(|destination| destination.name.as_str());
+    let strangers = stats.destinations.iter().map(|known| known.name.as_str());
+    let strangers = strangers.filter(|name| config.destination(name).is_none());
+    let destinations = configured.chain(strangers).map(|name| {
+        let known = stats.destinations.iter().find(|known| known.name == name);
+        let tally = known.map(|known| known.tally).unwrap_or_default();
+        let lanes = notices.iter().filter(|((destination, _), _)| destination == name);
         let lanes = lanes.map(|((_, lane), notice)| {
             json!({ "calling_ae": lane, "health": notice.health.name(), "reason": notice.why })
         });
         json!({
-            "destination": destination.name,
-            "configured": config.destination(&destination.name).is_some(),
-            "health": state.board.health(&destination.name).name(),
+            "destination": name,
+            "configured": config.destination(name).is_some(),
+            "health": state.board.health(name).name(),
+            "paused": pauses.destination(name),
+            "paused_lanes": control::paused_lanes(name, pauses),
             "lanes": lanes.collect::<Vec<_>>(),
-            "queued": destination.tally.owed,
-            "queued_bytes": destination.tally.owed_bytes,
-            "held": destination.tally.held,
-            "held_bytes": destination.tally.held_bytes,
-            "oldest_age_seconds": destination.oldest.map(|since| age_seconds(since).as_secs()),
+            "queued": tally.owed,
+            "queued_bytes": tally.owed_bytes,
+            "held": tally.held,
+            "held_bytes": tally.held_bytes,
+            "oldest_age_seconds": known.and_then(|known| known.oldest).map(|since| age_seconds(since).as_secs()),
         })
     });
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "revision": config.revision,
         "poisoned": stats.poisoned,
+        "listeners": listeners,
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
             "instances": stats.totals.payloads,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{Asked, Filter, FilterError};
 use super::search::{Scope, SearchError};
+use crate::audit::Actor;
 use crate::config::Config;
 use crate::dicom::AeTitle;
 use crate::receive::Arrival;
@@ -21,8 +22,7 @@ const MAX_NAMED: usize = 10_000;
 const MAX_FAILURES: usize = 100;
 /// Deliveries that are decided about between two looks at whether anybody still waits.
 const BATCH: usize = 500;
-/// Longest name of who decides, and longest reason, in characters.
-const MAX_WHO: usize = 64;
+/// Longest reason, in characters.
 const MAX_REASON: usize = 500;
 
 /// What is decided.
@@ -43,6 +43,10 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Retry, Self::Release, Self::Hold, Self::Discard, Self::Reroute, Self::Resend];
+
     /// The word in paths and in logs.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -174,6 +178,7 @@ impl<'a> Decision<'a> {
     pub(super) fn read(
         verb: Verb,
         order: &'a Order,
+        by: &Actor,
         peer: IpAddr,
         scope: &Scope<'_>,
     ) -> Result<Self, OrderError> {
@@ -199,34 +204,18 @@ impl<'a> Decision<'a> {
         if verb == Verb::Discard && why.is_empty() {
             return senseless("to discard needs a reason");
         }
-        Ok(Self { verb, order, filter, who: who(order.who.as_deref(), peer), why })
+        Ok(Self { verb, order, filter, who: who(by, peer), why })
     }
 
-    /// Carries it out. `Ok` means that what counts as changed is durable; after an error nothing more is changed, and
-    /// what was changed until then stays so.
+    /// Carries it out. What counts as changed is durable, after an error too; after that nothing more is changed.
     ///
     /// # Errors
     /// [`OrderError::Search`]
-    pub(super) fn carry_out(&self, scope: &Scope<'_>) -> Result<Outcome, OrderError> {
-        let mut outcome = Outcome::default();
-        let done = match &self.order.instances {
-            Some(named) => self.named(scope, named, &mut outcome),
-            None => self.filtered(scope, &mut outcome),
-        };
-        if !self.order.dry_run {
-            let Outcome { matched, changed, failed_total, .. } = &outcome;
-            let (decision, who, complete) = (self.verb.name(), &self.who, done.is_ok());
-            tracing::info!(
-                decision,
-                who,
-                matched,
-                changed,
-                failed = failed_total,
-                complete,
-                "An administrator decided."
-            );
+    pub(super) fn carry_out(&self, scope: &Scope<'_>, outcome: &mut Outcome) -> Result<(), OrderError> {
+        match &self.order.instances {
+            Some(named) => self.named(scope, named, outcome),
+            None => self.filtered(scope, outcome),
         }
-        done.map(|()| outcome)
     }
 
     fn named(&self, scope: &Scope<'_>, named: &[String], outcome: &mut Outcome) -> Result<(), OrderError> {
@@ -447,12 +436,10 @@ fn senseless<T>(why: &str) -> Result<T, OrderError> {
     Err(OrderError::Senseless(why.to_owned()))
 }
 
-/// Who decides, as it is recorded: the name that was given, and where from when that is not this machine.
-fn who(given: Option<&str>, peer: IpAddr) -> String {
-    let name = clean(given.unwrap_or_default(), MAX_WHO);
-    let name = if name.is_empty() { "admin api".to_owned() } else { name };
+/// Who decides, as the journals have it: the name that was given, and where from when that is not this machine.
+fn who(by: &Actor, peer: IpAddr) -> String {
     let peer = peer.to_canonical();
-    if peer.is_loopback() { name } else { format!("{name} at {peer}") }
+    if peer.is_loopback() { by.who().to_owned() } else { format!("{by} at {peer}") }
 }
 
 /// A text from outside, bounded and without what is not printable.
@@ -474,14 +461,16 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::{MAX_FAILURES, Outcome, clean, who};
+    use crate::audit::Actor;
 
     #[test]
     fn who_decides_is_printable_bounded_and_told_with_the_address_it_came_from() {
         let here = "127.0.0.1".parse().expect("an address");
         let there = "10.0.0.5".parse().expect("an address");
-        assert_eq!(who(None, here), "admin api");
-        assert_eq!(who(Some(" \u{1b}[2J\n"), here), "[2J");
-        assert_eq!(who(Some("anna"), there), "anna at 10.0.0.5");
+        let by = |name| Actor::new(name, "127.0.0.1:1".parse().expect("an address"));
+        assert_eq!(who(&by(None), here), "admin api");
+        assert_eq!(who(&by(Some("anna")), there), "anna at 10.0.0.5");
+        assert_eq!(clean(" \u{1b}[2J\n", 64), "[2J");
         assert_eq!(clean(&"x".repeat(1000), 64).len(), 64);
     }
 

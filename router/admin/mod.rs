@@ -12,6 +12,8 @@
 //! ```
 
 mod api;
+mod control;
+mod csv;
 mod decide;
 mod decisions;
 mod export;
@@ -19,6 +21,7 @@ mod filter;
 mod fsck;
 mod guard;
 mod headers;
+mod ledger;
 mod listing;
 mod moment;
 mod pattern;
@@ -34,6 +37,7 @@ pub use decide::{Failure, Order, Outcome};
 pub use filter::{Asked, Filter, FilterError, STATES};
 pub use fsck::fsck;
 pub use headers::{Headers, Patient};
+pub use ledger::{LedgerFormat, LedgerQuery, TellError};
 pub use moment::{Edge, NotAMoment};
 
 pub(crate) use export::Export;

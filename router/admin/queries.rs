@@ -1,22 +1,38 @@
 //! Questions over HTTP: listings, single instances, their files.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use chrysalis_queue::{Instance, Sequence};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrysalis_queue::{Instance, LedgerDamage, Sequence};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::api::{AdminState, Refused, ask, ask_while_wanted};
+use super::api::{AdminState, Refused, ask, ask_while_wanted, guard_patients};
 use super::export::{Export, ExportError};
 use super::filter::{Asked, Filter};
 use super::fsck::fsck;
+use super::ledger::{LedgerFormat, LedgerQuery, TellError};
 use super::listing::{self, PAGE, Reveal};
 use super::stream;
 use super::view::show_json;
+
+pub(super) fn router(state: &AdminState) -> Router<AdminState> {
+    let patients = Router::new()
+        .route("/api/queue/{instance}/file", get(file))
+        .route_layer(from_fn_with_state(state.clone(), guard_patients));
+    Router::new()
+        .route("/api/queue", get(list))
+        .route("/api/queue/search", post(search))
+        .route("/api/queue/fsck", post(check_all))
+        .route("/api/queue/{instance}", get(show))
+        .route("/api/ledger", get(ledger))
+        .merge(patients)
+}
 
 /// What a listing is asked for beside the filter.
 #[derive(Debug, Default, Deserialize)]
@@ -32,7 +48,7 @@ struct Paging {
 const PAGING: [&str; 4] = ["limit", "after", "by_study", "reveal"];
 
 /// `GET /api/queue`: nothing in a URL may tell of a patient, because URLs are kept everywhere.
-pub(super) async fn list(
+async fn list(
     State(state): State<AdminState>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Refused> {
@@ -56,7 +72,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/queue/search`: the same, for those with the token, by patient too and with patients revealed.
-pub(super) async fn search(
+async fn search(
     State(state): State<AdminState>,
     Json(fields): Json<Map<String, Value>>,
 ) -> Result<Json<Value>, Refused> {
@@ -82,7 +98,7 @@ async fn answer(state: AdminState, fields: Map<String, Value>) -> Result<Json<Va
     Ok(Json(found.await??))
 }
 
-pub(super) async fn show(
+async fn show(
     State(state): State<AdminState>,
     Path(instance): Path<String>,
 ) -> Result<Json<Value>, Refused> {
@@ -94,7 +110,7 @@ pub(super) async fn show(
 }
 
 /// `GET /api/queue/{instance}/file`: patient data, so it needs the token wherever it is asked for.
-pub(super) async fn file(
+async fn file(
     State(state): State<AdminState>,
     Path(instance): Path<String>,
 ) -> Result<Response, Refused> {
@@ -132,7 +148,29 @@ fn file_body(export: Export) -> Body {
     })
 }
 
-pub(super) async fn check_all(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
+/// `GET /api/ledger`: written while it is read, however long it is.
+async fn ledger(
+    State(state): State<AdminState>,
+    Query(query): Query<LedgerQuery>,
+) -> Result<Response, Refused> {
+    let span = query.span().map_err(Refused::bad)?;
+    let kind = match query.format {
+        LedgerFormat::Json => "application/x-ndjson",
+        LedgerFormat::Csv => "text/csv; charset=utf-8",
+    };
+    let body = stream::body(None, move |pipe| match query.tell(&state.queue, span, pipe) {
+        Ok(damage) if damage == LedgerDamage::default() => Ok(()),
+        Ok(damage) => {
+            tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
+            Ok(())
+        }
+        Err(TellError::Io(error)) => Err(error),
+        Err(TellError::Ledger(error)) => Err(std::io::Error::other(error.to_string())),
+    });
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+async fn check_all(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
     let queue = state.queue.clone();
     Ok(Json(ask(move || fsck(&queue)).await??))
 }

@@ -76,7 +76,7 @@ pub(super) fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'
     }
 }
 
-fn reason(state: &Journalled) -> Option<String> {
+pub(super) fn reason(state: &Journalled) -> Option<String> {
     match state {
         Journalled::Owed => None,
         Journalled::Held(hold) => Some(hold.why.clone()),

@@ -15,7 +15,7 @@ use ureq::Agent;
 use ureq::http::Response;
 use ureq::{Body, RequestBuilder};
 
-use crate::admin::{Asked, Order, Outcome, Patient};
+use crate::admin::{Asked, LedgerQuery, Order, Outcome, Patient};
 use crate::config::Config;
 
 /// The longest answer that is read, in bytes. A page of the longest listing is a tenth of it.
@@ -289,6 +289,23 @@ impl AdminClient {
         Ok(())
     }
 
+    /// `GET /api/ledger`, written to `out`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`]; `out` cannot be written; it did not come whole.
+    pub fn ledger(&self, query: &LedgerQuery, out: &mut dyn io::Write) -> Result<(), AdminError> {
+        let mut request = self.agent.get(self.url("/api/ledger"));
+        if let Ok(Value::Object(fields)) = serde_json::to_value(query) {
+            for (name, value) in fields {
+                request = request.query(name, value.as_str().unwrap_or_default());
+            }
+        }
+        let mut answer = self.accept(self.readable(request).call())?;
+        io::copy(&mut answer.body_mut().as_reader(), out).map_err(AdminError::Copy)?;
+        Ok(())
+    }
+
     /// `POST /api/queue/{verb}`: an operator's decision. Ok means that it is durable for what counts as changed. However
     /// many deliveries it is about, the node answers when it is done, so there is no limit to the waiting.
     ///
@@ -312,6 +329,44 @@ impl AdminClient {
         let request = self.agent.post(self.url("/api/queue/fsck")).header("Authorization", self.right()?);
         let request = request.config().timeout_recv_response(None).build();
         self.answer(request.send_empty())
+    }
+
+    /// `GET` of any path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`].
+    pub fn read(&self, path: &str) -> Result<Value, AdminError> {
+        self.answer(self.readable(self.agent.get(self.url(path))).call())
+    }
+
+    /// `POST` of any path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decide`].
+    pub fn tell(&self, path: &str, order: &Value) -> Result<Value, AdminError> {
+        let request = self.agent.post(self.url(path)).header("Authorization", self.right()?);
+        self.answer(request.send_json(order))
+    }
+
+    /// `POST /api/reload`: what is or would be changed, or, as the error, what is wrong with the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decide`].
+    pub fn reload(&self, order: &Value) -> Result<Result<Value, Value>, AdminError> {
+        let request = self.agent.post(self.url("/api/reload")).header("Authorization", self.right()?);
+        let answer = request.send_json(order);
+        match answer {
+            Ok(mut answer) if answer.status().as_u16() == 422 => {
+                let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_json();
+                let exchange =
+                    |source| AdminError::Exchange { address: self.address, source: Box::new(source) };
+                body.map(Err).map_err(exchange)
+            }
+            answer => self.answer(answer).map(Ok),
+        }
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,10 +1,14 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+pub mod control;
+mod drain;
 pub mod echo;
 mod export;
+pub mod ledger;
 mod listing;
 mod queue;
+pub mod reload;
 mod selection;
 pub mod send;
 pub mod serve;
@@ -49,6 +53,16 @@ pub enum Command {
     Echo(echo::EchoArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(Box<QueueArgs>),
+    /// Tell what came and what became of it, also after the data is gone.
+    Ledger(ledger::LedgerArgs),
+    /// Have the running node read its configuration again.
+    Reload(reload::ReloadArgs),
+    /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.
+    Pause(control::PauseArgs),
+    /// Lift a pause.
+    Resume(control::ResumeArgs),
+    /// Take nothing more and wait until everything is delivered that can be.
+    Drain(control::DrainArgs),
 }
 
 /// How the program ends.

@@ -125,10 +125,10 @@ const BY_FILTER: [&str; 11] = [
 ];
 
 /// A moment is read where it is written, because the node may be in another time zone.
-fn since(text: &str) -> Result<String, crate::admin::NotAMoment> {
+pub(super) fn since(text: &str) -> Result<String, crate::admin::NotAMoment> {
     parse_moment(text, Edge::Since).map(write_moment)
 }
 
-fn until(text: &str) -> Result<String, crate::admin::NotAMoment> {
+pub(super) fn until(text: &str) -> Result<String, crate::admin::NotAMoment> {
     parse_moment(text, Edge::Until).map(write_moment)
 }

@@ -8,21 +8,25 @@ use tracing_subscriber::EnvFilter;
 
 use super::Exit;
 use crate::app::{App, StartError};
-use crate::config::{Config, DestinationKind, Loaded, LogFormat, LogLevel, Origin};
+use crate::audit::Actor;
+use crate::config::{Config, DestinationKind, Loaded, Loader, LogFormat, LogLevel, Origin};
+use crate::control::SetLevel;
 use crate::platform;
 
-/// Runs a node until SIGTERM or SIGINT, then drains within the grace period.
+/// Runs a node until SIGTERM, SIGINT or an administrator ends it, then drains within the grace period. SIGHUP has it read
+/// its configuration again.
 ///
 /// # Errors
 /// It cannot start; [`Exit::Configuration`] where the configuration is why.
-pub async fn run(loaded: Loaded) -> anyhow::Result<Exit> {
-    let Loaded { config, origin } = loaded;
-    start_logging(&config)?;
+pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
+    let Loaded { config, origin } = loader.load()?;
+    let set_level = start_logging(&config)?;
+    let mut hangups = platform::Hangups::new().context("signals")?;
     platform::raise_descriptor_limit();
     let screen = first_screen(&config, &origin);
-    let app = match App::start(config).await {
+    let app = match App::start(config, loader, set_level).await {
         Ok(app) => app,
-        Err(error @ StartError::Bind { .. }) => {
+        Err(error @ (StartError::Listeners(_) | StartError::Admin { .. })) => {
             tracing::error!(%error, "Cannot start.");
             return Ok(Exit::Configuration);
         }
@@ -32,30 +36,57 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Exit> {
         }
     };
     write!(std::io::stdout(), "{screen}").context("stdout")?;
-    platform::termination().await.context("signals")?;
+    // A signal that comes while a reload is running is one more reload after it; one that comes later is ignored.
+    let reloads = async {
+        loop {
+            hangups.next().await;
+            let _logged = app.control().reload(&Actor::local("SIGHUP")).await;
+        }
+    };
+    tokio::select! {
+        ended = platform::termination() => ended.context("signals")?,
+        () = app.asked_to_stop() => {}
+        () = reloads => {}
+    }
     tracing::info!("Stopping: no more is taken, what is under way is finished.");
     app.stop().await;
     tracing::info!("Stopped.");
     Ok(Exit::Done)
 }
 
-fn start_logging(config: &Config) -> anyhow::Result<()> {
-    let level = match config.log.level {
+/// Begins to log, and returns what changes the level later.
+fn start_logging(config: &Config) -> anyhow::Result<SetLevel> {
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter(config.log.level)?).with_writer(std::io::stderr);
+    let builder = builder.with_target(false);
+    let failed = |error| anyhow::anyhow!("logging: {error}");
+    // A level that can be changed comes last: everything before it is fixed by it.
+    match config.log.format {
+        LogFormat::Human => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map_err(failed)?;
+            Ok(Box::new(move |level| drop(filter(level).map(|filter| handle.reload(filter)))))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map_err(failed)?;
+            Ok(Box::new(move |level| drop(filter(level).map(|filter| handle.reload(filter)))))
+        }
+    }
+}
+
+/// The libraries below say little that an administrator can use.
+fn filter(level: LogLevel) -> anyhow::Result<EnvFilter> {
+    let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
         LogLevel::Info => "info",
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // The libraries below say little that an administrator can use.
-    let filter = EnvFilter::try_new(format!("warn,chrysalis={level},chrysalis_queue={level}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let started = match config.log.format {
-        LogFormat::Human => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("logging: {error}"))
+    Ok(EnvFilter::try_new(format!("warn,chrysalis={level},chrysalis_queue={level}"))?)
 }
 
 /// What runs, and what to type next.

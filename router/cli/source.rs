@@ -5,12 +5,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrysalis_queue::{Hold, Instance, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{Hold, Instance, LedgerDamage, Observer, Options, Queue, Unavailable};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::Exit;
 use super::admin_client::{AdminClient, Listing, Studies};
-use crate::admin::{self, Asked, Export, Filter, Headers, Reveal, Scope};
+use crate::admin::{self, Asked, Export, Filter, Headers, LedgerQuery, Reveal, Scope};
 use crate::app;
 use crate::config::Config;
 
@@ -107,6 +108,20 @@ impl<'a> Source<'a> {
                 let shown = spool.queue.show(instance.parse()?)?;
                 let shown = shown.with_context(|| format!("there is no instance {instance}"))?;
                 Ok(Export::open(&spool.queue, &shown.instance)?.write(out)?)
+            }
+        }
+    }
+
+    /// Writes the ledger. [`Exit::Failed`] when parts of it cannot be read.
+    pub(super) fn ledger(&self, query: &LedgerQuery, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        match self {
+            Self::Running(client) => {
+                client.ledger(query, out)?;
+                Ok(Exit::Done)
+            }
+            Self::Stopped(spool) => {
+                let damage = query.tell(&spool.queue, query.span()?, out)?;
+                Ok(if damage == LedgerDamage::default() { Exit::Done } else { Exit::Failed })
             }
         }
     }

@@ -9,22 +9,26 @@
 //! are parsed here once. Every key is described once, in [`KEYS`]; the reader takes the names it allows from
 //! there, and so does the operator's manual.
 
+mod changes;
 mod check;
 mod error;
 mod file;
 mod keys;
 mod live;
 mod load;
+mod loader;
 mod meaning;
 mod names;
 mod places;
 mod read;
 mod units;
 
+pub use changes::{Changed, Changes, Parts, Renamed};
 pub use error::{ConfigError, Problem, Problems};
 pub use keys::{KEYS, Key};
 pub use live::Live;
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
+pub use loader::Loader;
 pub use meaning::{
     Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
     DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,

@@ -1,13 +1,13 @@
 //! Who is to be woken when there is something to send, and how each destination is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrysalis_queue::{Hold, Instance, Observer, Sequence, Unavailable};
 use tokio::sync::{Notify, watch};
 
 use super::circuit::Health;
-use crate::config::Config;
+use crate::pauses::Pauses;
 
 /// How one destination is, or one calling AE title at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,9 @@ pub struct Notice {
 /// The board that dispatchers and the queue share. Clones are the same board.
 #[derive(Debug, Clone)]
 pub struct Board {
-    wakes: Arc<HashMap<String, Wake>>,
+    wakes: Arc<RwLock<HashMap<String, Arc<Wake>>>>,
     notices: Arc<Mutex<BTreeMap<(String, String), Notice>>>,
+    pauses: Pauses,
 }
 
 /// How the dispatchers of one destination are woken.
@@ -37,28 +38,48 @@ struct Wake {
 }
 
 impl Board {
-    /// A board with a place for every configured destination.
-    pub fn new(config: &Config) -> Self {
-        let names = config.destinations.iter().map(|d| d.name.as_str().to_owned());
-        let wakes = names.map(|name| (name, Wake::default())).collect();
-        Self { wakes: Arc::new(wakes), notices: Arc::default() }
+    /// A board without any destination, that knows what is paused.
+    pub fn new(pauses: Pauses) -> Self {
+        Self { wakes: Arc::default(), notices: Arc::default(), pauses }
+    }
+
+    /// Makes a place for a destination, or keeps the one there is.
+    pub fn add(&self, destination: &str) {
+        let mut wakes = self.wakes.write().unwrap_or_else(PoisonError::into_inner);
+        wakes.entry(destination.to_owned()).or_default();
+    }
+
+    /// Takes a destination off the board.
+    pub fn remove(&self, destination: &str) {
+        self.wakes.write().unwrap_or_else(PoisonError::into_inner).remove(destination);
+        self.forget(destination);
+    }
+
+    /// Forgets how a destination was: it is taken to be well until it shows otherwise.
+    pub fn forget(&self, destination: &str) {
+        self.lock().retain(|(name, _), _| name != destination);
+    }
+
+    /// What is paused.
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 
     /// A receiver that changes whenever there may be something to send.
     pub fn wakes(&self, destination: &str) -> Option<watch::Receiver<u64>> {
-        self.wakes.get(destination).map(|wake| wake.ready.subscribe())
+        self.place(destination).map(|wake| wake.ready.subscribe())
     }
 
     /// Wakes the dispatchers of a destination.
     pub fn wake(&self, destination: &str) {
-        if let Some(wake) = self.wakes.get(destination) {
+        if let Some(wake) = self.place(destination) {
             wake.ready.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
     /// Has an ill or paused destination probed now, with this instance first: somebody says that it is worth it.
     pub fn probe(&self, destination: &str, first: Sequence) {
-        if let Some(wake) = self.wakes.get(destination) {
+        if let Some(wake) = self.place(destination) {
             wake.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(first);
             wake.probe.notify_one();
         }
@@ -66,13 +87,13 @@ impl Board {
 
     /// The instance that the next probe is to begin with.
     pub fn take_probe(&self, destination: &str) -> Option<Sequence> {
-        let wake = self.wakes.get(destination)?;
+        let wake = self.place(destination)?;
         wake.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What [`Board::probe`] notifies.
     pub fn probes(&self, destination: &str) -> Arc<Notify> {
-        self.wakes.get(destination).map(|wake| Arc::clone(&wake.probe)).unwrap_or_default()
+        self.place(destination).map(|wake| Arc::clone(&wake.probe)).unwrap_or_default()
     }
 
     /// Notes how a destination is; `lane` is the calling AE title where that makes a difference, else empty.
@@ -97,8 +118,13 @@ impl Board {
         here.map(|(_, notice)| notice.health).max_by_key(|health| rank(*health)).unwrap_or(Health::Well)
     }
 
-    /// Why a destination takes nothing now, if that is so.
+    /// Why a destination takes nothing now, if that is so: somebody paused it, or it is ill.
     pub fn trouble(&self, destination: &str) -> Option<String> {
+        if let Some(pause) = self.pauses.destination(destination) {
+            return Some(format!("destination {}", pause.words()));
+        }
+        let lanes = self.pauses.lanes(destination);
+        let paused = lanes.iter().map(|(lane, pause)| format!("destination for {lane} {}", pause.words()));
         let notices = self.lock();
         let ill =
             notices.iter().filter(|((name, _), notice)| name == destination && notice.health != Health::Well);
@@ -106,8 +132,12 @@ impl Board {
             let whom = if lane.is_empty() { String::new() } else { format!(" for {lane}") };
             format!("destination {}{whom}: {}", notice.health.name(), notice.why)
         });
-        let said: Vec<_> = said.collect();
+        let said: Vec<_> = paused.chain(said).collect();
         (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    fn place(&self, destination: &str) -> Option<Arc<Wake>> {
+        self.wakes.read().unwrap_or_else(PoisonError::into_inner).get(destination).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), Notice>> {

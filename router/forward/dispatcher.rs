@@ -25,6 +25,8 @@ const BATCH: usize = 64;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long to wait when the queue cannot be asked.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
+/// How long what a paused calling AE title sent is put aside; it is due at once when that is resumed.
+const PAUSED_LANE: Duration = Duration::from_secs(300);
 /// How long an instance that was tried in this illness waits for others to be tried.
 const LET_OTHERS_FIRST: Duration = Duration::from_secs(1);
 
@@ -49,7 +51,12 @@ struct Lanes {
 
 /// What a worker may do next.
 enum Turn {
-    Lease { request: LeaseRequest, is_probe: bool },
+    /// Somebody paused the destination.
+    Rest,
+    Lease {
+        request: LeaseRequest,
+        is_probe: bool,
+    },
     Wait(Duration),
 }
 
@@ -87,9 +94,18 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
         let mut carrier = Carrier::new(&self.destination, &self.node_ae, &self.queue);
+        let mut pauses = self.board.pauses().news();
         while !self.stop.is_cancelled() {
             wakes.borrow_and_update();
+            pauses.seen();
             match self.turn() {
+                Turn::Rest => {
+                    carrier.rest().await;
+                    tokio::select! {
+                        () = self.stop.cancelled() => {}
+                        () = pauses.changed() => {}
+                    }
+                }
                 Turn::Wait(pause) => self.idle(&mut carrier, &mut wakes, Some(pause)).await,
                 Turn::Lease { request, is_probe } => {
                     let is_from_the_middle = request.after.is_some();
@@ -128,7 +144,14 @@ impl Dispatcher {
         if self.has_lanes() { calling.to_string() } else { String::new() }
     }
 
+    fn is_paused(&self) -> bool {
+        self.board.pauses().destination(self.name()).is_some()
+    }
+
     fn turn(&self) -> Turn {
+        if self.is_paused() {
+            return Turn::Rest;
+        }
         let everything = LeaseRequest { max: BATCH, ..LeaseRequest::default() };
         if self.has_lanes() {
             return Turn::Lease { request: everything, is_probe: false };
@@ -187,7 +210,8 @@ impl Dispatcher {
         for (place, (lease, item)) in waiting.into_iter().enumerate() {
             let upcoming = items.get(place + 1..).unwrap_or_default();
             // Leases that are dropped here are ready again.
-            if self.stop.is_cancelled() || !self.carry_one(lease, &item, upcoming, carrier).await {
+            let ends = self.stop.is_cancelled() || self.is_paused();
+            if ends || !self.carry_one(lease, &item, upcoming, carrier).await {
                 break;
             }
         }
@@ -217,8 +241,11 @@ impl Dispatcher {
         goes_on && self.lock().circuits.values().all(|c| c.health() == Health::Well || self.has_lanes())
     }
 
-    /// What is known before trying: an instance that an illness condemned, or a lane that has to wait.
+    /// What is known before trying: an instance that an illness condemned, or a lane that is paused or has to wait.
     fn before(&self, lane: &str, sequence: Sequence) -> Option<Outcome> {
+        if self.has_lanes() && self.board.pauses().lane(self.name(), lane).is_some() {
+            return Some(Outcome::Retry(PAUSED_LANE));
+        }
         let now = self.now();
         let mut lanes = self.lock();
         let circuit = lanes.circuits.get_mut(lane)?;

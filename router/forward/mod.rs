@@ -13,12 +13,14 @@ mod carrier;
 mod circuit;
 mod dicom;
 mod dispatcher;
+mod fleet;
 mod folder;
 mod verdict;
 
 pub use board::{Board, Notice};
 pub use circuit::{Circuit, Health, Permission, Settlement};
 pub use dispatcher::Dispatcher;
+pub use fleet::{Fleet, Generation};
 pub(crate) use folder::component;
 pub use folder::sweep_leftovers;
 pub use verdict::{End, Verdict, judge};

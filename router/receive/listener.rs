@@ -1,4 +1,4 @@
-//! The accept loop of one listener.
+//! The accept loop of one port, and what an association that came in by it needs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,78 +11,88 @@ use tokio_util::task::TaskTracker;
 
 use super::gate::{Entry, Gate};
 use super::session;
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Live};
 use crate::dicom::AePattern;
 use crate::dimse::negotiate::{Admission, Policy};
 use crate::dimse::{Timers, pdu, socket};
 use crate::metrics::Metrics;
+use crate::pauses::Pauses;
 use crate::route::Routes;
 
 /// How long to wait after an accept that failed for want of something the system has too little of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Everything that one listener needs to receive.
+/// Everything that one association needs to be received.
+#[derive(Clone)]
 pub struct Reception {
-    /// Its configuration.
-    pub listener: Listener,
+    /// The configuration of the listener it came in by, as it was then.
+    pub listener: Arc<Listener>,
     /// Where instances are kept.
     pub queue: Queue,
-    /// To whom they are owed.
-    pub routes: Arc<Routes>,
+    /// To whom they are owed: each is routed by what is in force when it has arrived.
+    pub rules: Live<Rules>,
+    /// What is paused.
+    pub pauses: Pauses,
     /// What Prometheus sees.
     pub metrics: Metrics,
-    /// Revision of the configuration.
-    pub revision: String,
     /// Take no more.
     pub drain: CancellationToken,
     /// End at once.
     pub halt: CancellationToken,
 }
 
-impl Reception {
-    /// The parts of the configuration that concern one listener.
-    pub fn new(
-        config: &Config,
-        listener: &Listener,
-        queue: &Queue,
-        metrics: &Metrics,
-        drain: &CancellationToken,
-        halt: &CancellationToken,
-    ) -> Self {
-        Self {
-            listener: listener.clone(),
-            queue: queue.clone(),
-            routes: Arc::new(Routes::new(config)),
-            metrics: metrics.clone(),
-            revision: config.revision.clone(),
-            drain: drain.clone(),
-            halt: halt.clone(),
-        }
-    }
+/// The rules of one configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// What they say.
+    pub routes: Routes,
+    /// The configuration's revision.
+    pub revision: String,
+}
 
-    /// Accepts until the end, each association in a task of its own: among `tasks`, which are waited for, or while
-    /// stopping, when it can only be rejected, among `rejections`.
-    pub async fn run(self, socket: TcpListener, tasks: TaskTracker, rejections: TaskTracker) {
-        let reception = Arc::new(self);
+impl Rules {
+    /// Those of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self { routes: Routes::new(config), revision: config.revision.clone() }
+    }
+}
+
+/// One listening socket, and what is in force for associations that come in by it.
+pub(super) struct Port {
+    pub(super) socket: TcpListener,
+    pub(super) settings: Live<Listener>,
+    pub(super) close: CancellationToken,
+}
+
+impl Port {
+    /// Accepts until the port is closed or everything ends, each association in a task of its own: among `tasks`, which
+    /// are waited for, or while stopping, when it can only be rejected, among `rejections`. What was accepted outlives
+    /// the port.
+    pub(super) async fn run(self, reception: Reception, tasks: TaskTracker, rejections: TaskTracker) {
         let gate = Gate::new();
         loop {
             let accepted = tokio::select! {
                 () = reception.halt.cancelled() => return,
-                accepted = socket.accept() => accepted,
+                () = self.close.cancelled() => return,
+                accepted = self.socket.accept() => accepted,
             };
+            let listener = self.settings.now();
             match accepted {
                 Ok((stream, peer)) => {
                     let tracker = if reception.drain.is_cancelled() { &rejections } else { &tasks };
+                    let reception = Arc::new(Reception { listener, ..reception.clone() });
                     reception.admit(stream, peer, &gate, tracker);
                 }
                 Err(error) => {
-                    tracing::warn!(listener = %reception.listener.name, %error, "Cannot accept a connection.");
+                    tracing::warn!(listener = %listener.name, %error, "Cannot accept a connection.");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
+}
 
+impl Reception {
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, gate: &Gate, tasks: &TaskTracker) {
         let (pass, over_limit) = match gate.enter(&self.listener, peer.ip()) {
             Entry::Admitted(pass) => (pass, false),

@@ -8,9 +8,11 @@
 mod arrival;
 mod gate;
 mod listener;
+mod ports;
 mod session;
 mod store;
 
 pub use arrival::{Arrival, ArrivalError};
 pub use gate::{Entry, Gate, Pass};
-pub use listener::Reception;
+pub use listener::{Reception, Rules};
+pub use ports::{BindError, Bound, Ports};

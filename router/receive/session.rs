@@ -46,9 +46,10 @@ pub(super) async fn serve(reception: &Reception, stream: TcpStream, peer: Socket
     }
 }
 
-/// Whether the queue has room, in the terms of an association.
+/// Whether an association may be had now: nobody paused the listener, and the queue has room.
 async fn room(reception: &Reception) -> Admission {
-    if reception.drain.is_cancelled() {
+    let is_paused = reception.pauses.listener(reception.listener.name.as_str()).is_some();
+    if is_paused || reception.drain.is_cancelled() {
         return Admission::Congested;
     }
     let queue = reception.queue.clone();

@@ -140,7 +140,8 @@ fn meta(
         called_ae: &request.called,
         peer_addr: peer.ip(),
     };
-    let decision = reception.routes.decide(&facts);
+    let rules = reception.rules.now();
+    let decision = rules.routes.decide(&facts);
     let mut owed: Vec<_> = decision
         .destinations
         .iter()
@@ -169,7 +170,7 @@ fn meta(
         called_ae: request.called.as_str().to_owned(),
         transfer_syntax: message.transfer_syntax.0.as_str().to_owned(),
         sound: scan.structure == Structure::Sound,
-        revision: reception.revision.clone(),
+        revision: rules.revision.clone(),
     };
     Meta { keys, owed, attachment: arrival.to_bytes() }
 }

@@ -229,6 +229,12 @@ impl Keeper {
         self.waiting.get(destination).is_some_and(|waiting| waiting.contains_key(&sequence))
     }
 
+    /// Nothing waits at this destination any more.
+    pub(crate) fn hurry(&mut self, destination: &str) {
+        self.waiting.remove(destination);
+        self.notices.ready(destination);
+    }
+
     fn wait(&mut self, destination: &str, sequence: Sequence, pause: Duration) {
         if !pause.is_zero() {
             let due = self.spool.clock.monotonic() + pause;

@@ -1,0 +1,211 @@
+//! The record of decisions: who changed what while the node ran, and when.
+//!
+//! One JSON object a line in `decisions.log` of the data directory, synced before the decision is answered, and one line
+//! in the log. When the file has grown to its limit it becomes `decisions.log.1` in place of the one before, so the two
+//! never need more than twice the limit. A record that cannot be written is a loud error and undoes nothing: what was
+//! decided about deliveries is in the queue's journals besides.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::platform;
+
+/// Name of the file in the data directory.
+pub const FILE: &str = "decisions.log";
+/// Where the file goes when it is full.
+const OLD_FILE: &str = "decisions.log.1";
+/// Bytes after which a file is full.
+const MAX_BYTES: u64 = 8 << 20;
+/// Characters of a name or a reason that are kept.
+const MAX_TEXT: usize = 1000;
+const MAX_WHO: usize = 100;
+
+/// Who decides: what a caller says of itself, and from where it said so. Names are claims; the right is the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    who: String,
+    from: Option<SocketAddr>,
+}
+
+impl Actor {
+    /// Somebody at `from`; one who gives no name is called `admin api`.
+    pub fn new(who: Option<&str>, from: SocketAddr) -> Self {
+        let who = short(who.unwrap_or_default().trim(), MAX_WHO);
+        Self { who: if who.is_empty() { "admin api".to_owned() } else { who }, from: Some(from) }
+    }
+
+    /// The machine itself, such as a signal.
+    pub fn local(who: &str) -> Self {
+        Self { who: short(who, MAX_WHO), from: None }
+    }
+
+    /// The name, at most 100 characters without control characters.
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.who)
+    }
+}
+
+/// The record of a data directory. Clones write to the same one.
+#[derive(Debug, Clone)]
+pub struct Log(Arc<Mutex<Record>>);
+
+#[derive(Debug)]
+struct Record {
+    path: PathBuf,
+    old: PathBuf,
+    limit: u64,
+    file: File,
+    length: u64,
+}
+
+/// The record cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+pub struct AuditError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl Log {
+    /// Opens the record of a data directory, making it if it is not there.
+    ///
+    /// # Errors
+    /// [`AuditError`]
+    pub fn open(data_dir: &Path) -> Result<Self, AuditError> {
+        Self::with_limit(data_dir, MAX_BYTES)
+    }
+
+    fn with_limit(data_dir: &Path, limit: u64) -> Result<Self, AuditError> {
+        let (path, old) = (data_dir.join(FILE), data_dir.join(OLD_FILE));
+        let opened = open(&path).map_err(|error| AuditError { path: path.clone(), error });
+        let (file, length) = opened?;
+        Ok(Self(Arc::new(Mutex::new(Record { path, old, limit, file, length }))))
+    }
+
+    /// Writes down that somebody did `decision` to `subject`, such as `pause` to `destination pacs`, with whatever else
+    /// is worth knowing; never patient data. Returns when the line is on the disk, or its failure in the log. Blocks for
+    /// as long as the disk takes.
+    pub fn record(&self, by: &Actor, decision: &str, subject: &str, details: &Value) {
+        tracing::info!(who = by.who, from = ?by.from, decision, subject, %details, "A decision.");
+        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let from = by.from.map(|from| from.to_string());
+        let entry = json!({
+            "at": at, "who": by.who, "from": from, "decision": decision, "subject": short(subject, MAX_TEXT),
+            "details": details,
+        });
+        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = record.append(format!("{entry}\n").as_bytes()) {
+            let file = record.path.display();
+            tracing::error!(%file, %error, decision, "A decision could not be written down; it stands.");
+        }
+    }
+}
+
+impl Record {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + line.len() as u64 > self.limit {
+            platform::replace(&self.path, &self.old)?;
+            (self.file, self.length) = open(&self.path)?;
+        }
+        self.file.write_all(line)?;
+        self.length += line.len() as u64;
+        self.file.sync_data()
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let is_new = !path.exists();
+    let mut file = platform::private(&mut OpenOptions::new()).append(true).create(true).open(path)?;
+    if let (true, Some(directory)) = (is_new, path.parent()) {
+        platform::sync_directory(directory)?;
+    }
+    let length = file.metadata()?.len();
+    // A line that the power cut short must not swallow the next one.
+    if length > 0 && !fs::read(path)?.ends_with(b"\n") {
+        file.write_all(b"\n")?;
+    }
+    Ok((file, length))
+}
+
+/// At most `limit` characters, control characters replaced.
+pub(crate) fn short(text: &str, limit: usize) -> String {
+    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Actor, FILE, Log, OLD_FILE};
+    use serde_json::{Value, json};
+    use std::fs;
+
+    fn lines(text: &str) -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+    }
+
+    #[test]
+    fn a_decision_is_one_line_with_who_when_and_from_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        let by = Actor::new(Some("maria\nroot"), "127.0.0.1:5000".parse().unwrap());
+        log.record(&by, "pause", "destination pacs", &json!({ "reason": "upgrade" }));
+        log.record(&Actor::local("SIGHUP"), "reload", "", &Value::Null);
+        let lines = lines(&fs::read_to_string(folder.path().join(FILE)).unwrap());
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["who"], &lines[0]["from"]), (&json!("maria root"), &json!("127.0.0.1:5000")));
+        assert_eq!(lines[0]["details"]["reason"], "upgrade");
+        assert!(lines[0]["at"].as_str().unwrap().ends_with('Z'));
+        assert_eq!((&lines[1]["who"], &lines[1]["from"]), (&json!("SIGHUP"), &Value::Null));
+    }
+
+    #[test]
+    fn the_record_goes_on_after_a_restart_and_after_a_line_that_was_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        Log::open(folder.path()).unwrap().record(&Actor::local("a"), "pause", "x", &Value::Null);
+        let path = folder.path().join(FILE);
+        let half = [fs::read(&path).unwrap(), b"{\"at\":".to_vec()].concat();
+        fs::write(&path, half).unwrap();
+        Log::open(folder.path()).unwrap().record(&Actor::local("b"), "resume", "x", &Value::Null);
+        let text = fs::read_to_string(&path).unwrap();
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((text.lines().count(), &last["who"]), (3, &json!("b")));
+    }
+
+    #[test]
+    fn a_full_file_takes_the_place_of_the_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::with_limit(folder.path(), 1000).unwrap();
+        for n in 0..50 {
+            log.record(&Actor::local("a"), "pause", &n.to_string(), &Value::Null);
+        }
+        let read = |name| fs::read_to_string(folder.path().join(name)).unwrap();
+        let (new, old) = (read(FILE), read(OLD_FILE));
+        assert!(new.len() <= 1000 && old.len() <= 1000, "{} {}", new.len(), old.len());
+        let kept = [lines(&old), lines(&new)].concat();
+        assert_eq!(kept.last().unwrap()["subject"], "49");
+        let numbers: Vec<usize> =
+            kept.iter().map(|l| l["subject"].as_str().unwrap().parse().unwrap()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+    }
+
+    #[test]
+    fn somebody_without_a_name_is_the_admin_api() {
+        let here = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(Actor::new(None, here).who(), "admin api");
+        assert_eq!(Actor::new(Some("  "), here).who(), "admin api");
+        assert_eq!(Actor::new(Some(&"x".repeat(500)), here).who().len(), 100);
+    }
+}
