@@ -17,7 +17,8 @@ use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
-use crate::receive::{BindError, Ports, Rules};
+use crate::receive::{BindError, Ports};
+use crate::route::Routes;
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -97,7 +98,7 @@ impl App {
         sweep_folders(&config);
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
-        let rules = Live::new(Rules::new(&config));
+        let rules = Live::new(Routes::new(&config));
         let ports = Ports {
             queue: queue.clone(),
             rules: rules.clone(),

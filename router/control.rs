@@ -13,7 +13,8 @@ use crate::dicom::AeTitle;
 use crate::forward::Fleet;
 use crate::metrics::Metrics;
 use crate::pauses::{Pause, PauseError, Pauses, Subject};
-use crate::receive::{BindError, Bound, Ports, Rules};
+use crate::receive::{BindError, Bound, Ports};
+use crate::route::Routes;
 
 /// Changes how much is logged.
 pub type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
@@ -29,7 +30,7 @@ pub struct Reins {
     /// The configuration in force.
     pub live: Live,
     /// Its rules.
-    pub rules: Live<Rules>,
+    pub rules: Live<Routes>,
     /// How it is read.
     pub loader: Loader,
     /// How much is logged.
@@ -308,7 +309,7 @@ impl Control {
             }
         }
         // Nothing is routed to a destination before it is there.
-        reins.rules.replace(Rules::new(&config));
+        reins.rules.replace(Routes::new(&config));
         reins.ports.apply(&config, bound);
         destinations.removed.iter().for_each(|name| reins.fleet.end(name));
         (reins.set_level)(config.log.level);

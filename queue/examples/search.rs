@@ -73,7 +73,7 @@ fn measure(queue: &Queue, what: &str, filter: Filter, rows: usize) {
                 let asked = Instant::now();
                 queue.show("1-1".parse().unwrap()).unwrap();
                 longest = longest.max(asked.elapsed());
-                std::thread::sleep(Duration::from_micros(500));
+                std::thread::park_timeout(Duration::from_micros(500));
             }
             longest
         });
@@ -122,11 +122,11 @@ fn meta(n: u32) -> Meta {
         group: uid(2, n / STUDY),
         subject: u128::from(n / STUDY).to_be_bytes(),
     };
-    let cart = if n % 5_000 == 0 { 77 } else { 1 };
+    let cart = if n.is_multiple_of(5_000) { 77 } else { 1 };
     let attachment = format!(
         "modalities 192.168.10.20:40000 VIVID{cart} CHRYSALIS 1.2.840.10008.1.2.1 sound 0123456789abcdef"
     );
-    let owed = vec![Owed { destination: "pacs".to_owned(), hold: None }];
+    let owed = vec![Owed::send("pacs")];
     Meta { keys, owed, attachment: attachment.into_bytes() }
 }
 

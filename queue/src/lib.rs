@@ -39,7 +39,9 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use id::{NotASequence, Sequence};
-pub use instance::{Delivery, Glimpse, Hold, HoldKind, Instance, Keys, NO_ROUTE, Owed, State};
+pub use instance::{
+    BY_RULE, Delivery, Glimpse, Hold, HoldKind, Instance, Keys, NO_ROUTE, Owed, Start, State,
+};
 pub use keeper::{
     Action, CommandError, DestinationStats, Filter, History, LeaseRequest, OpenError, Outcome, Page,
     Recovered, Row, Select, Shown, Standing, Stats, Unavailable,

@@ -47,8 +47,11 @@ fn receive(queue: &Stepped, n: u64) {
     let mut staged = queue.stage(b"HEAD").unwrap();
     staged.write(&[n as u8; 100]).unwrap();
     let keys = Keys { key: n.to_string(), group: format!("study {}", n % 7), ..Keys::default() };
-    let send = |destination: &str| Owed { destination: destination.into(), hold: None };
-    let owed = if n.is_multiple_of(3) { vec![send("pacs")] } else { vec![send("archive"), send("pacs")] };
+    let owed = if n.is_multiple_of(3) {
+        vec![Owed::send("pacs")]
+    } else {
+        vec![Owed::send("archive"), Owed::send("pacs")]
+    };
     let attachment = format!("cart {}", n % 5).into_bytes();
     staged.commit(Meta { keys, owed, attachment }, |_| Vec::new()).unwrap();
 }

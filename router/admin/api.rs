@@ -107,7 +107,11 @@ async fn guard_request(State(state): State<AdminState>, request: Request, next: 
 }
 
 /// Patient data is for those with the token, on this machine too.
-pub(super) async fn guard_patients(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+pub(super) async fn guard_patients(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
     match guard::check_token(request.headers(), &state.token) {
         Ok(()) => next.run(request).await,
         Err(denied) => Refused(denied.status(), denied.to_string()).into_response(),

@@ -5,16 +5,14 @@
 
 use std::net::IpAddr;
 
-use chrysalis_queue::{Action, NO_ROUTE, Row, Sequence, State, Unavailable};
+use chrysalis_queue::{Action, NO_ROUTE, Queue, Row, Sequence, State, Unavailable};
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Asked, Filter, FilterError};
 use super::search::{Scope, SearchError};
 use crate::audit::Actor;
 use crate::config::Config;
-use crate::dicom::AeTitle;
-use crate::receive::Arrival;
-use crate::route::{Facts, Routes};
+use crate::route::{Outcome as Routed, Routes, facts_of};
 
 /// Instances that one request may name.
 const MAX_NAMED: usize = 10_000;
@@ -330,16 +328,16 @@ impl<'a> Decision<'a> {
                 continue;
             }
             for row in instance {
-                plan.push((sequence, row.delivery.destination.clone(), self.action(scope.config, row)));
+                plan.push((sequence, row.delivery.destination.clone(), self.action(scope, row)));
             }
         }
         Ok(plan)
     }
 
-    fn action(&self, config: &Config, row: &Row) -> Result<Action, Refusal> {
+    fn action(&self, scope: &Scope<'_>, row: &Row) -> Result<Action, Refusal> {
         match self.verb {
             Verb::Retry | Verb::Release if row.delivery.destination == NO_ROUTE => {
-                Ok(route_again(config, row))
+                Ok(route_again(scope.queue, scope.config, row))
             }
             Verb::Retry | Verb::Release => Ok(Action::Release),
             Verb::Hold if self.why.is_empty() => Ok(Action::Hold { why: "held by an operator".to_owned() }),
@@ -381,20 +379,22 @@ fn resend(has_payload: bool, there: Option<&Row>) -> Result<Action, Refusal> {
     }
 }
 
-/// "No route" is retried by asking today's rules.
-fn route_again(config: &Config, row: &Row) -> Action {
-    let routed = Arrival::of(&row.instance).ok().and_then(|arrival| {
-        let listener = arrival.listener.parse().ok()?;
-        let facts = Facts {
-            listener: &listener,
-            calling_ae: &AeTitle::from_text(&arrival.calling_ae),
-            called_ae: &AeTitle::from_text(&arrival.called_ae),
-            peer_addr: arrival.peer.ip(),
-        };
-        Some(Routes::new(config).decide(&facts).destinations)
-    });
-    let to: Vec<_> = routed.unwrap_or_default().iter().map(|name| name.as_str().to_owned()).collect();
-    if to.is_empty() { Action::Hold { why: "no route".to_owned() } } else { Action::Reroute { to } }
+/// What is at `none` is retried by asking today's rules, with attributes read again from its file. Where they hold it
+/// somewhere, it stays, and says so.
+fn route_again(queue: &Queue, config: &Config, row: &Row) -> Action {
+    let routes = Routes::new(config);
+    let facts = match facts_of(queue, &row.instance, routes.tags()) {
+        Ok(facts) => facts,
+        Err(error) => return Action::Hold { why: format!("no route: {error}") },
+    };
+    match routes.decide(&facts.facts()).outcome {
+        Routed::Owed(owed) => match owed.iter().find_map(|owed| owed.hold.clone()) {
+            Some(why) => Action::Hold { why },
+            None => Action::Reroute { to: owed.into_iter().map(|owed| owed.destination).collect() },
+        },
+        Routed::Dropped { why } => Action::Discard { why },
+        Routed::Refused => Action::Hold { why: "no route".to_owned() },
+    }
 }
 
 /// Checks where something is to go, and for a reroute from where.

@@ -45,7 +45,12 @@ async fn decide(
         let mut outcome = Outcome::default();
         let done = decision.carry_out(&scope, &mut outcome);
         if !order.dry_run {
-            state.control.audit().record(&by, verb.name(), "deliveries", &details(&order, &outcome, done.is_ok()));
+            state.control.audit().record(
+                &by,
+                verb.name(),
+                "deliveries",
+                &details(&order, &outcome, done.is_ok()),
+            );
         }
         done.map(|()| outcome)
     });

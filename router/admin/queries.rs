@@ -98,10 +98,7 @@ async fn answer(state: AdminState, fields: Map<String, Value>) -> Result<Json<Va
     Ok(Json(found.await??))
 }
 
-async fn show(
-    State(state): State<AdminState>,
-    Path(instance): Path<String>,
-) -> Result<Json<Value>, Refused> {
+async fn show(State(state): State<AdminState>, Path(instance): Path<String>) -> Result<Json<Value>, Refused> {
     let sequence = parse(&instance)?;
     let queue = state.queue.clone();
     let shown = ask(move || queue.show(sequence)).await??;
@@ -110,10 +107,7 @@ async fn show(
 }
 
 /// `GET /api/queue/{instance}/file`: patient data, so it needs the token wherever it is asked for.
-async fn file(
-    State(state): State<AdminState>,
-    Path(instance): Path<String>,
-) -> Result<Response, Refused> {
+async fn file(State(state): State<AdminState>, Path(instance): Path<String>) -> Result<Response, Refused> {
     let sequence = parse(&instance)?;
     let queue = state.queue.clone();
     let opened = ask(move || -> Result<_, Refused> {

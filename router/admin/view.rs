@@ -106,6 +106,7 @@ pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Op
         "peer": arrival.as_ref().map(|a| a.peer.to_string()),
         "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
         "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
+        "rules": arrival.as_ref().map(|a| a.rules.clone()),
         "file": has_payload.then(|| queue.path(instance).display().to_string()),
         "deliveries": shown.rows.iter().map(|row| DeliveryView::new(row, config, board)).collect::<Vec<_>>(),
     })

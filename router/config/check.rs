@@ -1,12 +1,17 @@
 //! Whether the parts of a configuration fit together: what no single value can tell. What does not is kept among
 //! the problems of the file; a configuration with problems is none.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
-use super::file::{Item, Section};
-use super::meaning::{Admin, Destination, DestinationKind, DicomDestination, Listener, Node, RouteRule};
-use super::names::{DestinationName, ListenerName};
+use super::file::Section;
+use super::meaning::{
+    Admin, Destination, DestinationKind, DicomDestination, HostPort, Listener, Match, Node, RouteRule,
+    Routing,
+};
+use super::names::DestinationName;
+use crate::dicom::ExtraTags;
+use crate::route::never;
 
 /// A part that was read, with the table it came from.
 pub(super) type Part<'a, 't, T> = (&'a Section<'t>, &'a T);
@@ -51,23 +56,57 @@ pub(super) fn destinations(destinations: &[Part<'_, '_, Destination>], node: Opt
     }
 }
 
-/// Rules name listeners and destinations that are there.
-pub(super) fn route(
-    section: &Section<'_>,
-    rule: &RouteRule,
-    listeners: &[ListenerName],
-    destinations: &[DestinationName],
-) {
-    named(section.get("to"), "destination", &rule.to, destinations);
-    let when = section.get("when").and_then(|when| when.section().ok());
-    named(when.and_then(|when| when.get("listener")), "listener", &rule.when.listener, listeners);
+/// No destination is one of our own listeners: what was sent there would come back for ever. Names are not resolved.
+pub(super) fn loops(destinations: &[Part<'_, '_, Destination>], listeners: &[Listener]) {
+    for (section, destination) in destinations {
+        let DestinationKind::Dicom(dicom) = &destination.kind else { continue };
+        if let Some(listener) = listeners.iter().find(|listener| leads_to(&dicom.address, listener.address)) {
+            let message = format_args!("is our own listener \"{}\": a loop", listener.name);
+            section.fail("address", message);
+        }
+    }
 }
 
-fn named<T: PartialEq + std::fmt::Display>(list: Option<Item<'_>>, what: &str, names: &[T], known: &[T]) {
-    let items = list.and_then(|list| list.list().ok()).unwrap_or_default();
-    for (item, name) in items.iter().zip(names).filter(|(_, name)| !known.contains(name)) {
-        let known: Vec<_> = known.iter().map(|name| format!("\"{name}\"")).collect();
-        item.fail(format_args!("there is no {what} \"{name}\"; there are {}", known.join(", ")));
+/// Whether a connection to `target` ends at a socket that listens at `own`, as far as the text tells.
+fn leads_to(target: &HostPort, own: SocketAddr) -> bool {
+    let host = target.host.trim_end_matches('.');
+    let is_local_name = host.eq_ignore_ascii_case("localhost");
+    let target_ip = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    let own_ip = own.ip().to_canonical();
+    // Connecting to the unspecified address is connecting to this machine.
+    let is_here = is_local_name || target_ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
+    let any_of_ours =
+        own_ip.is_unspecified() || (own_ip.is_loopback() && target_ip.is_none_or(|ip| ip.is_unspecified()));
+    target.port == own.port() && (target_ip == Some(own_ip) || (is_here && any_of_ours))
+}
+
+/// Rules lead to destinations that are there.
+pub(super) fn route_targets(routes: &[Section<'_>], destinations: &[DestinationName]) {
+    for item in routes.iter().filter_map(|route| route.get("to")?.list().ok()).flatten() {
+        let named = item.as_text().and_then(|text| text.parse::<DestinationName>().ok());
+        let Some(name) = named.filter(|name| !destinations.contains(name)) else { continue };
+        let known: Vec<_> = destinations.iter().map(|name| format!("\"{name}\"")).collect();
+        item.fail(format_args!("there is no destination \"{name}\"; there are {}", known.join(", ")));
+    }
+}
+
+/// Rules have names of their own, do not hide each other, and together ask for no more attributes than are captured.
+pub(super) fn routes(rules: &[Part<'_, '_, RouteRule>], routing: Option<Routing>) {
+    let is_first = routing.is_some_and(|routing| routing.matching == Match::First);
+    for (index, (section, rule)) in rules.iter().enumerate() {
+        let mut earlier = rules.iter().take(index).map(|(_, other)| *other);
+        if earlier.clone().any(|other| other.name == rule.name) {
+            section.fail("name", format_args!("another rule is called \"{}\"", rule.name));
+        }
+        if is_first && let Some(other) = earlier.find(|other| never::is_hidden(&rule.when, &other.when)) {
+            let name = &other.name;
+            let message = format_args!("can never be reached: rule \"{name}\" before it matches all of it");
+            section.fail("when", message);
+        }
+    }
+    let tags = rules.iter().flat_map(|(_, rule)| rule.when.tags());
+    if let (Err(error), Some((section, _))) = (ExtraTags::new(tags), rules.last()) {
+        section.fail("when", error);
     }
 }
 

@@ -123,6 +123,17 @@ impl<'t> Section<'t> {
         Some(Item { source: self.source, key: self.dotted(name), span: value.span(), value: value.get_ref() })
     }
 
+    /// Every key here with its value, in the order of their lines.
+    pub(super) fn entries(&self) -> Vec<(&'t str, Item<'t>)> {
+        let keys = self.table.into_iter().flat_map(|table| table.keys());
+        let entry = |key: &'t Spanned<std::borrow::Cow<'t, str>>| {
+            Some((key.get_ref().as_ref(), self.get(key.get_ref())?))
+        };
+        let mut entries: Vec<_> = keys.filter_map(entry).collect();
+        entries.sort_by_key(|(_, item)| item.span.start);
+        entries
+    }
+
     /// The value of a key that has to be there.
     pub(super) fn required<T>(&self, name: &str, read: impl FnOnce(&Item<'t>) -> Read<T>) -> Read<T> {
         match self.get(name) {
@@ -196,6 +207,30 @@ impl<'t> Item<'t> {
         };
         section.refuse_unknown(&keys::names_in(&self.key).collect::<Vec<_>>());
         Ok(section)
+    }
+
+    /// A table whose keys are for the reader to judge; `what` is said to be expected where it is none.
+    pub(super) fn open_section(&self, what: &str) -> Read<Section<'t>> {
+        let DeValue::Table(table) = self.value else { return Err(self.expected(what)) };
+        let (path, span) = (self.key.clone(), self.span.clone());
+        Ok(Section { source: self.source, path, span, table: Some(table) })
+    }
+
+    /// The text, if it is one.
+    pub(super) fn as_text(&self) -> Option<&'t str> {
+        self.value.as_str()
+    }
+
+    /// A text, or a whole decimal number as it was written.
+    pub(super) fn text_or_number(&self) -> Read<&'t str> {
+        match self.value {
+            DeValue::Integer(written) if written.radix() == 10 => Ok(written.as_str()),
+            _ => self.text(),
+        }
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
     }
 
     /// The elements of an array, each under the array's own key.

@@ -11,10 +11,11 @@ use super::check;
 use super::error::{ConfigError, Problems};
 use super::file::{Read, Section, Source};
 use super::meaning::{
-    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule,
+    Admin, Config, Destination, DestinationKind, FolderDestination, Listener, Node, RouteRule, Routing,
 };
 use super::places::{self, Look};
 use super::read;
+use super::route;
 
 /// The file that is used when none is named and it is there.
 pub const DEFAULT_FILE: &str = "chrysalis.toml";
@@ -167,13 +168,15 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     let queue = read::queue(&root.table("queue"));
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
-    let destinations = destinations(root, node.as_ref().ok());
-    let routes = routes(root, &listeners, &destinations);
+    let destinations = destinations(root, node.as_ref().ok(), listeners.as_deref().unwrap_or_default());
+    let routing = route::routing(&root.table("routing"));
+    let routes = routes(root, routing, &listeners, &destinations);
     Ok(Config {
         node: node?,
         listeners: listeners?,
         queue: queue?,
         destinations: destinations?,
+        routing: routing?,
         routes: routes?,
         admin: admin?,
         log: log?,
@@ -198,10 +201,11 @@ fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     }
 }
 
-fn destinations(root: &Section<'_>, node: Option<&Node>) -> Read<Vec<Destination>> {
+fn destinations(root: &Section<'_>, node: Option<&Node>, listeners: &[Listener]) -> Read<Vec<Destination>> {
     let tables = root.tables("destination");
     let parts: Vec<_> = tables.iter().map(|table| destination(table, node)).collect();
     check::destinations(&pairs(&tables, &parts), node);
+    check::loops(&pairs(&tables, &parts), listeners);
     match (root.get("destination"), node) {
         (None, Some(node)) => Ok(archive_in(node)),
         _ => parts.into_iter().collect(),
@@ -228,19 +232,20 @@ fn archive_in(node: &Node) -> Vec<Destination> {
 
 fn routes(
     root: &Section<'_>,
+    routing: Read<Routing>,
     listeners: &Read<Vec<Listener>>,
     destinations: &Read<Vec<Destination>>,
 ) -> Read<Vec<RouteRule>> {
     let tables = root.tables("route");
-    let rules: Vec<_> = tables.iter().map(read::route).collect();
-    // Without both lists whole, a name that is not found may be one that could not be read.
-    if let (Ok(listeners), Ok(destinations)) = (listeners, destinations) {
-        let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.clone()).collect();
+    // Without a list whole, a name that is not found may be one that could not be read.
+    let known = listeners.as_deref().ok();
+    let rules: Vec<_> =
+        tables.iter().zip(1..).map(|(table, place)| route::route(table, place, known)).collect();
+    if let Ok(destinations) = destinations {
         let destinations: Vec<_> = destinations.iter().map(|destination| destination.name.clone()).collect();
-        for (section, rule) in pairs(&tables, &rules) {
-            check::route(section, rule, &listeners, &destinations);
-        }
+        check::route_targets(&tables, &destinations);
     }
+    check::routes(&pairs(&tables, &rules), routing.ok());
     rules.into_iter().collect()
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
-use crate::dicom::{AePattern, AeTitle, Uid};
+use crate::dicom::{AeTitle, Uid};
+use crate::route::Condition;
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
@@ -23,7 +25,9 @@ pub struct Config {
     pub queue: Queue,
     /// `[[destination]]`: at least one, with unique names, in the order of the file.
     pub destinations: Vec<Destination>,
-    /// `[[route]]`: in the order of the file; empty means that everything goes everywhere.
+    /// `[routing]`: how the rules are taken together.
+    pub routing: Routing,
+    /// `[[route]]`: in the order of the file, with unique names; empty means that everything goes everywhere.
     pub routes: Vec<RouteRule>,
     /// `[admin]`: the HTTP side.
     pub admin: Admin,
@@ -262,22 +266,55 @@ pub struct Backoff {
     pub max: Duration,
 }
 
-/// One rule: when it matches, these destinations are owed the instance.
+/// How the rules are taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// Which of the rules that match decide.
+    pub matching: Match,
+    /// What becomes of an instance that no rule matches.
+    pub on_no_route: OnNoRoute,
+}
+
+/// Which of the rules that match decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// All of them, together.
+    All,
+    /// The first in the file.
+    First,
+}
+
+/// What becomes of an instance that no rule matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNoRoute {
+    /// It is kept, held.
+    Hold,
+    /// It is not taken: status 0124.
+    Refuse,
+}
+
+/// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteRule {
+    /// Deliveries and explanations name it by this; `route 3` by its place, where it has no other.
+    pub name: Arc<str>,
     /// What it asks for.
-    pub when: Conditions,
-    /// Where it leads: at least one configured destination.
+    pub when: Condition,
+    /// What it does with what matches.
+    pub action: RouteAction,
+    /// Where it leads: configured destinations, at least one to send, none to drop.
     pub to: Vec<DestinationName>,
 }
 
-/// What a rule asks for. Every condition that is set must hold; one that is empty always does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The instance came in by one of these.
-    pub listener: Vec<ListenerName>,
-    /// The calling AE title matches one of these.
-    pub calling_ae: Vec<AePattern>,
+/// What a rule does with what it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteAction {
+    /// It is owed to the rule's destinations.
+    Send,
+    /// It is owed to them and held there, or held without a destination.
+    Hold,
+    /// It is stored and given up.
+    Drop,
 }
 
 /// The HTTP side: metrics, health, API.

@@ -21,6 +21,7 @@ mod meaning;
 mod names;
 mod places;
 mod read;
+mod route;
 mod units;
 
 pub use changes::{Changed, Changes, Parts, Renamed};
@@ -30,9 +31,9 @@ pub use live::Live;
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin};
 pub use loader::Loader;
 pub use meaning::{
-    Admin, Backoff, CallingAe, Conditions, Config, Destination, DestinationKind, DestinationTimeouts,
-    DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
-    LogLevel, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+    Admin, Backoff, CallingAe, Config, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
+    FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel, Match,
+    NetworkLimit, Node, OnNoRoute, Passcode, Queue, RouteAction, RouteRule, Routing, UserIdentity,
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use units::{Percent, UnitError};

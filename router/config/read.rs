@@ -12,9 +12,9 @@ use ipnet::IpNet;
 
 use super::file::{Item, Read, Reported, Section};
 use super::meaning::{
-    Admin, Backoff, CallingAe, Conditions, Destination, DestinationKind, DestinationTimeouts,
-    DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
-    LogLevel, NetworkLimit, Node, Passcode, Queue, RouteRule, UserIdentity,
+    Admin, Backoff, CallingAe, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
+    FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
+    NetworkLimit, Node, Passcode, Queue, UserIdentity,
 };
 use crate::dicom::AeTitle;
 
@@ -181,15 +181,6 @@ fn backoff(section: &Section<'_>) -> Read<Backoff> {
     Ok(Backoff { first, max })
 }
 
-/// One `[[route]]`. Whether the names exist is looked at when all are known.
-pub(super) fn route(section: &Section<'_>) -> Read<RouteRule> {
-    let when = section.table("when");
-    let listener = non_empty(&when, "listener", Item::parse);
-    let calling_ae = non_empty(&when, "calling_ae", Item::parse);
-    let to = section.required("to", |_| non_empty(section, "to", Item::parse));
-    Ok(RouteRule { when: Conditions { listener: listener?, calling_ae: calling_ae? }, to: to? })
-}
-
 /// `[admin]`.
 pub(super) fn admin(section: &Section<'_>) -> Read<Admin> {
     let default = SocketAddr::from(([127, 0, 0, 1], 8080));
@@ -228,7 +219,11 @@ fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
 }
 
 /// A list that matches nothing when it is empty is a mistake: "any" is said by leaving it out.
-fn non_empty<'t, T>(section: &Section<'t>, name: &str, read: impl Fn(&Item<'t>) -> Read<T>) -> Read<Vec<T>> {
+pub(super) fn non_empty<'t, T>(
+    section: &Section<'t>,
+    name: &str,
+    read: impl Fn(&Item<'t>) -> Read<T>,
+) -> Read<Vec<T>> {
     let values = section.each(name, read)?;
     match section.get(name) {
         Some(item) if values.is_empty() => Err(item.fail("is empty")),

@@ -52,9 +52,27 @@ name = "archive"
 kind = "folder"
 path = "./archive"
 
+[routing]
+match = "first"
+on_no_route = "refuse"
+
 [[route]]
-when = { listener = ["modalities"], calling_ae = ["VIVID1", "EPIQ*"] }
+name = "echo"
+action = "hold"
 to = ["pacs", "archive"]
+[route.when]
+listener = ["modalities"]
+calling_ae = ["VIVID1", "EPIQ*"]
+called_ae = "CHRYSALIS"
+source = ["10.0.0.0/8", "192.168.1.7"]
+modality = "US"
+sop_class = ["UltrasoundImageStorage", "1.2.840.10008.5.1.4.1.1.3.*"]
+station_name = "ROOM ?"
+institution = "St. Anna"
+NumberOfFrames = [1, "2"]
+any = [{ StudyDescription = "ECHO*" }, 'StudyDescription ~ "stress"']
+all = [{ modality = "US" }]
+not = { PatientID = "TEST*" }
 
 [admin]
 address = "[::1]:8080"
@@ -174,7 +192,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, queue, destination, route, admin, log",
+            "1: include: unknown key; allowed here: node, listener, queue, destination, routing, route, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),
@@ -215,6 +233,57 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
             "[[route]]\nto = [\"archive\"]\n[route.when]\nlistener = [\"x\"]",
             "4: route.when.listener: there is no listener \"x\"; there are \"modalities\"",
         ),
+        ("[routing]\nmatch = \"any\"", "2: routing.match: \"any\" is not one of \"all\", \"first\""),
+        (
+            "[[route]]\nname = \"\"\nto = [\"archive\"]",
+            "2: route.name: a name has 1 to 64 printable characters",
+        ),
+        (
+            "[[route]]\naction = \"drop\"\nto = [\"archive\"]",
+            "3: route.to: has no meaning with action = \"drop\"",
+        ),
+        ("[[route]]\naction = \"hold\"\nto = []", "3: route.to: is empty"),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = { StudyDesciption = \"x\" }",
+            "3: route.when.StudyDesciption: \"StudyDesciption\" is no attribute; did you mean StudyDescription?",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = 7",
+            "3: route.when: expected a table, or an expression such as 'modality = \"US\"', found 7",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = 'modality = US'",
+            "3: route.when: column 12: expected a text in double quotes, found US",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = 'listener = \"x\"'",
+            "3: route.when: there is no listener \"x\"; there are \"modalities\"",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = { TransferSyntaxUID = \"x\" }",
+            "3: route.when.TransferSyntaxUID: TransferSyntaxUID is not part of a data set",
+        ),
+        ("[[route]]\nto = [\"archive\"]\nwhen = { any = [] }", "3: route.when.any: is empty"),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = { modality = \"ULTRASOUND-IMAGES\" }",
+            "3: route.when.modality: can never match: modality has at most 16 characters, \"ULTRASOUND-IMAGES\" has 17",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = 'calling_ae = \"A\" and calling_ae = \"B\"'",
+            "3: route.when: can never match: calling_ae = \"A\" and calling_ae = \"B\" exclude each other",
+        ),
+        (
+            "[[route]]\nto = [\"archive\"]\nwhen = { not = {} }",
+            "3: route.when: can never match: nothing passes it",
+        ),
+        (
+            "[[route]]\nname = \"a\"\nto = [\"archive\"]\n[[route]]\nto = [\"archive\"]\nname = \"a\"",
+            "6: route.name: another rule is called \"a\"",
+        ),
+        (
+            "[routing]\nmatch = \"first\"\n[[route]]\nto = [\"archive\"]\n[[route]]\nto = [\"archive\"]\nwhen = { modality = \"US\" }",
+            "7: route.when: can never be reached: rule \"route 1\" before it matches all of it",
+        ),
         (
             "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:8080\"",
             "3: listener.address: [admin] listens at 127.0.0.1:8080 already",
@@ -231,6 +300,77 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
     ];
     for (text, expected) in table {
         assert_eq!(problems(text), [format!("chrysalis.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn several_mistakes_of_one_rule_are_all_reported() {
+    let text = "[[route]]\nname = 1\naction = \"keep\"\nto = [\"x\"]\n[route.when]\nlistener = \"y\"\nsource = [\"z\", \"10.0.0.1\", \"w\"]\n\
+                Modalty = \"US\"\nany = ['a = 1 and b = 2', { PixelData = \"1\" }]\n";
+    let starts = [
+        "2: route.name: expected a string",
+        "3: route.action: \"keep\"",
+        "4: route.to: there is no destination \"x\"",
+        "6: route.when.listener: there is no listener \"y\"",
+        "7: route.when.source: \"w\"",
+        "7: route.when.source: \"z\"",
+        "8: route.when.Modalty: \"Modalty\" is no attribute; did you mean",
+        "9: route.when.any: column 11: \"b\"",
+        "9: route.when.any: column 1: \"a\"",
+        "9: route.when.any.PixelData: PixelData cannot be compared",
+    ];
+    let lines = problems(text);
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(&format!("chrysalis.toml:{start}")), "{line} should be {start}");
+    }
+}
+
+#[test]
+fn more_attributes_than_are_captured_are_refused() {
+    let keywords: Vec<_> = dicom_tags().take(65).map(|keyword| format!("exists {keyword}")).collect();
+    let rule =
+        |count: usize| format!("[[route]]\nto = [\"archive\"]\nwhen = '{}'", keywords[..count].join(" or "));
+    assert!(Config::parse(&rule(64), "x").is_ok());
+    assert_eq!(problems(&rule(65)), ["chrysalis.toml:3: route.when: more than 64 attributes are asked for"]);
+}
+
+/// Keywords of attributes that are not captured anyway.
+fn dicom_tags() -> impl Iterator<Item = &'static str> {
+    use dicom_core::dictionary::DataDictionary;
+    let entries = (0x0050..=0xFFFF).filter_map(|element| {
+        dicom_dictionary_std::StandardDataDictionary.by_tag(crate::dicom::Tag(0x0018, element))
+    });
+    entries.map(|entry| entry.alias).filter(|name| crate::route::Field::named(name).is_ok())
+}
+
+#[test]
+fn a_destination_that_is_one_of_our_listeners_is_a_loop() {
+    for (own, target, loops) in [
+        ("127.0.0.1:104", "127.0.0.1:104", true),
+        ("127.0.0.1:104", "localhost:104", true),
+        ("127.0.0.1:104", "LOCALHOST.:104", true),
+        ("127.0.0.1:104", "0.0.0.0:104", true),
+        ("0.0.0.0:104", "127.0.0.1:104", true),
+        ("0.0.0.0:104", "localhost:104", true),
+        ("[::]:104", "[::1]:104", true),
+        ("10.0.0.1:104", "10.0.0.1:104", true),
+        ("10.0.0.1:104", "[::ffff:10.0.0.1]:104", true),
+        ("127.0.0.1:104", "127.0.0.1:105", false),
+        ("127.0.0.1:104", "127.0.0.2:104", false),
+        ("10.0.0.1:104", "localhost:104", false),
+        ("0.0.0.0:104", "10.0.0.1:104", false),
+        ("127.0.0.1:104", "pacs.example.org:104", false),
+    ] {
+        let text = format!(
+            "[[listener]]\nname = \"a\"\naddress = \"{own}\"\n{}",
+            PACS.replace("127.0.0.1:11113", target)
+        );
+        let expected = "chrysalis.toml:7: destination.address: is our own listener \"a\": a loop";
+        match Config::parse(&text, "chrysalis.toml") {
+            Ok(_) => assert!(!loops, "{own} {target}"),
+            Err(error) => assert!(loops && error.to_string() == expected, "{own} {target}: {error}"),
+        }
     }
 }
 

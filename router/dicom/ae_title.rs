@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::pattern;
+
 /// Bytes an AE title occupies in an A-ASSOCIATE PDU.
 pub const WIRE_LENGTH: usize = 16;
 
@@ -112,29 +114,7 @@ impl AePattern {
 
     /// Whether the pattern covers the whole title.
     pub fn matches(&self, title: &AeTitle) -> bool {
-        // Greedy with one point to return to: the last star, and how much it has swallowed so far.
-        let (pattern, title) = (self.0.as_str().as_bytes(), title.0.as_bytes());
-        let (mut at, mut position) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while let Some(&byte) = title.get(position) {
-            match (pattern.get(at), star) {
-                (Some(b'*'), _) => {
-                    star = Some((at, position));
-                    at += 1;
-                }
-                (Some(&wanted), _) if wanted == b'?' || wanted == byte => {
-                    at += 1;
-                    position += 1;
-                }
-                (_, Some((star_at, swallowed))) => {
-                    star = Some((star_at, swallowed + 1));
-                    at = star_at + 1;
-                    position = swallowed + 1;
-                }
-                (_, None) => return false,
-            }
-        }
-        pattern.iter().skip(at).all(|&rest| rest == b'*')
+        pattern::covers(self.0.as_str(), title.as_str())
     }
 }
 

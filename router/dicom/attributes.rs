@@ -229,6 +229,13 @@ impl Attributes {
     }
 }
 
+impl Default for Attributes {
+    /// Nothing was captured.
+    fn default() -> Self {
+        Self::new(false, ExtraTags::default())
+    }
+}
+
 /// A tag with its group in the upper half.
 fn number(tag: Tag) -> u32 {
     u32::from(tag.0) << 16 | u32::from(tag.1)

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use dicom_core::dictionary::{
-    DataDictionary, DataDictionaryEntry, TagRange, UidDictionary, UidDictionaryEntry, VirtualVr,
+    DataDictionary, DataDictionaryEntry, TagRange, UidDictionary, UidDictionaryEntry,
 };
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, StandardSopClassDictionary};
@@ -19,30 +19,20 @@ pub fn vr_of(tag: Tag) -> Option<VR> {
     StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed())
 }
 
-/// The tag of an attribute that has exactly one, by its keyword.
-pub fn tag_of(keyword: &str) -> Option<Tag> {
+/// The attribute with this keyword, and the keyword. Of those that repeat, overlays for one, it is the first.
+pub fn tag_of(keyword: &str) -> Option<(Tag, &'static str)> {
     let entry = StandardDataDictionary.by_name(keyword)?;
     match entry.tag_range() {
-        TagRange::Single(tag) => Some(tag),
-        // Overlay planes and such: their first one.
-        TagRange::Group100(tag) | TagRange::Element100(tag) => Some(tag),
+        TagRange::Single(tag) | TagRange::Group100(tag) | TagRange::Element100(tag) => {
+            Some((tag, entry.alias))
+        }
         TagRange::GroupLength | TagRange::PrivateCreator => None,
     }
-}
-
-/// Whether an attribute is a sequence.
-pub fn is_sequence(tag: Tag) -> bool {
-    StandardDataDictionary.by_tag(tag).is_some_and(|entry| entry.vr() == VirtualVr::Exact(VR::SQ))
 }
 
 /// A SOP class by the standard's keyword, such as `UltrasoundImageStorage`.
 pub fn sop_class(keyword: &str) -> Option<Uid> {
     StandardSopClassDictionary.by_keyword(keyword).map(|entry| Uid::new(entry.uid()))
-}
-
-/// The standard's keyword of a SOP class.
-pub fn sop_class_keyword(uid: &Uid) -> Option<&'static str> {
-    dicom_dictionary_std::sop_class::registry().by_uid(uid.as_str()).map(|entry| entry.alias)
 }
 
 /// The attribute keyword most like what was written, if one is near enough to be meant.
@@ -127,7 +117,7 @@ mod tests {
 
     #[test]
     fn keywords_are_found() {
-        assert_eq!(tag_of("StudyDescription"), Some(Tag(0x0008, 0x1030)));
+        assert_eq!(tag_of("StudyDescription"), Some((Tag(0x0008, 0x1030), "StudyDescription")));
         assert_eq!(tag_of("StudyDesc"), None);
         assert_eq!(tag_of("PrivateCreator"), None);
         let class = sop_class("UltrasoundImageStorage").map(|uid| uid.to_string());

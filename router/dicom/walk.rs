@@ -95,7 +95,8 @@ impl Walk {
             End::NotYet => Structure::Truncated { at: inflater.received },
             End::Given(reason, at) => Structure::Odd { reason, at },
         };
-        Scan { structure, length: inflater.received, ..scan }
+        let is_followed = scan.is_followed && inflater.end == End::Reached;
+        Scan { structure, is_followed, length: inflater.received, ..scan }
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Arrival {
     pub sound: bool,
     /// Revision of the configuration that decided where it goes.
     pub revision: String,
+    /// The names of the rules that decided; none when there were no rules, or none matched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
 }
 
 /// The attachment is not one of ours.

@@ -30,7 +30,7 @@ pub struct Reception {
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed: each is routed by what is in force when it has arrived.
-    pub rules: Live<Rules>,
+    pub rules: Live<Routes>,
     /// What is paused.
     pub pauses: Pauses,
     /// What Prometheus sees.
@@ -39,22 +39,6 @@ pub struct Reception {
     pub drain: CancellationToken,
     /// End at once.
     pub halt: CancellationToken,
-}
-
-/// The rules of one configuration.
-#[derive(Debug)]
-pub struct Rules {
-    /// What they say.
-    pub routes: Routes,
-    /// The configuration's revision.
-    pub revision: String,
-}
-
-impl Rules {
-    /// Those of `config`.
-    pub fn new(config: &Config) -> Self {
-        Self { routes: Routes::new(config), revision: config.revision.clone() }
-    }
 }
 
 /// One listening socket, and what is in force for associations that come in by it.
@@ -112,6 +96,11 @@ impl Reception {
             }
             drop(pass);
         });
+    }
+
+    /// The rules in force now. Whoever receives an instance asks once, so that one set of rules captures and decides.
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        self.rules.now()
     }
 
     /// Counts a refusal.

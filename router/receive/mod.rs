@@ -14,5 +14,5 @@ mod store;
 
 pub use arrival::{Arrival, ArrivalError};
 pub use gate::{Entry, Gate, Pass};
-pub use listener::{Reception, Rules};
+pub use listener::Reception;
 pub use ports::{BindError, Bound, Ports};

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Port, Reception, Rules};
+use super::listener::{Port, Reception};
+use crate::route::Routes;
 use crate::config::{Config, Listener, Live};
 use crate::dimse::socket;
 use crate::metrics::Metrics;
@@ -26,7 +27,7 @@ pub struct Ports {
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed.
-    pub rules: Live<Rules>,
+    pub rules: Live<Routes>,
     /// What is paused.
     pub pauses: Pauses,
     /// What Prometheus sees.

@@ -24,7 +24,7 @@ use crate::dicom::walk::Walk;
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::{Association, LinkError};
-use crate::route::Facts;
+use crate::route::{self, Decision, Facts, Header, Outcome, Routes};
 
 /// Bytes that gather before they go to the disk.
 const BUFFER: usize = 256 << 10;
@@ -51,7 +51,8 @@ pub(super) async fn receive(
     message: &StoreMessage,
 ) -> Result<Received, LinkError> {
     let encoding = message.transfer_syntax.encoding();
-    let mut walk = Walk::new(encoding);
+    let routes = reception.routes();
+    let mut walk = Walk::capturing(encoding, routes.extra_tags().clone());
     let mut intake = Intake::new(reception.queue.clone(), head(association, message));
     while let Some(bytes) = association.next_data().await? {
         walk.feed(&bytes);
@@ -63,7 +64,14 @@ pub(super) async fn receive(
     if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
         return Ok(answer(status, comment, None));
     }
-    let meta = meta(reception, association, peer, message, &scan);
+    let decision = decide(&routes, reception, association, peer, message, &scan);
+    let owed = match owed(decision.outcome, &scan) {
+        Ok(owed) => owed,
+        Err(Refusal(status, comment)) => return Ok(answer(status, comment, None)),
+    };
+    let rules = decision.rules.iter().map(ToString::to_string).collect();
+    let arrival = Arrival { rules, ..arrival(&routes, reception, association, peer, message, &scan) };
+    let meta = Meta { keys: keys(message, &scan), owed, attachment: arrival.to_bytes() };
     let can_pad = scan.can_append_padding();
     let tail = move |len| if can_pad { part10::padding_header(encoding, len) } else { Vec::new() };
     let length = scan.length;
@@ -125,54 +133,81 @@ fn check_order(scan: &Scan) -> Result<(), Refusal> {
     }
 }
 
-/// Keys, destinations and how it came.
-fn meta(
+/// What the rules say.
+fn decide(
+    routes: &Routes,
     reception: &Reception,
     association: &Association<TcpStream>,
     peer: SocketAddr,
     message: &StoreMessage,
     scan: &Scan,
-) -> Meta {
+) -> Decision {
     let request = association.request();
-    let facts = Facts {
-        listener: &reception.listener.name,
+    routes.decide(&Facts {
+        listener: reception.listener.name.as_str(),
         calling_ae: &request.calling,
         called_ae: &request.called,
         peer_addr: peer.ip(),
-    };
-    let rules = reception.rules.now();
-    let decision = rules.routes.decide(&facts);
-    let mut owed: Vec<_> = decision
-        .destinations
-        .iter()
-        .map(|name| Owed { destination: name.as_str().to_owned(), hold: None })
-        .collect();
+        sop_class: &message.command.sop_class,
+        attributes: &scan.attributes,
+        header: if scan.is_followed { Header::Whole } else { Header::Partial },
+    })
+}
+
+/// The deliveries of a decision, in the queue's terms.
+fn owed(outcome: Outcome, scan: &Scan) -> Result<Vec<Owed>, Refusal> {
     // Nobody has seen all of it: a person decides whether it goes on.
-    if let Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } = scan.structure {
-        let hold = Hold::new(HoldKind::Rule, reason.to_string());
-        owed.iter_mut().for_each(|owed| owed.hold = Some(hold.clone()));
+    let unseen = match scan.structure {
+        Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } => Some(reason.to_string()),
+        Structure::Odd { .. } | Structure::Sound | Structure::Truncated { .. } | Structure::NotWalked => None,
+    };
+    let held = |destination: &str, why: &str| Owed::hold(destination, Hold::new(HoldKind::Rule, why));
+    match outcome {
+        Outcome::Owed(deliveries) => {
+            let owed = |delivery: route::Owed| match unseen.as_ref().or(delivery.hold.as_ref()) {
+                Some(why) => held(&delivery.destination, why),
+                None => Owed::send(delivery.destination),
+            };
+            Ok(deliveries.into_iter().map(owed).collect())
+        }
+        Outcome::Dropped { why } => {
+            let given_up = || Owed::discard(NO_ROUTE, why);
+            Ok(vec![unseen.as_ref().map_or_else(given_up, |unseen| held(NO_ROUTE, unseen))])
+        }
+        Outcome::Refused => Err(Refusal(Status::NOT_AUTHORISED, "no route".to_owned())),
     }
-    if owed.is_empty() {
-        let hold = Some(Hold::new(HoldKind::Rule, "no route"));
-        owed.push(Owed { destination: NO_ROUTE.to_owned(), hold });
-    }
-    let text = |uid: Option<Uid>| uid.map(|uid| uid.as_str().to_owned()).unwrap_or_default();
-    let keys = Keys {
+}
+
+fn keys(message: &StoreMessage, scan: &Scan) -> Keys {
+    let study = scan.attributes.uid(Attribute::StudyInstanceUid);
+    Keys {
         kind: message.command.sop_class.as_str().to_owned(),
         key: message.sop_instance.as_str().to_owned(),
-        group: text(scan.attributes.uid(Attribute::StudyInstanceUid)),
+        group: study.map(|uid| uid.as_str().to_owned()).unwrap_or_default(),
         subject: subject(&scan.attributes),
-    };
-    let arrival = Arrival {
+    }
+}
+
+/// How it came, but for the rules that decided.
+fn arrival(
+    routes: &Routes,
+    reception: &Reception,
+    association: &Association<TcpStream>,
+    peer: SocketAddr,
+    message: &StoreMessage,
+    scan: &Scan,
+) -> Arrival {
+    let request = association.request();
+    Arrival {
         listener: reception.listener.name.as_str().to_owned(),
         peer,
         calling_ae: request.calling.as_str().to_owned(),
         called_ae: request.called.as_str().to_owned(),
         transfer_syntax: message.transfer_syntax.0.as_str().to_owned(),
         sound: scan.structure == Structure::Sound,
-        revision: rules.revision.clone(),
-    };
-    Meta { keys, owed, attachment: arrival.to_bytes() }
+        revision: routes.revision().to_owned(),
+        rules: Vec::new(),
+    }
 }
 
 /// Patient and study as a digest: enough to notice one SOP Instance UID used for two, and nothing to read.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::duplicates::was_dropped;
 use super::{BATCH, Keeper, Unavailable};
 use crate::id::Sequence;
 use crate::instance::{Delivery, Hold, Instance, State};
@@ -250,7 +251,8 @@ impl Keeper {
             let mut history = History::default();
             for other in keeper.view.same_key(&instance.keys.key)? {
                 if other.sha256() != instance.sha256() {
-                    history.other_content = true;
+                    // What a rule discarded nobody was sent.
+                    history.other_content |= !was_dropped(&keeper.view.deliveries(other.sequence)?);
                     continue;
                 }
                 let delivery = keeper.view.delivery(other.sequence, destination)?;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Sequence;
-use crate::instance::{Hold, Instance, Owed};
+use crate::instance::{Hold, Instance, Owed, Start};
 use crate::journal::writer::FlushError;
 use crate::journal::{Journals, Record};
 use crate::poison::Poisoned;
@@ -167,12 +167,13 @@ impl Keeper {
         instance.since = since;
         let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
         let bucket = instance.bucket;
-        for Owed { destination, hold } in &owed {
-            if let Some(hold) = hold {
+        for Owed { destination, start } in &owed {
+            if let Some(hold) = start.held() {
                 self.notices.held(&instance, destination, hold);
             }
         }
-        let destinations: Vec<_> = owed.iter().map(|o| o.destination.clone()).collect();
+        let to_send = owed.iter().filter(|o| !matches!(o.start, Start::Discard { .. }));
+        let to_send: Vec<_> = to_send.map(|o| o.destination.clone()).collect();
         self.record(bucket, Record::Committed { instance: Box::new(instance), owed, conflicting });
         for ((bucket, older), destinations) in superseded {
             self.record(bucket, Record::Superseded { sequence: older, destinations, at, by: sequence });
@@ -180,7 +181,7 @@ impl Keeper {
         for (by, destinations) in gives_way {
             self.record(bucket, Record::Superseded { sequence, destinations, at, by });
         }
-        for destination in destinations {
+        for destination in to_send {
             self.notices.ready(&destination);
         }
     }

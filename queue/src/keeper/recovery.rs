@@ -16,7 +16,7 @@ use crate::boot::{BootFile, BootFileError};
 use crate::clock::Clock;
 use crate::fs::{Fs, Lock, is_full};
 use crate::id::{Name, Sequence};
-use crate::instance::{Hold, HoldKind, Instance, Owed};
+use crate::instance::{Hold, HoldKind, Instance, Owed, Start};
 use crate::journal::{Journals, Record};
 use crate::poison::{Poison, Poisoned, Scope};
 use crate::spool::blob::{Blob, BlobError};
@@ -440,9 +440,12 @@ fn copy_all(from: &dyn crate::fs::File, to: &dyn crate::fs::File) -> io::Result<
     Ok(())
 }
 
+/// Holds what would be sent. What a rule discarded is sent by nobody, whatever became of it.
 fn hold_all(owed: &mut [Owed], why: &str) {
     for owed in owed {
-        owed.hold = Some(Hold::new(HoldKind::Damage, why));
+        if !matches!(owed.start, Start::Discard { .. }) {
+            owed.start = Start::Hold(Hold::new(HoldKind::Damage, why));
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) use rows::{ReadyRow, digest};
 /// Rows that may be passed over for one that is wanted, before it is cheaper to ask for each by itself.
 const DENSE: u64 = 16;
 
+/// What a scan calls with each delivery: its instance, its destination, its row.
+pub(crate) type VisitDelivery<'a> = &'a mut dyn FnMut(Sequence, &str, &[u8]) -> ControlFlow<()>;
+
 /// What stands in the queue for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -104,7 +107,7 @@ impl View {
                     .iter()
                     .map(|owed| Delivery {
                         destination: owed.destination.clone(),
-                        state: owed.hold.clone().map_or(State::Owed, State::Held),
+                        state: owed.start.state(),
                         at: instance.received_at,
                         conflicting: *conflicting,
                     })
@@ -371,11 +374,7 @@ impl View {
     }
 
     /// The row of every delivery of the instances from `from` on, in order of receipt, with its destination.
-    pub(crate) fn delivery_rows(
-        &self,
-        from: Sequence,
-        visit: &mut dyn FnMut(Sequence, &str, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), KvError> {
+    pub(crate) fn delivery_rows(&self, from: Sequence, visit: VisitDelivery<'_>) -> Result<(), KvError> {
         let mut bad = false;
         let (from, _) = Key::deliveries_of(from);
         self.kv.scan(&from, &Key::deliveries_end(), &mut |key, row| match self.named(key) {
