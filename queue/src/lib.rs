@@ -27,6 +27,7 @@ mod id;
 mod instance;
 mod journal;
 mod keeper;
+mod ledger;
 mod platform;
 mod poison;
 mod queue;
@@ -46,6 +47,7 @@ pub use keeper::{
     Action, CommandError, DestinationStats, Filter, History, LeaseRequest, OpenError, Outcome, Page,
     Recovered, Row, Select, Shown, Standing, Stats, Unavailable,
 };
+pub use ledger::{BY_ITSELF, Decision, LedgerDamage, LedgerEntry, LedgerError, LedgerSpan};
 pub use poison::{Poisoned, Scope};
 pub use queue::{Admission, Lease, Leased, Observer, Options, Queue};
 pub use spool::{Blob, BlobError, CommitError, Meta, RunningCheck, StageError, Staged};

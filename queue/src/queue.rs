@@ -1,5 +1,6 @@
 //! The handle to a running queue: receiving goes straight to the spool, everything else to the keeper's thread.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,6 +16,7 @@ use crate::keeper::{
     Action, CommandError, Filter, History, Keeper, LeaseRequest, LeasedInstance, OpenError, Outcome, Page,
     Recovered, Shown, Stats, Unavailable,
 };
+use crate::ledger::{self, LedgerDamage, LedgerEntry, LedgerError, LedgerSpan};
 use crate::spool::space::STEP;
 use crate::spool::{Blob, BlobError, Spool, StageError, Staged};
 use crate::worker::{Message, ToKeeper, ToObserver, keep};
@@ -261,6 +263,21 @@ impl Queue {
         self.call(move |keeper| keeper.show(sequence))?
     }
 
+    /// Tells of every instance that the journals know, payload or not, by bucket and then by receive sequence, until
+    /// `visit` says to stop. Reads the journals of one bucket at a time, on the caller's thread; what is recorded
+    /// meanwhile may be missing.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when nothing can be read. What cannot be read in places is in the answer.
+    pub fn ledger(
+        &self,
+        span: LedgerSpan,
+        visit: &mut dyn FnMut(LedgerEntry) -> ControlFlow<()>,
+    ) -> Result<LedgerDamage, LedgerError> {
+        let is_behind = self.flush().is_err();
+        Ok(LedgerDamage { is_behind, ..ledger::read(&self.inner.spool, span, visit)? })
+    }
+
     /// Opens an instance's payload for reading.
     ///
     /// # Errors
@@ -317,7 +334,7 @@ impl Drop for Inner {
 pub struct Leased {
     /// In order of receipt, all of one group.
     pub leases: Vec<Lease>,
-    /// From now, when a waiting delivery is due.
+    /// From now, when a delivery is due that waits, or whose group is not quiet yet.
     pub next_due: Option<Duration>,
 }
 

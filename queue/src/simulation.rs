@@ -2,6 +2,7 @@
 //! disk is decided by its seed alone. For tests.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::keeper::{
     Action, CommandError, Filter, Keeper, LeaseRequest, Notices, OpenError, Outcome, Page, Recovered, Shown,
     Stats, Unavailable, recovery,
 };
+use crate::ledger::{self, LedgerDamage, LedgerEntry, LedgerError, LedgerSpan};
 use crate::queue::Options;
 use crate::spool::{Blob, BlobError, Events, Fresh, Spool, StageError, Staged};
 use crate::view::kv::{Kv, KvError, MemKv, Visit};
@@ -127,9 +129,21 @@ impl Stepped {
     /// # Errors
     /// [`Unavailable`]
     pub fn lease(&mut self, destination: &str, max: usize) -> Result<Vec<Instance>, Unavailable> {
+        self.lease_as(destination, LeaseRequest { max, ..LeaseRequest::default() }).map(|(leased, _)| leased)
+    }
+
+    /// The same with everything that can be asked for, and when something will be due, from now.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn lease_as(
+        &mut self,
+        destination: &str,
+        want: LeaseRequest,
+    ) -> Result<(Vec<Instance>, Option<Duration>), Unavailable> {
         self.pump();
-        let batch = self.keeper.lease(destination, LeaseRequest { max, ..LeaseRequest::default() })?;
-        Ok(batch.leases.into_iter().map(|leased| leased.instance).collect())
+        let batch = self.keeper.lease(destination, want)?;
+        Ok((batch.leases.into_iter().map(|leased| leased.instance).collect(), batch.next_due))
     }
 
     /// Ends a lease.
@@ -194,6 +208,20 @@ impl Stepped {
     pub fn show(&mut self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.pump();
         self.keeper.show(sequence)
+    }
+
+    /// As [`crate::Queue::ledger`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    pub fn ledger(&mut self, span: LedgerSpan) -> Result<(Vec<LedgerEntry>, LedgerDamage), LedgerError> {
+        let is_behind = self.flush().is_err();
+        let mut entries = Vec::new();
+        let damage = ledger::read(self.spool(), span, &mut |entry| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok((entries, LedgerDamage { is_behind, ..damage }))
     }
 
     /// How things stand.

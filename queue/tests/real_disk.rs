@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use chrysalis_queue::{
-    Hold, Instance, Keys, Lease, LeaseRequest, Meta, Observer, OpenError, Options, Outcome, Owed, Queue,
-    Sequence, Unavailable,
+    Hold, Instance, Keys, Lease, LeaseRequest, LedgerDamage, LedgerSpan, Meta, Observer, OpenError, Options,
+    Outcome, Owed, Queue, Sequence, Unavailable,
 };
 
 struct Ready(Sender<()>);
@@ -90,6 +91,30 @@ fn what_was_received_is_sent_once_across_a_restart() {
     assert!(
         queue.lease("pacs", LeaseRequest { max: 9, ..LeaseRequest::default() }).unwrap().leases.is_empty()
     );
+}
+
+#[test]
+fn the_ledger_is_read_while_the_queue_runs_and_until_its_reader_has_enough() {
+    let root = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(root.path());
+    for n in 0..10u8 {
+        receive(&queue, &n.to_string(), &[n; 100]);
+    }
+    lease(&queue, &readies, 5).into_iter().for_each(deliver);
+    let read = |enough: usize| {
+        let mut states = Vec::new();
+        let damage = queue.ledger(LedgerSpan::default(), &mut |entry| {
+            assert!(entry.has_payload);
+            states.push(entry.deliveries[0].state.name());
+            if states.len() == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(damage.unwrap(), LedgerDamage::default());
+        states
+    };
+    assert_eq!(read(100), [["delivered"; 5], ["owed"; 5]].concat());
+    assert_eq!(read(3), ["delivered"; 3]);
+    queue.close();
+    assert!(queue.ledger(LedgerSpan::default(), &mut |_| ControlFlow::Continue(())).unwrap().is_behind);
 }
 
 #[test]

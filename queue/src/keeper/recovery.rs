@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quiet::LastSeen;
 use super::replay::{self, Filled, ReplayError};
 use super::{Keeper, Notices, Retention, Unavailable, new_view};
 use crate::boot::{BootFile, BootFileError};
@@ -142,6 +143,8 @@ pub(crate) fn open(
         waiters: Vec::new(),
         leased: std::collections::HashMap::new(),
         waiting: std::collections::HashMap::new(),
+        last_seen: LastSeen::new(opening.clock.monotonic()),
+        idle: std::collections::HashMap::new(),
         ledgers: std::collections::BTreeMap::new(),
         undecided: std::collections::VecDeque::new(),
         broken: None,

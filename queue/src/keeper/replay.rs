@@ -31,6 +31,8 @@ pub(crate) struct BucketRead {
     pub(crate) orphans: HashMap<Sequence, Vec<Record>>,
     /// Something that was durable cannot be read, and nobody has taken note of that yet.
     pub(crate) damaged: bool,
+    /// Files in which that is so, noted or not.
+    pub(crate) damaged_files: u64,
     pub(crate) closed: bool,
     pub(crate) newest_boot: u32,
     pub(crate) last_batch: u64,
@@ -71,7 +73,7 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
             filled.ledgers.insert(bucket, at);
             continue;
         }
-        let read = read_files(spool, bucket, &boots)?;
+        let read = read_files(spool, bucket, &boots, &mut |_| {})?;
         view.know_bucket(bucket);
         fill_bucket(view, &mut files, &mut filled, read.instances)?;
         filled.tails.insert(bucket, (read.newest_boot, read.last_batch, read.last_records));
@@ -152,7 +154,7 @@ fn list_files(spool: &Spool) -> io::Result<(Vec<u32>, Files)> {
     Ok((directories, files))
 }
 
-fn list_journals(spool: &Spool) -> io::Result<BTreeMap<u32, Vec<u32>>> {
+pub(crate) fn list_journals(spool: &Spool) -> io::Result<BTreeMap<u32, Vec<u32>>> {
     let mut journals: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in spool.fs.list(&spool.paths.journals())? {
         if let Some((bucket, boot)) = Paths::journal_of(&entry.name) {
@@ -170,11 +172,11 @@ pub(crate) fn journal_boots(spool: &Spool, bucket: u32) -> io::Result<Vec<u32>> 
 
 /// What the journals of a bucket say.
 pub(crate) fn read_bucket(spool: &Spool, bucket: u32) -> io::Result<BucketRead> {
-    read_files(spool, bucket, &journal_boots(spool, bucket)?)
+    read_files(spool, bucket, &journal_boots(spool, bucket)?, &mut |_| {})
 }
 
 /// When the bucket was removed, if the end of its newest journal says so: a ledger need not be read whole.
-fn removed_at(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<Option<u64>> {
+pub(crate) fn removed_at(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<Option<u64>> {
     let Some(newest) = boots.last() else { return Ok(None) };
     let file = spool.fs.open(&spool.paths.journal(bucket, *newest), Mode::Read)?;
     let Some(at) = file.size()?.checked_sub(REMOVED_FRAME_LEN as u64) else { return Ok(None) };
@@ -186,7 +188,13 @@ fn removed_at(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<Option<u6
     })
 }
 
-fn read_files(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<BucketRead> {
+/// The same for the boots that are known, telling of each record that can be read.
+pub(crate) fn read_files(
+    spool: &Spool,
+    bucket: u32,
+    boots: &[u32],
+    each: &mut dyn FnMut(&Record),
+) -> io::Result<BucketRead> {
     let mut read = BucketRead::default();
     let mut damaged_boots = Vec::new();
     let mut noted = 0;
@@ -206,6 +214,7 @@ fn read_files(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<BucketRea
             read.last_records = journal.last_batch_records().to_vec();
         }
         for record in journal.records {
+            each(&record);
             match record {
                 Record::DamageNoted { boot, .. } => noted = boot.max(noted),
                 Record::Closed { .. } => read.closed = true,
@@ -213,6 +222,8 @@ fn read_files(spool: &Spool, bucket: u32, boots: &[u32]) -> io::Result<BucketRea
             }
         }
     }
+    damaged_boots.dedup();
+    read.damaged_files = damaged_boots.len() as u64;
     read.damaged = damaged_boots.iter().any(|boot| *boot > noted || noted == 0);
     Ok(read)
 }

@@ -101,7 +101,7 @@ impl Keeper {
 
     fn leased_from(&self, destination: Option<&str>, from: Sequence, limit: usize) -> Looked<Sequence> {
         let to = self.leased.iter().filter(|(name, _)| destination.is_none_or(|wanted| wanted == *name));
-        let mut found: Vec<_> = to.flat_map(|(_, leased)| leased).copied().collect();
+        let mut found: Vec<_> = to.flat_map(|(_, leased)| leased.keys().copied()).collect();
         found.retain(|sequence| *sequence >= from);
         found.sort_unstable();
         found.dedup();
