@@ -327,3 +327,53 @@ fn exported_files_hold_what_was_received_on_a_running_and_on_a_stopped_node() {
     let path = folder.join(&other[0].study).join(format!("{}.dcm", other[0].sop_instance));
     assert_eq!(Instance::from_part10(&path).unwrap().digest(), other[0].digest());
 }
+
+#[test]
+fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
+    let archive = Archive::new();
+    let queue = "reserve = \"1MiB\"\nretain = \"0s\"";
+    let mut node = Node::builder().dicom_with("pacs", archive.address(), BRISK).queue(queue).start();
+    let (canary, other) = studies();
+    store_as(&node, "=1+1", &canary);
+    archive.set_script(Script::default().status(0xA900));
+    store_as(&node, "EPIQ7", &other);
+    node.wait_state(&other[1], "pacs", "held");
+    node.run(&["queue", "discard", "--study", &other[0].study, "--reason", "say \"no\", twice"])
+        .expect_success();
+    node.restart();
+    let gone = || node.metric("chrysalis_spool_instances", &[]) == 0.0;
+    eventually("the data to go", SOON, || gone().then_some(()));
+    let told = node.run(&["ledger", "--format", "json", "--since", "1h"]).expect_success().output;
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "{told}");
+    for (line, instance) in lines.iter().zip(canary.iter().chain(&other)) {
+        assert_eq!(line["sop_instance_uid"], instance.sop_instance);
+        assert_eq!(line["study_instance_uid"], instance.study);
+        let hash: String = instance.digest().0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((&line["sha256"], &line["bytes"]), (&json!(hash), &json!(instance.data_set.len())));
+        assert_eq!((&line["has_data"], &line["destination"]), (&json!(false), &json!("pacs")));
+    }
+    assert_eq!((&lines[0]["outcome"], &lines[0]["calling_ae"]), (&json!("delivered"), &json!("=1+1")));
+    assert_eq!(lines[4]["outcome"], "discarded");
+    let decisions = lines[4]["decisions"].as_array().unwrap();
+    let what: Vec<_> = decisions.iter().map(|decision| decision["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["held", "discarded"], "{decisions:?}");
+    assert_eq!(decisions[1]["why"], "say \"no\", twice");
+    let csv = node.home().join("ledger.csv");
+    let args = ["ledger", "--study", &other[0].study, "--output", csv.to_str().unwrap()];
+    node.run(&args).expect_success();
+    assert_eq!(node.run(&args).status.code(), Some(1), "a file that is there is left alone");
+    let text = std::fs::read_to_string(&csv).unwrap();
+    assert_eq!(text.split("\r\n").count(), 1 + 2 + 1, "{text}");
+    assert!(text.starts_with("instance,received_at,") && text.contains("say \"\"no\"\", twice"), "{text}");
+    let api = node.api_get(&format!("/api/ledger?format=csv&study={}", canary[0].study)).text();
+    assert!(api.contains(",\"'=1+1\","), "no cell is a formula: {api}");
+    assert_eq!(node.api_get("/api/ledger?since=soon").status, 400);
+    assert_eq!(node.api_get("/api/ledger?until=1h").text(), "");
+    node.stop();
+    let stopped = node.run(&["ledger", "--format", "json"]).expect_success().output;
+    assert_eq!(stopped, told, "a stopped node's ledger says the same");
+    for text in [&told, &text, &api] {
+        assert!(!text.to_lowercase().contains("canary"), "{text}");
+    }
+}

@@ -4,8 +4,11 @@
 //! their number, and what a decision adds to an instance is never decided about again.
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
-use chrysalis_queue::{Action, NO_ROUTE, Queue, Row, Sequence, State, Unavailable};
+use chrysalis_queue::{
+    Action, Delivery, LedgerEntry, LedgerSpan, NO_ROUTE, Queue, Row, Sequence, State, Unavailable,
+};
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Asked, Filter, FilterError};
@@ -22,6 +25,8 @@ const MAX_FAILURES: usize = 100;
 const BATCH: usize = 500;
 /// Longest reason, in characters.
 const MAX_REASON: usize = 500;
+
+const GONE: &str = "its data is no longer in the spool; only the ledger knows of it";
 
 /// What is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,9 +268,56 @@ impl<'a> Decision<'a> {
             self.decide(scope, found.rows, outcome)?;
             match found.next {
                 Some(next) => after = Some(next),
+                None if self.verb == Verb::Resend => return self.count_forgotten(scope, outcome),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Counts what was delivered and is known to the ledger alone: whoever wants a study again has to hear that some of
+    /// it, or all, cannot be had here any more.
+    fn count_forgotten(&self, scope: &Scope<'_>, outcome: &mut Outcome) -> Result<(), OrderError> {
+        let mut asked = Ok(());
+        let span = LedgerSpan { since: self.filter.since, until: self.filter.until.map(|until| until + 1) };
+        let told = scope.queue.ledger(span, &mut |entry| {
+            asked = self.count_entry(scope, &entry, outcome);
+            if asked.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if let Err(error) = told {
+            tracing::warn!(%error, "The ledger cannot be read.");
+        }
+        asked
+    }
+
+    fn count_entry(
+        &self,
+        scope: &Scope<'_>,
+        entry: &LedgerEntry,
+        outcome: &mut Outcome,
+    ) -> Result<(), OrderError> {
+        scope.go_on()?;
+        let is_meant = |delivery: &&Delivery| {
+            self.filter.destination.as_ref().is_none_or(|name| *name == delivery.destination)
+                && self.filter.takes_standing(delivery.state.name(), None)
+        };
+        if entry.has_payload || !self.filter.takes_instance(&entry.instance) {
+            return Ok(());
+        }
+        // What the queue itself still knows has been searched.
+        let forgotten = entry.deliveries.iter().filter(is_meant).count();
+        if forgotten == 0 || scope.queue.show(entry.instance.sequence)?.is_some() {
+            return Ok(());
+        }
+        if self.filter.asks_for_patient() {
+            outcome.unread += 1;
+            return Ok(());
+        }
+        for delivery in entry.deliveries.iter().filter(is_meant) {
+            outcome.matched += 1;
+            outcome.gone += 1;
+            outcome.fail(&entry.instance.sequence.to_string(), Some(&delivery.destination), GONE.to_owned());
+        }
+        Ok(())
     }
 
     /// Decides about some deliveries, those of one instance next to each other.
@@ -369,8 +421,7 @@ impl Refusal {
 
 fn resend(has_payload: bool, there: Option<&Row>) -> Result<Action, Refusal> {
     if !has_payload {
-        let why = "its data is no longer in the spool; only the ledger knows of it".to_owned();
-        return Err(Refusal { why, is_gone: true });
+        return Err(Refusal { why: GONE.to_owned(), is_gone: true });
     }
     match there.map(|row| &row.delivery.state) {
         Some(State::Owed) => Err(Refusal::because("it is on its way there already")),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use chrysalis_queue::{self as queue, Glimpse, Select, Sequence};
+use chrysalis_queue::{self as queue, Glimpse, Instance, Select, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::moment::{self, Edge, NotAMoment};
@@ -194,6 +194,14 @@ impl Filter {
         self.sop_instance.as_ref().is_none_or(|wanted| wanted == glimpse.key)
             && self.owed_before.is_none_or(|before| glimpse.since < before)
             && self.takes_arrival(glimpse.attachment)
+    }
+
+    /// The same for an instance that only the ledger knows.
+    pub(super) fn takes_instance(&self, instance: &Instance) -> bool {
+        self.study.as_ref().is_none_or(|study| *study == instance.keys.group)
+            && self.sop_instance.as_ref().is_none_or(|wanted| *wanted == instance.keys.key)
+            && self.owed_before.is_none_or(|before| instance.since < before)
+            && self.takes_arrival(&instance.attachment)
     }
 
     fn takes_arrival(&self, attachment: &[u8]) -> bool {

@@ -131,6 +131,8 @@ struct Line {
     bytes: u64,
     sha256: String,
     revision: String,
+    /// The names of the rules that decided where it goes.
+    rules: Vec<String>,
     destination: String,
     outcome: &'static str,
     /// What the destination said, with its status and comment; or why it is held, discarded or superseded.
@@ -150,7 +152,7 @@ struct Decided {
 }
 
 /// Of the columns, in the order of [`Line::cells`].
-const HEADINGS: [&str; 19] = [
+const HEADINGS: [&str; 20] = [
     "instance",
     "received_at",
     "listener",
@@ -164,6 +166,7 @@ const HEADINGS: [&str; 19] = [
     "bytes",
     "sha256",
     "revision",
+    "rules",
     "destination",
     "outcome",
     "detail",
@@ -192,6 +195,7 @@ impl Line {
             bytes: instance.payload_len(),
             sha256: instance.sha256().iter().map(|byte| format!("{byte:02x}")).collect(),
             revision: came(|arrival| arrival.revision.clone()),
+            rules: arrival.as_ref().map(|arrival| arrival.rules.clone()).unwrap_or_default(),
             destination: delivery.destination.clone(),
             outcome: delivery.state.name(),
             detail: reason(&delivery.state).unwrap_or_default(),
@@ -201,7 +205,7 @@ impl Line {
         }
     }
 
-    fn cells(&self) -> [String; 19] {
+    fn cells(&self) -> [String; 20] {
         let decisions: Vec<_> = self.decisions.iter().map(ToString::to_string).collect();
         [
             self.instance.clone(),
@@ -217,6 +221,7 @@ impl Line {
             self.bytes.to_string(),
             self.sha256.clone(),
             self.revision.clone(),
+            self.rules.join(" "),
             self.destination.clone(),
             self.outcome.to_owned(),
             self.detail.clone(),

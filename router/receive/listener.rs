@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::gate::{Entry, Gate};
 use super::session;
-use crate::config::{Config, Listener, Live};
+use crate::config::{Listener, Live};
 use crate::dicom::AePattern;
 use crate::dimse::negotiate::{Admission, Policy};
 use crate::dimse::{Timers, pdu, socket};

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::{Port, Reception};
-use crate::route::Routes;
 use crate::config::{Config, Listener, Live};
 use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
+use crate::route::Routes;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.
