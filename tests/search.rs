@@ -335,12 +335,12 @@ fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
     let mut node = Node::builder().dicom_with("pacs", archive.address(), BRISK).queue(queue).start();
     let (canary, other) = studies();
     store_as(&node, "=1+1", &canary);
+    node.wait_drained();
     archive.set_script(Script::default().status(0xA900));
     store_as(&node, "EPIQ7", &other);
     node.wait_state(&other[1], "pacs", "held");
     node.run(&["queue", "discard", "--study", &other[0].study, "--reason", "say \"no\", twice"])
         .expect_success();
-    node.restart();
     let gone = || node.metric("chrysalis_spool_instances", &[]) == 0.0;
     eventually("the data to go", SOON, || gone().then_some(()));
     let told = node.run(&["ledger", "--format", "json", "--since", "1h"]).expect_success().output;

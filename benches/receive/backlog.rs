@@ -104,6 +104,7 @@ fn meta(n: u32) -> Meta {
         transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
         sound: true,
         revision: "0123456789abcdef".to_owned(),
+        rules: Vec::new(),
     };
     let owed = vec![Owed::send("pacs")];
     Meta { keys, owed, attachment: arrival.to_bytes() }
