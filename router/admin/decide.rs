@@ -278,7 +278,10 @@ impl<'a> Decision<'a> {
     /// it, or all, cannot be had here any more.
     fn count_forgotten(&self, scope: &Scope<'_>, outcome: &mut Outcome) -> Result<(), OrderError> {
         let mut asked = Ok(());
-        let span = LedgerSpan { since: self.filter.since, until: self.filter.until.map(|until| until + 1) };
+        let span = LedgerSpan {
+            since: self.filter.since,
+            until: self.filter.until.map(|until| until.saturating_add(1)),
+        };
         let told = scope.queue.ledger(span, &mut |entry| {
             asked = self.count_entry(scope, &entry, outcome);
             if asked.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -477,6 +480,9 @@ fn check_targets(
     }
     if order.to.contains(from) {
         return senseless("to reroute needs two different destinations");
+    }
+    if filter.destination.as_ref().or(order.destination.as_ref()).is_some_and(|name| name != from) {
+        return senseless("to reroute takes from one destination: it is named twice, and differently");
     }
     scope.check_destination(from)?;
     filter.destination = Some(from.clone());
