@@ -9,7 +9,7 @@ use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminState, Server, Token, TokenError};
+use crate::admin::{AdminState, Headers, Server, Token, TokenError};
 use crate::audit::{self, AuditError};
 use crate::config::{Config, DestinationKind, Live, Loader};
 use crate::control::{Control, Reins, SetLevel};
@@ -150,6 +150,7 @@ impl App {
             control: control.clone(),
             token,
             drain: drain.clone(),
+            headers: Headers::default(),
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })

@@ -54,6 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Route(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
 }

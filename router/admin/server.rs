@@ -1,8 +1,12 @@
 //! The HTTP server: bounded in connections, header and body sizes, and time.
+//!
+//! Whoever connects and then says nothing takes a place away from others. When all are taken, the one that has been
+//! without a request for longest is closed for a new one, so that silent connections never keep anybody waiting.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,8 +28,8 @@ use super::api::{self, AdminState};
 const MAX_CONNECTIONS: usize = 64;
 /// Longest request head, in bytes.
 const MAX_HEAD: usize = 16 << 10;
-/// How long a request head may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request head may take, and how long a connection may stay open between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The admin server, bound but not serving yet.
 #[derive(Debug)]
@@ -43,34 +47,48 @@ impl Server {
     pub async fn run(self, state: AdminState, stop: CancellationToken) {
         let router = api::router(state);
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let idle = Idle::default();
+        let mut number = 0;
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let (router, stop) = (router.clone(), stop.clone());
-                    tokio::spawn(async move {
-                        tokio::select! {
-                            () = stop.cancelled() => {}
-                            () = serve(stream, peer, router) => {}
-                        }
-                        drop(place);
-                    });
-                }
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "Cannot accept an admin connection.");
                     tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 }
+            };
+            if places.available_permits() == 0 {
+                idle.close_longest();
             }
+            let place = tokio::select! {
+                () = stop.cancelled() => return,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { return };
+            number += 1;
+            let (router, idle, stop) = (router.clone(), idle.clone(), stop.clone());
+            tokio::spawn(async move {
+                let closed = idle.enter(number);
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = closed.cancelled() => tracing::debug!(%peer, "A silent admin connection gave way."),
+                    () = serve(stream, peer, router, &idle, number) => {}
+                }
+                idle.leave(number);
+                drop(place);
+            });
         }
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, idle: &Idle, number: u64) {
     let service = service_fn(move |request: Request<Incoming>| {
+        idle.leave(number);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
@@ -84,5 +102,33 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
         .await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "An admin connection ended early.");
+    }
+}
+
+/// The connections that have not made a request yet, by their order of coming. Clones are the same.
+#[derive(Clone, Default)]
+struct Idle(Arc<Mutex<BTreeMap<u64, CancellationToken>>>);
+
+impl Idle {
+    /// Notes a connection, and gives what closes it.
+    fn enter(&self, number: u64) -> CancellationToken {
+        let closes = CancellationToken::new();
+        self.lock().insert(number, closes.clone());
+        closes
+    }
+
+    /// It has made a request, or is gone.
+    fn leave(&self, number: u64) {
+        self.lock().remove(&number);
+    }
+
+    fn close_longest(&self) {
+        if let Some((_, closes)) = self.lock().pop_first() {
+            closes.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,15 +3,15 @@
 use chrysalis_queue::{NO_ROUTE, Queue, Row, Shown, Standing, State as Journalled};
 use serde::Serialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use super::headers::Patient;
+use super::moment;
 use crate::config::Config;
 use crate::forward::Board;
 use crate::metrics::age_seconds;
 use crate::receive::Arrival;
 
-/// One delivery as the API shows it. No patient data: who wants that looks into the file.
+/// One delivery as the API shows it. Patient data only where somebody with the token asked for it.
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveryView {
     instance: String,
@@ -19,15 +19,21 @@ pub(super) struct DeliveryView {
     study_instance_uid: String,
     sop_class_uid: String,
     destination: String,
-    pub(super) state: &'static str,
+    state: &'static str,
     reason: Option<String>,
     received_at: String,
     age_seconds: u64,
     bytes: u64,
     calling_ae: String,
+    /// Its data is in the spool.
+    has_data: bool,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patient: Option<Patient>,
 }
 
 impl DeliveryView {
+    /// The view of a delivery.
     pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>) -> Self {
         let instance = &row.instance;
         let calling_ae = Arrival::of(instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
@@ -40,16 +46,23 @@ impl DeliveryView {
             destination: row.delivery.destination.clone(),
             state,
             reason,
-            received_at: rfc3339(instance.received_at),
+            received_at: moment::write(instance.received_at),
             age_seconds: age_seconds(instance.since).as_secs(),
             bytes: instance.payload_len(),
             calling_ae,
+            has_data: row.has_payload,
+            patient: None,
         }
+    }
+
+    /// The same, telling whose it is.
+    pub(super) fn revealing(self, patient: Option<Patient>) -> Self {
+        Self { patient, ..self }
     }
 }
 
 /// State and reason. What is owed to a destination that is not configured counts as held for as long as that lasts.
-fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'static str, Option<String>) {
+pub(super) fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'static str, Option<String>) {
     let destination = &row.delivery.destination;
     let is_configured = destination == NO_ROUTE || config.destination(destination).is_some();
     match &row.standing {
@@ -63,7 +76,7 @@ fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'static str,
     }
 }
 
-fn reason(state: &Journalled) -> Option<String> {
+pub(super) fn reason(state: &Journalled) -> Option<String> {
     match state {
         Journalled::Owed => None,
         Journalled::Held(hold) => Some(hold.why.clone()),
@@ -71,12 +84,6 @@ fn reason(state: &Journalled) -> Option<String> {
         Journalled::Delivered { detail } => Some(detail.clone()),
         Journalled::Discarded { who, why } => Some(format!("{why} ({who})")),
     }
-}
-
-fn rfc3339(wall_ms: u64) -> String {
-    let nanos = i128::from(wall_ms) * 1_000_000;
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    moment.format(&Rfc3339).unwrap_or_default()
 }
 
 /// One instance with all its deliveries.
@@ -92,7 +99,7 @@ pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Op
         "sop_class_uid": instance.keys.kind,
         "transfer_syntax_uid": arrival.as_ref().map(|a| a.transfer_syntax.clone()),
         "sound": arrival.as_ref().map(|a| a.sound),
-        "received_at": rfc3339(instance.received_at),
+        "received_at": moment::write(instance.received_at),
         "bytes": instance.payload_len(),
         "sha256": hash,
         "listener": arrival.as_ref().map(|a| a.listener.clone()),
@@ -103,9 +110,4 @@ pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Op
         "file": has_payload.then(|| queue.path(instance).display().to_string()),
         "deliveries": shown.rows.iter().map(|row| DeliveryView::new(row, config, board)).collect::<Vec<_>>(),
     })
-}
-
-/// A page of a listing, for a node that is stopped.
-pub(crate) fn list_json(rows: &[Row], config: &Config) -> Vec<Value> {
-    rows.iter().map(|row| json!(DeliveryView::new(row, config, None))).collect()
 }

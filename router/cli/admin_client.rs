@@ -1,5 +1,6 @@
 //! The admin API of a running node, from the side of the command line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,11 +10,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::{Body, RequestBuilder};
 
+use crate::admin::{Asked, LedgerQuery, Order, Outcome, Patient};
 use crate::config::Config;
 
 /// The longest answer that is read, in bytes. A page of the longest listing is a tenth of it.
@@ -61,6 +63,9 @@ pub enum AdminError {
         /// What went wrong.
         source: Box<ureq::Error>,
     },
+    /// A file did not come whole, or could not be written.
+    #[error("the file: {0}")]
+    Copy(io::Error),
     /// It cannot be part of a request.
     #[error("{0:?} is not an instance id")]
     InstanceId(String),
@@ -131,51 +136,57 @@ pub struct Delivery {
     pub bytes: u64,
     /// Who sent it.
     pub calling_ae: String,
+    /// Its data is in the spool.
+    pub has_data: bool,
+    /// Whose it is, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Patient>,
 }
 
 /// A page of deliveries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// In the order of receiving.
     pub deliveries: Vec<Delivery>,
     /// Where the next page starts; none at the end.
     pub next: Option<String>,
+    /// Instances that could not be searched by patient.
+    #[serde(default)]
+    pub unread: u64,
 }
 
-/// Which deliveries a listing has.
-#[derive(Debug, Clone, Default)]
-pub struct ListQuery {
-    /// Only for this destination.
-    pub destination: Option<String>,
-    /// Only in this state.
-    pub state: Option<State>,
+/// One study at one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyLine {
+    /// Study Instance UID; empty where the data sets have none.
+    pub study_instance_uid: String,
+    /// Where it goes.
+    pub destination: String,
+    /// How many instances it has there.
+    pub instances: u64,
+    /// The length of their data sets.
+    pub bytes: u64,
+    /// How many of them are in which state.
+    pub states: BTreeMap<String, u64>,
+    /// Since when the oldest is here.
+    pub oldest_age_seconds: f64,
+    /// Who sent it; the first few.
+    pub calling_ae: Vec<String>,
+    /// Whose it is, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Patient>,
 }
 
-/// What an operator's command came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// Deliveries that changed.
-    pub changed: u64,
-    /// Deliveries that did not.
-    pub failed: Vec<Failure>,
-}
-
-/// A delivery that did not change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The queue's own id of the instance.
-    pub instance: String,
-    /// Which of its deliveries; none where it is about the instance as a whole.
-    pub destination: Option<String>,
-    /// Why.
-    pub error: String,
-}
-
-#[derive(Serialize)]
-struct Change<'a> {
-    instances: &'a [String],
-    destination: Option<&'a str>,
-    reason: Option<&'a str>,
+/// Studies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Studies {
+    /// In the order in which each began to come.
+    pub studies: Vec<StudyLine>,
+    /// There are others.
+    pub more: bool,
+    /// Instances that could not be searched by patient.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 impl AdminClient {
@@ -196,21 +207,55 @@ impl AdminClient {
         }
     }
 
-    /// `GET /api/queue`: one page of deliveries, from `after` on.
+    /// One page of the deliveries that pass, from `after` on. `GET /api/queue`, or where it is about patients
+    /// `POST /api/queue/search`, which needs the token.
     ///
     /// # Errors
     ///
-    /// The node is not running, refuses, or answers with something else.
-    pub fn list(&self, query: &ListQuery, after: Option<&str>) -> Result<Listing, AdminError> {
-        let mut request = self.agent.get(self.url("/api/queue")).query("limit", PAGE.to_string());
-        if let Some(destination) = &query.destination {
-            request = request.query("destination", destination);
-        }
-        if let Some(state) = query.state {
-            request = request.query("state", state.as_str());
-        }
+    /// The node is not running, refuses, or answers with something else; the token is needed and cannot be read.
+    pub fn search(
+        &self,
+        asked: &Asked,
+        after: Option<&str>,
+        limit: usize,
+        reveal: bool,
+    ) -> Result<Listing, AdminError> {
+        let mut fields = fields(asked);
+        fields.insert("limit".to_owned(), limit.into());
         if let Some(after) = after {
-            request = request.query("after", after);
+            fields.insert("after".to_owned(), after.into());
+        }
+        self.find(fields, reveal)
+    }
+
+    /// The studies of what passes, each with its destinations.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`].
+    pub fn studies(&self, asked: &Asked, limit: usize, reveal: bool) -> Result<Studies, AdminError> {
+        let mut fields = fields(asked);
+        fields.insert("limit".to_owned(), limit.into());
+        fields.insert("by_study".to_owned(), true.into());
+        self.find(fields, reveal)
+    }
+
+    fn find<T: DeserializeOwned>(
+        &self,
+        mut fields: Map<String, Value>,
+        reveal: bool,
+    ) -> Result<T, AdminError> {
+        if reveal || fields.contains_key("patient_id") || fields.contains_key("accession") {
+            fields.insert("reveal".to_owned(), reveal.into());
+            let request =
+                self.agent.post(self.url("/api/queue/search")).header("Authorization", self.right()?);
+            // Reading many headers takes as long as it takes.
+            let request = request.config().timeout_recv_response(None).build();
+            return self.answer(request.send_json(fields));
+        }
+        let mut request = self.agent.get(self.url("/api/queue"));
+        for (name, value) in &fields {
+            request = request.query(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         self.answer(self.readable(request).call())
     }
@@ -219,39 +264,66 @@ impl AdminClient {
     ///
     /// # Errors
     ///
-    /// As [`Self::list`].
+    /// As [`Self::search`].
     pub fn show(&self, instance: &str) -> Result<Value, AdminError> {
-        let good =
-            !instance.is_empty() && instance.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if !good {
-            return Err(AdminError::InstanceId(instance.to_owned()));
-        }
+        let instance = checked(instance)?;
         self.answer(self.readable(self.agent.get(self.url(&format!("/api/queue/{instance}")))).call())
     }
 
-    /// `POST /api/queue/{verb}`: an operator's decision about `instances`, at one destination or at all. Ok means
-    /// that it is durable for what counts as changed.
+    /// `GET /api/queue/{instance}/file`: the instance as a file, written to `out`.
     ///
     /// # Errors
     ///
-    /// As [`Self::list`]; the token cannot be read.
-    pub fn change(
-        &self,
-        verb: &str,
-        instances: &[String],
-        destination: Option<&str>,
-        reason: Option<&str>,
-    ) -> Result<Changed, AdminError> {
+    /// As [`Self::decide`]; `out` cannot be written; the file did not come whole.
+    pub fn copy(&self, instance: &str, out: &mut dyn io::Write) -> Result<(), AdminError> {
+        let path = format!("/api/queue/{}/file", checked(instance)?);
+        let request = self.agent.get(self.url(&path)).header("Authorization", self.right()?);
+        // Its hash is compared before the first byte comes.
+        let answer = request.config().timeout_recv_response(None).build().call();
+        let mut answer = self.accept(answer)?;
+        let length = answer.body().content_length();
+        let copied = io::copy(&mut answer.body_mut().as_reader(), out).map_err(AdminError::Copy)?;
+        if length.is_some_and(|length| length != copied) {
+            return Err(AdminError::Copy(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+
+    /// `GET /api/ledger`, written to `out`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`]; `out` cannot be written; it did not come whole.
+    pub fn ledger(&self, query: &LedgerQuery, out: &mut dyn io::Write) -> Result<(), AdminError> {
+        let mut request = self.agent.get(self.url("/api/ledger"));
+        if let Ok(Value::Object(fields)) = serde_json::to_value(query) {
+            for (name, value) in fields {
+                request = request.query(name, value.as_str().unwrap_or_default());
+            }
+        }
+        let mut answer = self.accept(self.readable(request).call())?;
+        io::copy(&mut answer.body_mut().as_reader(), out).map_err(AdminError::Copy)?;
+        Ok(())
+    }
+
+    /// `POST /api/queue/{verb}`: an operator's decision. Ok means that it is durable for what counts as changed. However
+    /// many deliveries it is about, the node answers when it is done, so there is no limit to the waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::search`]; the token cannot be read.
+    pub fn decide(&self, verb: &str, order: &Order) -> Result<Outcome, AdminError> {
         let request =
             self.agent.post(self.url(&format!("/api/queue/{verb}"))).header("Authorization", self.right()?);
-        self.answer(request.send_json(Change { instances, destination, reason }))
+        let request = request.config().timeout_recv_response(None).build();
+        self.answer(request.send_json(order))
     }
 
     /// `POST /api/queue/fsck`: has the node check every file of its spool against its hash.
     ///
     /// # Errors
     ///
-    /// As [`Self::change`].
+    /// As [`Self::decide`].
     pub fn fsck(&self) -> Result<Value, AdminError> {
         // Reading a whole spool takes as long as it takes.
         let request = self.agent.post(self.url("/api/queue/fsck")).header("Authorization", self.right()?);
@@ -263,7 +335,7 @@ impl AdminClient {
     ///
     /// # Errors
     ///
-    /// As [`Self::list`].
+    /// As [`Self::search`].
     pub fn read(&self, path: &str) -> Result<Value, AdminError> {
         self.answer(self.readable(self.agent.get(self.url(path))).call())
     }
@@ -272,7 +344,7 @@ impl AdminClient {
     ///
     /// # Errors
     ///
-    /// As [`Self::change`].
+    /// As [`Self::decide`].
     pub fn tell(&self, path: &str, order: &Value) -> Result<Value, AdminError> {
         let request = self.agent.post(self.url(path)).header("Authorization", self.right()?);
         self.answer(request.send_json(order))
@@ -282,7 +354,7 @@ impl AdminClient {
     ///
     /// # Errors
     ///
-    /// As [`Self::change`].
+    /// As [`Self::decide`].
     pub fn reload(&self, order: &Value) -> Result<Result<Value, Value>, AdminError> {
         let request = self.agent.post(self.url("/api/reload")).header("Authorization", self.right()?);
         let answer = request.send_json(order);
@@ -320,29 +392,55 @@ impl AdminClient {
         &self,
         answer: Result<Response<Body>, ureq::Error>,
     ) -> Result<T, AdminError> {
+        let mut answer = self.accept(answer)?;
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER);
+        body.read_json().map_err(|error| self.failed(error))
+    }
+
+    /// The answer, if it is one of success.
+    fn accept(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, AdminError> {
+        let mut answer = answer.map_err(|error| self.failed(error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER);
+        let message = words(&body.read_to_string().map_err(|error| self.failed(error))?);
+        Err(AdminError::Refused { address: self.address, status: status.as_u16(), message })
+    }
+
+    fn failed(&self, error: ureq::Error) -> AdminError {
         let address = self.address;
-        let failed = |error| match error {
+        match error {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 AdminError::NotRunning(address)
             }
             source => AdminError::Exchange { address, source: Box::new(source) },
-        };
-        let mut answer = answer.map_err(failed)?;
-        let status = answer.status();
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER);
-        if status.is_success() {
-            return body.read_json().map_err(failed);
         }
-        let message = words(&body.read_to_string().map_err(failed)?);
-        Err(AdminError::Refused { address, status: status.as_u16(), message })
     }
+}
+
+/// The filter's fields that say something.
+fn fields(asked: &Asked) -> Map<String, Value> {
+    match serde_json::to_value(asked) {
+        Ok(Value::Object(fields)) => fields,
+        // A struct of optional texts is always an object.
+        _ => Map::new(),
+    }
+}
+
+/// An id that may stand in a path.
+fn checked(instance: &str) -> Result<&str, AdminError> {
+    let good =
+        !instance.is_empty() && instance.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if good { Ok(instance) } else { Err(AdminError::InstanceId(instance.to_owned())) }
 }
 
 /// A short, printable form of what a node says when it refuses: its `error`, or the text itself.
 fn words(body: &str) -> String {
     let error = serde_json::from_str::<Value>(body).ok();
     let error = error.as_ref().and_then(|value| value.get("error")).and_then(Value::as_str).unwrap_or(body);
-    super::table::printable(&error.trim().chars().take(200).collect::<String>())
+    super::table::printable(&error.trim().chars().take(400).collect::<String>())
 }
 
 /// An address to connect to: one that stands for all is reached on this machine.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::admin_client::{AdminClient, ListQuery, State};
+use super::admin_client::{AdminClient, PAGE, State};
 use super::control::DrainArgs;
 use super::table::{age, printable};
+use crate::admin::Asked;
 use crate::platform;
 
 /// How often the node is asked.
@@ -133,10 +134,11 @@ fn look_at(destination: &Value, client: &AdminClient, left: &mut Left) -> anyhow
 
 /// How many deliveries to a destination wait because their calling AE title is paused there.
 fn of_paused_lanes(destination: &str, lanes: &[Value], client: &AdminClient) -> anyhow::Result<u64> {
-    let query = ListQuery { destination: Some(destination.to_owned()), ..ListQuery::default() };
+    let (destination, state) = (Some(destination.to_owned()), Some("ready,waiting".to_owned()));
+    let query = Asked { destination, state, ..Asked::default() };
     let (mut count, mut after) = (0, None);
     loop {
-        let page = client.list(&query, after.as_deref())?;
+        let page = client.search(&query, after.as_deref(), PAGE, false)?;
         let waiting = page.deliveries.iter().filter(|delivery| {
             matches!(delivery.state, State::Ready | State::Waiting)
                 && lanes.iter().any(|lane| lane["calling_ae"] == delivery.calling_ae.as_str())

@@ -5,9 +5,13 @@ pub mod check;
 pub mod control;
 mod drain;
 pub mod echo;
+mod export;
+pub mod ledger;
+mod listing;
 mod queue;
 pub mod reload;
 pub mod route;
+mod selection;
 pub mod send;
 pub mod serve;
 mod source;
@@ -19,8 +23,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use admin_client::{AdminClient, AdminError, Changed, Delivery, Failure, ListQuery, Listing, State};
-pub use queue::{DiscardArgs, Filter, HoldArgs, ListArgs, QueueArgs, QueueCommand, SelectArgs};
+pub use admin_client::{AdminClient, AdminError, Delivery, Listing, State, Studies, StudyLine};
+pub use queue::{
+    DiscardArgs, ExportArgs, HoldArgs, ListArgs, QueueArgs, QueueCommand, RerouteArgs, ResendArgs, SweepArgs,
+};
+pub use selection::{Filter, Selection};
 
 use crate::config::{ConfigError, Override};
 
@@ -55,7 +62,9 @@ pub enum Command {
     /// Say where files would go if a cart sent them, and by which rule.
     Route(route::RouteArgs),
     /// Look at what waits for delivery, and decide about what is held.
-    Queue(QueueArgs),
+    Queue(Box<QueueArgs>),
+    /// Tell what came and what became of it, also after the data is gone.
+    Ledger(ledger::LedgerArgs),
     /// Have the running node read its configuration again.
     Reload(reload::ReloadArgs),
     /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.

@@ -1,18 +1,21 @@
-//! `chrysalis queue`: what waits, and decisions about what is held.
+//! `chrysalis queue`: what waits, and decisions about it.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Exit;
-use super::admin_client::{Changed, Delivery, ListQuery, Listing, PAGE, State};
+use super::export;
+use super::listing::{self, Look};
+use super::selection::{Filter, Selection};
 use super::source::Source;
-use super::table::{Table, age, printable, size};
+use super::table::{Table, printable};
+use crate::admin::{Order, Outcome};
 use crate::config::Config;
+use crate::platform;
 
 /// What to do with the queue of the node that runs with this configuration.
 #[derive(Debug, Args)]
@@ -28,7 +31,7 @@ pub struct QueueArgs {
 /// What to do with the queue.
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
-    /// List deliveries.
+    /// List deliveries, or studies with --by-study.
     List(ListArgs),
     /// Show one instance and all its deliveries.
     Show {
@@ -36,35 +39,21 @@ pub enum QueueCommand {
         instance: String,
     },
     /// Try again now; what has no route is routed again. By filter: all that is not delivered yet.
-    Retry(SelectArgs),
+    Retry(SweepArgs),
     /// Keep back until released. By filter: what is ready or waiting.
     Hold(HoldArgs),
     /// Let go what is held. By filter: what is held.
-    Release(SelectArgs),
+    Release(SweepArgs),
     /// Give up for good; the data is removed in time. By filter: what is held.
     Discard(DiscardArgs),
+    /// Send somewhere else what is not delivered yet.
+    Reroute(RerouteArgs),
+    /// Send again what was delivered, as long as its data is kept.
+    Resend(ResendArgs),
+    /// Write instances into a folder, as they were received.
+    Export(ExportArgs),
     /// Check every file of the spool against its hash.
     Fsck,
-}
-
-/// Which deliveries.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Filter {
-    /// Only for this destination; `none` is what has no route.
-    #[arg(long, value_name = "NAME")]
-    pub destination: Option<String>,
-    /// Only in this state.
-    #[arg(long)]
-    pub state: Option<State>,
-    /// Only of this study.
-    #[arg(long, value_name = "UID")]
-    pub study: Option<String>,
-    /// Only from this calling AE title.
-    #[arg(long, value_name = "AE")]
-    pub calling_ae: Option<String>,
-    /// Only what was received longer ago than this, such as `90m` or `2d`.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub older_than: Option<Duration>,
 }
 
 /// What `list` lists.
@@ -73,26 +62,35 @@ pub struct ListArgs {
     /// Which deliveries.
     #[command(flatten)]
     pub filter: Filter,
-    /// How many at most.
+    /// Only where the reason contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How many lines at most.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
+    /// One line for each study and destination.
+    #[arg(long)]
+    pub by_study: bool,
+    /// Whole UIDs.
+    #[arg(long)]
+    pub wide: bool,
+    /// Show patient and study in words; needs the right to read the token.
+    #[arg(long)]
+    pub reveal: bool,
 }
 
-/// What is decided about: instances by id, or deliveries by filter.
+/// What is tried again or let go.
 #[derive(Debug, Args)]
-pub struct SelectArgs {
-    /// Instances, as `list` names them; only --destination goes with them.
-    #[arg(
-        required_unless_present_any = ["destination", "state", "study", "calling_ae", "older_than", "all"],
-        conflicts_with_all = ["state", "study", "calling_ae", "older_than", "all"]
-    )]
-    pub instances: Vec<String>,
-    /// Which deliveries.
+pub struct SweepArgs {
+    /// What is decided about.
     #[command(flatten)]
-    pub filter: Filter,
-    /// Every delivery that the command is meant for.
+    pub select: Selection,
+    /// Only where the reason contains this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "instances", group = "which")]
+    pub reason: Option<String>,
+    /// Say what would change, and change nothing.
     #[arg(long)]
-    pub all: bool,
+    pub dry_run: bool,
 }
 
 /// What is held, and why.
@@ -100,10 +98,16 @@ pub struct SelectArgs {
 pub struct HoldArgs {
     /// What is decided about.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub select: Selection,
+    /// Only where the reason until now contains this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "instances", group = "which")]
+    pub reason_was: Option<String>,
     /// Why; kept with the decision.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What is discarded, and why.
@@ -111,10 +115,64 @@ pub struct HoldArgs {
 pub struct DiscardArgs {
     /// What is decided about.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub select: Selection,
+    /// Only where the reason until now contains this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "instances", group = "which")]
+    pub reason_was: Option<String>,
     /// Why; kept with the decision.
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What goes where instead.
+#[derive(Debug, Args)]
+pub struct RerouteArgs {
+    /// The destination it is owed to now.
+    #[arg(long, value_name = "NAME", group = "which", conflicts_with = "destination")]
+    pub from: String,
+    /// The destination it is to go to; may be given several times.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub to: Vec<String>,
+    /// What is decided about.
+    #[command(flatten)]
+    pub select: Selection,
+    /// Only where the reason contains this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "instances")]
+    pub reason: Option<String>,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is sent again.
+#[derive(Debug, Args)]
+pub struct ResendArgs {
+    /// What is sent again.
+    #[command(flatten)]
+    pub select: Selection,
+    /// To this destination, instead of to those that have it; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub to: Vec<String>,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is exported, and where to.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// What is exported.
+    #[command(flatten)]
+    pub select: Selection,
+    /// Only where the reason contains this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "instances", group = "which")]
+    pub reason: Option<String>,
+    /// The folder; made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
 }
 
 impl QueueArgs {
@@ -129,26 +187,54 @@ impl QueueArgs {
         match &self.command {
             QueueCommand::List(args) => session.list(args, out),
             QueueCommand::Show { instance } => session.show(instance, out),
-            QueueCommand::Retry(select) => session.decide(&RETRY, select, None, out),
-            QueueCommand::Hold(args) => session.decide(&HOLD, &args.select, args.reason.as_deref(), out),
-            QueueCommand::Release(select) => session.decide(&RELEASE, select, None, out),
-            QueueCommand::Discard(args) => session.decide(&DISCARD, &args.select, Some(&args.reason), out),
+            QueueCommand::Retry(args) => session.decide("retry", args.order(), out),
+            QueueCommand::Release(args) => session.decide("release", args.order(), out),
+            QueueCommand::Hold(args) => {
+                let order = order(&args.select, args.reason_was.as_deref(), args.dry_run);
+                session.decide("hold", Order { reason: args.reason.clone(), ..order }, out)
+            }
+            QueueCommand::Discard(args) => {
+                let order = order(&args.select, args.reason_was.as_deref(), args.dry_run);
+                session.decide("discard", Order { reason: Some(args.reason.clone()), ..order }, out)
+            }
+            QueueCommand::Reroute(args) => {
+                let order = order(&args.select, args.reason.as_deref(), args.dry_run);
+                let (from, to) = (Some(args.from.clone()), args.to.clone());
+                session.decide("reroute", Order { from, to, ..order }, out)
+            }
+            QueueCommand::Resend(args) => {
+                let order = order(&args.select, None, args.dry_run);
+                session.decide("resend", Order { to: args.to.clone(), ..order }, out)
+            }
+            QueueCommand::Export(args) => {
+                let (instances, filter) = args.select.asked(args.reason.as_deref());
+                let what = export::What { instances: instances.as_deref(), filter: filter.as_ref() };
+                let outcome = export::run(&session.source, what, &args.to)?;
+                if self.json {
+                    print_json(&outcome, out)?
+                } else {
+                    outcome.print(&args.to, out)?
+                }
+                Ok(outcome.exit())
+            }
             QueueCommand::Fsck => session.fsck(out),
         }
     }
 }
 
-/// A decision, and the states it is meant for where a filter names none: a sweep must not send again what was
-/// delivered, nor discard what is about to leave.
-struct Decision {
-    verb: &'static str,
-    states: &'static [State],
+impl SweepArgs {
+    fn order(&self) -> Order {
+        order(&self.select, self.reason.as_deref(), self.dry_run)
+    }
 }
 
-const RETRY: Decision = Decision { verb: "retry", states: &[State::Held, State::Waiting, State::Ready] };
-const HOLD: Decision = Decision { verb: "hold", states: &[State::Ready, State::Waiting] };
-const RELEASE: Decision = Decision { verb: "release", states: &[State::Held] };
-const DISCARD: Decision = Decision { verb: "discard", states: &[State::Held] };
+fn order(select: &Selection, reason: Option<&str>, dry_run: bool) -> Order {
+    let (instances, filter) = select.asked(reason);
+    // By filter the destination is a part of the filter.
+    let destination = instances.as_ref().and(select.filter.destination.clone());
+    let who = Some(platform::user_name());
+    Order { instances, filter, all: select.all, destination, dry_run, who, ..Order::default() }
+}
 
 struct Session<'a> {
     source: Source<'a>,
@@ -157,21 +243,22 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn list(&self, args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let (deliveries, next) = self.matching(&args.filter, args.filter.state, args.limit)?;
+        let asked = args.filter.asked(args.reason.as_deref());
+        let look = Look { limit: args.limit.max(1), wide: args.wide, reveal: args.reveal };
+        if args.by_study {
+            let studies = self.source.studies(&asked, look.limit, look.reveal)?;
+            if self.json {
+                print_json(&studies, out)?
+            } else {
+                listing::print_studies(&studies, look, out)?
+            }
+            return Ok(Exit::Done);
+        }
+        let listing = listing::fetch(&self.source, &asked, look)?;
         if self.json {
-            return print_json(&Listing { deliveries, next }, out);
-        }
-        let mut table = Table::new(&["INSTANCE", "DESTINATION", "STATE", "AGE", "SIZE", "FROM", "REASON"]);
-        for delivery in deliveries {
-            let Delivery { instance, destination, state, age_seconds, bytes, calling_ae, reason, .. } =
-                delivery;
-            let state = state.to_string();
-            let (age, size, reason) = (age(age_seconds), size(bytes), reason.unwrap_or_default());
-            table.row([instance, destination, state, age, size, calling_ae, reason]);
-        }
-        table.write(out)?;
-        if next.is_some() {
-            writeln!(out, "There are more; ask with a filter or a higher --limit.")?;
+            print_json(&listing, out)?
+        } else {
+            listing::print(listing, look, out)?
         }
         Ok(Exit::Done)
     }
@@ -179,7 +266,8 @@ impl Session<'_> {
     fn show(&self, instance: &str, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let shown = self.source.show(instance)?;
         if self.json {
-            return print_json(&shown, out);
+            print_json(&shown, out)?;
+            return Ok(Exit::Done);
         }
         let fields = shown.as_object().context("the node's answer is no object")?;
         let mut about = Table::new(&["FIELD", "VALUE"]);
@@ -196,42 +284,14 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    fn decide(
-        &self,
-        decision: &Decision,
-        select: &SelectArgs,
-        reason: Option<&str>,
-        out: &mut dyn Write,
-    ) -> anyhow::Result<Exit> {
-        // Said even where nothing would be selected: "0 changed" would read like an answer.
-        self.source.running()?;
-        let mut outcome = Changed::default();
-        for (destination, instances) in self.selected(decision, select)? {
-            for some in instances.chunks(PAGE) {
-                let changed = self.source.change(decision.verb, some, destination.as_deref(), reason)?;
-                outcome.changed += changed.changed;
-                outcome.failed.extend(changed.failed);
-            }
-        }
+    fn decide(&self, verb: &str, order: Order, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let outcome = self.source.running()?.decide(verb, &order)?;
         if self.json {
             print_json(&outcome, out)?;
         } else {
-            writeln!(
-                out,
-                "{}: {} changed, {} failed.",
-                decision.verb,
-                outcome.changed,
-                outcome.failed.len()
-            )?;
-            let mut table = Table::new(&["INSTANCE", "DESTINATION", "ERROR"]);
-            for failure in outcome.failed.iter().cloned() {
-                table.row([failure.instance, failure.destination.unwrap_or_default(), failure.error]);
-            }
-            if !outcome.failed.is_empty() {
-                table.write(out)?;
-            }
+            print_outcome(verb, &order, &outcome, out)?;
         }
-        Ok(if outcome.failed.is_empty() { Exit::Done } else { Exit::Failed })
+        Ok(if outcome.failed_total == 0 { Exit::Done } else { Exit::Failed })
     }
 
     fn fsck(&self, out: &mut dyn Write) -> anyhow::Result<Exit> {
@@ -252,64 +312,35 @@ impl Session<'_> {
         }
         Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
     }
-
-    /// What is decided about: instances under the destination at which, or under none for all of theirs.
-    fn selected(
-        &self,
-        decision: &Decision,
-        select: &SelectArgs,
-    ) -> anyhow::Result<BTreeMap<Option<String>, Vec<String>>> {
-        let filter = &select.filter;
-        if !select.instances.is_empty() {
-            return Ok(BTreeMap::from([(filter.destination.clone(), select.instances.clone())]));
-        }
-        let states = filter.state.map_or(decision.states.to_vec(), |state| vec![state]);
-        let mut selected: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for state in states {
-            let (deliveries, _) = self.matching(filter, Some(state), usize::MAX)?;
-            for delivery in deliveries {
-                selected.entry(Some(delivery.destination)).or_default().push(delivery.instance);
-            }
-        }
-        Ok(selected)
-    }
-
-    /// Up to `limit` deliveries that pass the filter, and where more would start.
-    fn matching(
-        &self,
-        filter: &Filter,
-        state: Option<State>,
-        limit: usize,
-    ) -> anyhow::Result<(Vec<Delivery>, Option<String>)> {
-        let query = ListQuery { destination: filter.destination.clone(), state };
-        let mut matching = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.source.list(&query, after.as_deref())?;
-            matching.extend(page.deliveries.into_iter().filter(|delivery| passes(filter, delivery)));
-            let more = page.next.filter(|next| after.as_ref() != Some(next));
-            if more.is_none() || matching.len() >= limit {
-                let cut = matching.get(limit).map(|first| first.instance.clone());
-                matching.truncate(limit);
-                return Ok((matching, cut.or(more)));
-            }
-            after = more;
-        }
-    }
 }
 
-/// What the API's own query does not ask for.
-fn passes(filter: &Filter, delivery: &Delivery) -> bool {
-    let study = filter.study.as_ref().is_none_or(|study| *study == delivery.study_instance_uid);
-    let calling_ae = filter.calling_ae.as_ref().is_none_or(|title| *title == delivery.calling_ae);
-    let old = filter.older_than.is_none_or(|age| delivery.age_seconds > age.as_secs_f64());
-    study && calling_ae && old
+fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Outcome { matched, changed, failed, failed_total, gone, unread } = outcome;
+    let changed_word = if order.dry_run { "would change" } else { "changed" };
+    writeln!(out, "{verb}: {matched} matched, {changed} {changed_word}, {failed_total} failed.")?;
+    if *gone > 0 {
+        writeln!(out, "Of {gone} the data is no longer in the spool: only the ledger knows of them.")?;
+    }
+    listing::print_unread(*unread, out)?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["INSTANCE", "DESTINATION", "ERROR"]);
+    for failure in failed.iter().cloned() {
+        table.row([failure.instance, failure.destination.unwrap_or_default(), failure.error]);
+    }
+    table.write(out)?;
+    let untold = failed_total.saturating_sub(failed.len() as u64);
+    if untold > 0 {
+        writeln!(out, "and {untold} more.")?;
+    }
+    Ok(())
 }
 
-fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)?;
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn plain(value: &Value) -> String {

@@ -78,25 +78,38 @@ fn request(stream: &mut TcpStream) -> String {
     head + &body
 }
 
-const FIRST: &str = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1","study_instance_uid":"1","sop_class_uid":"2",
-    "destination":"pacs","state":"held","reason":"A900","received_at":"2026-01-01T00:00:00Z","age_seconds":192.5,
-    "bytes":90177536,"calling_ae":"VIVID1"}],"next":"01A"}"#;
+const FIRST: &str = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1","study_instance_uid":"1.2.840.113.77",
+    "sop_class_uid":"2","destination":"pacs","state":"held","reason":"A900","received_at":"2026-01-01T00:00:00Z",
+    "age_seconds":192.5,"bytes":90177536,"calling_ae":"VIVID1","has_data":true}],"next":"01A","unread":0}"#;
 const SECOND: &str = r#"{"deliveries":[{"instance":"01B","sop_instance_uid":"1.2","study_instance_uid":"9","sop_class_uid":"2",
     "destination":"archive","state":"held","reason":null,"received_at":"2026-01-01T00:00:00Z","age_seconds":5,
-    "bytes":10,"calling_ae":"EPIQ\u001b"}],"next":null}"#;
-const EMPTY: &str = r#"{"deliveries":[],"next":null}"#;
+    "bytes":10,"calling_ae":"EPIQ\u001b","has_data":true}],"next":null,"unread":0}"#;
 
 #[test]
 fn a_list_is_fetched_page_by_page_and_printed_aligned() {
     let node = Node::answering([(200, FIRST), (200, SECOND)]);
-    let (outcome, out) = node.run("list --state held");
+    let (outcome, out) = node.run("list --state held,waiting --reason a9");
     assert_eq!(outcome.expect("a list"), Exit::Done);
-    let expected = "INSTANCE  DESTINATION  STATE  AGE    SIZE      FROM        REASON\n\
-                    01A       pacs         held   3m12s  86.0 MiB  VIVID1      A900\n\
-                    01B       archive      held   5s     10 B      EPIQ\\u{1b}\n";
+    let expected = "INSTANCE  STUDY          DESTINATION  STATE  AGE    SIZE      FROM        REASON\n\
+                    01A       …2.840.113.77  pacs         held   3m12s  86.0 MiB  VIVID1      A900\n\
+                    01B       9              archive      held   5s     10 B      EPIQ\\u{1b}\n";
     assert_eq!(out, expected);
-    assert!(node.next_request().starts_with("GET /api/queue?limit=500&state=held HTTP/1.1\r\n"));
-    assert!(node.next_request().starts_with("GET /api/queue?limit=500&state=held&after=01A HTTP/1.1\r\n"));
+    let first = node.next_request();
+    assert!(
+        first.starts_with("GET /api/queue?limit=500&reason=a9&state=held%2Cwaiting HTTP/1.1\r\n"),
+        "{first}"
+    );
+    let second = node.next_request();
+    assert!(second.starts_with("GET /api/queue?after=01A&limit=500&"), "{second}");
+}
+
+#[test]
+fn a_limit_that_is_reached_is_said() {
+    let node = Node::answering([(200, FIRST)]);
+    let (outcome, out) = node.run("list --limit 1 --wide");
+    assert_eq!(outcome.expect("a list"), Exit::Done);
+    assert!(out.contains("1.2.840.113.77") && out.contains("The limit of 1 is reached"), "{out}");
+    assert!(node.next_request().starts_with("GET /api/queue?limit=1 HTTP/1.1\r\n"));
 }
 
 #[test]
@@ -105,48 +118,80 @@ fn a_list_as_json_is_one_object() {
     let (outcome, out) = node.run("list --json --study 9");
     assert_eq!(outcome.expect("a list"), Exit::Done);
     let value: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!(value["deliveries"].as_array().map(Vec::len), Some(1));
-    assert_eq!(value["deliveries"][0]["instance"], "01B");
+    assert_eq!(value["deliveries"].as_array().map(Vec::len), Some(2));
+    assert_eq!(value["deliveries"][1]["instance"], "01B");
 }
 
 #[test]
-fn a_decision_carries_the_token_and_names_what_failed() {
-    let answer = r#"{"changed":1,"failed":[{"instance":"01B","destination":"pacs","error":"not held"}]}"#;
+fn what_is_about_patients_goes_into_no_url_and_carries_the_token() {
+    let revealed = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1","study_instance_uid":"1","sop_class_uid":"2",
+        "destination":"pacs","state":"held","reason":null,"received_at":"2026-01-01T00:00:00Z","age_seconds":5,"bytes":10,
+        "calling_ae":"X","has_data":true,"patient":{"patient_id":"4711","patient_name":"Doe^Jane","accession_number":"A1",
+        "study_date":"20260101","study_description":"Heart","modality":"US"}}],"next":null,"unread":2}"#;
+    let node = Node::answering([(200, revealed)]);
+    let (outcome, out) = node.run("list --reveal --patient-id 47*");
+    assert_eq!(outcome.expect("a list"), Exit::Done);
+    assert!(out.contains("Doe^Jane") && out.contains("2 instances could not be searched"), "{out}");
+    let asked = node.next_request();
+    assert!(asked.starts_with("POST /api/queue/search HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.to_ascii_lowercase().contains("authorization: bearer sesame\r\n"), "{asked}");
+    assert!(asked.ends_with(r#"{"limit":500,"patient_id":"47*","reveal":true}"#), "{asked}");
+}
+
+#[test]
+fn studies_are_listed_with_their_states_counted() {
+    let studies = r#"{"studies":[{"study_instance_uid":"1.2","destination":"pacs","instances":3,"bytes":2048,
+        "states":{"delivered":2,"held":1},"oldest_age_seconds":60,"calling_ae":["A","B"]}],"more":true,"unread":0}"#;
+    let node = Node::answering([(200, studies)]);
+    let (outcome, out) = node.run("list --by-study --limit 1");
+    assert_eq!(outcome.expect("a list"), Exit::Done);
+    let expected = "STUDY  DESTINATION  INSTANCES  SIZE     STATES               OLDEST  FROM\n\
+                    1.2    pacs         3          2.0 KiB  2 delivered, 1 held  1m00s   A, B\n";
+    assert!(out.starts_with(expected) && out.contains("The limit of 1"), "{out}");
+    assert!(node.next_request().starts_with("GET /api/queue?by_study=true&limit=1 HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_decision_carries_the_token_and_who_decides_and_names_what_failed() {
+    let answer = r#"{"matched":3,"changed":1,"failed":[{"instance":"01B","destination":"pacs","error":"not held"}],
+        "failed_total":2,"gone":1,"unread":0}"#;
     let node = Node::answering([(200, answer)]);
     let (outcome, out) = node.run("discard 01A 01B --destination pacs --reason duplicate");
     assert_eq!(outcome.expect("an outcome"), Exit::Failed);
-    assert!(out.contains("discard: 1 changed, 1 failed.") && out.contains("not held"), "{out}");
+    assert!(
+        out.starts_with("discard: 3 matched, 1 changed, 2 failed.\n") && out.contains("not held"),
+        "{out}"
+    );
+    assert!(out.contains("Of 1 the data is no longer") && out.ends_with("and 1 more.\n"), "{out}");
     let asked = node.next_request();
     assert!(asked.starts_with("POST /api/queue/discard HTTP/1.1\r\n"), "{asked}");
     assert!(asked.to_ascii_lowercase().contains("authorization: bearer sesame\r\n"), "{asked}");
-    assert!(
-        asked.ends_with(r#"{"destination":"pacs","instances":["01A","01B"],"reason":"duplicate"}"#),
-        "{asked}"
-    );
+    let who = crate::platform::user_name();
+    let body =
+        format!(r#"{{"destination":"pacs","instances":["01A","01B"],"reason":"duplicate","who":"{who}"}}"#);
+    assert!(asked.ends_with(&body), "{asked}");
 }
 
 #[test]
-fn a_decision_by_filter_touches_only_the_states_it_is_meant_for() {
-    let changed = r#"{"changed":1,"failed":[]}"#;
-    let node = Node::answering([
-        (200, FIRST),
-        (200, SECOND),
-        (200, EMPTY),
-        (200, EMPTY),
-        (200, changed),
-        (200, changed),
-    ]);
-    let (outcome, out) = node.run("retry --all");
-    assert_eq!(outcome.expect("an outcome"), Exit::Done);
-    assert_eq!(out, "retry: 2 changed, 0 failed.\n");
-    let asked: Vec<_> = (0..6).map(|_| node.next_request()).collect();
-    assert!(asked[0].contains("state=held") && asked[2].contains("state=waiting"), "{asked:?}");
-    assert!(asked[3].contains("state=ready"), "{asked:?}");
-    assert!(
-        asked[4].ends_with(r#"{"destination":"archive","instances":["01B"],"reason":null}"#),
-        "{asked:?}"
-    );
-    assert!(asked[5].ends_with(r#"{"destination":"pacs","instances":["01A"],"reason":null}"#), "{asked:?}");
+fn a_decision_by_filter_is_one_request() {
+    let changed = r#"{"matched":100000,"changed":100000,"failed":[],"failed_total":0}"#;
+    let node = Node::answering([(200, changed), (200, changed), (200, changed)]);
+    for (line, body) in [
+        ("retry --all", r#"{"all":true,"filter":{},"who""#),
+        (
+            "reroute --from pacs --to archive --reason no",
+            r#"{"filter":{"reason":"no"},"from":"pacs","to":["archive"],"who""#,
+        ),
+        ("hold --reason-was odd --reason why --dry-run", r#""filter":{"reason":"odd"},"reason":"why","who""#),
+    ] {
+        let (outcome, out) = node.run(line);
+        assert_eq!(outcome.expect("an outcome"), Exit::Done);
+        let verb = if line.ends_with("run") { "would change" } else { "changed" };
+        assert!(out.contains(&format!("100000 matched, 100000 {verb}, 0 failed.")), "{out}");
+        let asked = node.next_request();
+        assert!(asked.contains(body), "{asked}");
+        assert_eq!(asked.contains(r#""dry_run":true"#), line.ends_with("run"), "{asked}");
+    }
 }
 
 #[test]
@@ -192,6 +237,10 @@ fn a_stopped_node_is_said_to_be_stopped() {
 fn a_decision_about_nothing_or_about_two_things_at_once_is_a_usage_error() {
     let table = [
         ("retry", ErrorKind::MissingRequiredArgument),
+        ("resend --to pacs", ErrorKind::MissingRequiredArgument),
+        ("export --to folder", ErrorKind::MissingRequiredArgument),
+        ("reroute --from pacs --all", ErrorKind::MissingRequiredArgument),
+        ("retry --since soon", ErrorKind::ValueValidation),
         ("retry 01A --all", ErrorKind::ArgumentConflict),
         ("retry 01A --state held", ErrorKind::ArgumentConflict),
         ("discard 01A", ErrorKind::MissingRequiredArgument),
@@ -201,4 +250,6 @@ fn a_decision_about_nothing_or_about_two_things_at_once_is_a_usage_error() {
         let words = ["chrysalis", "queue"].into_iter().chain(line.split_whitespace());
         assert_eq!(Cli::try_parse_from(words).expect_err("a usage error").kind(), kind, "{line}");
     }
+    let error = Cli::try_parse_from(["chrysalis", "queue", "retry"]).expect_err("a usage error");
+    assert!(error.to_string().contains("--all"), "{error}");
 }

@@ -1,14 +1,17 @@
 //! Where the queue commands look: a running node's admin API, or, when the node is stopped, the spool itself.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrysalis_queue::{Filter, Hold, Instance, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{Hold, Instance, LedgerDamage, Observer, Options, Queue, Unavailable};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::admin_client::{AdminClient, Changed, ListQuery, Listing, PAGE};
-use crate::admin;
+use super::Exit;
+use super::admin_client::{AdminClient, Listing, Studies};
+use crate::admin::{self, Asked, Export, Filter, Headers, LedgerQuery, Reveal, Scope};
 use crate::app;
 use crate::config::Config;
 
@@ -18,11 +21,27 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Where the queue is looked at.
 pub(super) enum Source<'a> {
     Running(AdminClient),
-    /// Opened here, as a start would open it, but without receiving or forwarding.
-    Stopped {
-        queue: Queue,
-        config: &'a Config,
-    },
+    Stopped(Box<Spool<'a>>),
+}
+
+/// A spool that was opened here, as a start would open it, but without receiving or forwarding.
+pub(super) struct Spool<'a> {
+    queue: Queue,
+    config: &'a Config,
+    headers: Headers,
+    stop: CancellationToken,
+}
+
+impl Spool<'_> {
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            queue: &self.queue,
+            config: self.config,
+            board: None,
+            headers: &self.headers,
+            stop: &self.stop,
+        }
+    }
 }
 
 impl<'a> Source<'a> {
@@ -35,25 +54,37 @@ impl<'a> Source<'a> {
         let options = Options { index_cache: None, ..app::queue_options(config) };
         let (queue, _) =
             Queue::open(&options, Quiet).context("the node is stopped, and its spool cannot be opened")?;
-        Ok(Self::Stopped { queue, config })
+        let (headers, stop) = (Headers::default(), CancellationToken::new());
+        Ok(Self::Stopped(Box::new(Spool { queue, config, headers, stop })))
     }
 
-    pub(super) fn list(&self, query: &ListQuery, after: Option<&str>) -> anyhow::Result<Listing> {
+    /// A page of deliveries.
+    pub(super) fn page(
+        &self,
+        asked: &Asked,
+        after: Option<&str>,
+        limit: usize,
+        reveal: bool,
+    ) -> anyhow::Result<Listing> {
         match self {
-            Self::Running(client) => Ok(client.list(query, after)?),
-            Self::Stopped { queue, config } => {
+            Self::Running(client) => Ok(client.search(asked, after, limit, reveal)?),
+            Self::Stopped(spool) => {
                 let after = after.map(str::parse).transpose()?;
-                let filter = Filter {
-                    destination: query.destination.clone(),
-                    after,
-                    limit: PAGE,
-                    ..Filter::default()
-                };
-                let page = queue.list(filter)?;
-                let deliveries = admin::list_json(&page.rows, config);
-                let mut deliveries: Vec<super::Delivery> = serde_json::from_value(Value::Array(deliveries))?;
-                deliveries.retain(|delivery| query.state.is_none_or(|state| state == delivery.state));
-                Ok(Listing { deliveries, next: page.next.map(|next| next.to_string()) })
+                let filter = Filter::read(asked)?;
+                let found = admin::deliveries(&spool.scope(), &filter, after, limit, revealed(reveal))?;
+                Ok(serde_json::from_value(found)?)
+            }
+        }
+    }
+
+    /// Studies with their destinations.
+    pub(super) fn studies(&self, asked: &Asked, limit: usize, reveal: bool) -> anyhow::Result<Studies> {
+        match self {
+            Self::Running(client) => Ok(client.studies(asked, limit, reveal)?),
+            Self::Stopped(spool) => {
+                let filter = Filter::read(asked)?;
+                let found = admin::studies(&spool.scope(), &filter, limit, revealed(reveal))?;
+                Ok(serde_json::from_value(found)?)
             }
         }
     }
@@ -61,10 +92,36 @@ impl<'a> Source<'a> {
     pub(super) fn show(&self, instance: &str) -> anyhow::Result<Value> {
         match self {
             Self::Running(client) => Ok(client.show(instance)?),
-            Self::Stopped { queue, config } => {
-                let shown = queue.show(instance.parse()?)?;
+            Self::Stopped(spool) => {
+                let shown = spool.queue.show(instance.parse()?)?;
                 let shown = shown.with_context(|| format!("there is no instance {instance}"))?;
-                Ok(admin::show_json(&shown, queue, config, None))
+                Ok(admin::show_json(&shown, &spool.queue, spool.config, None))
+            }
+        }
+    }
+
+    /// Writes an instance's file, all of it compared with what was received.
+    pub(super) fn copy(&self, instance: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+        match self {
+            Self::Running(client) => Ok(client.copy(instance, out)?),
+            Self::Stopped(spool) => {
+                let shown = spool.queue.show(instance.parse()?)?;
+                let shown = shown.with_context(|| format!("there is no instance {instance}"))?;
+                Ok(Export::open(&spool.queue, &shown.instance)?.write(out)?)
+            }
+        }
+    }
+
+    /// Writes the ledger. [`Exit::Failed`] when parts of it cannot be read.
+    pub(super) fn ledger(&self, query: &LedgerQuery, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        match self {
+            Self::Running(client) => {
+                client.ledger(query, out)?;
+                Ok(Exit::Done)
+            }
+            Self::Stopped(spool) => {
+                let damage = query.tell(&spool.queue, query.span()?, out)?;
+                Ok(if damage == LedgerDamage::default() { Exit::Done } else { Exit::Failed })
             }
         }
     }
@@ -73,26 +130,20 @@ impl<'a> Source<'a> {
     pub(super) fn running(&self) -> anyhow::Result<&AdminClient> {
         match self {
             Self::Running(client) => Ok(client),
-            Self::Stopped { .. } => bail!("the node is stopped; decisions need it running"),
+            Self::Stopped(_) => bail!("the node is stopped; decisions need it running"),
         }
-    }
-
-    pub(super) fn change(
-        &self,
-        verb: &str,
-        instances: &[String],
-        destination: Option<&str>,
-        reason: Option<&str>,
-    ) -> anyhow::Result<Changed> {
-        Ok(self.running()?.change(verb, instances, destination, reason)?)
     }
 
     pub(super) fn fsck(&self) -> anyhow::Result<Value> {
         match self {
             Self::Running(client) => Ok(client.fsck()?),
-            Self::Stopped { queue, .. } => Ok(admin::fsck(queue)?),
+            Self::Stopped(spool) => Ok(admin::fsck(&spool.queue)?),
         }
     }
+}
+
+fn revealed(reveal: bool) -> Reveal {
+    if reveal { Reveal::Patient } else { Reveal::Nothing }
 }
 
 /// Nobody forwards, so nobody needs to be told.

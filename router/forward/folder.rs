@@ -145,7 +145,7 @@ fn series_of(blob: &Blob, syntax: &TransferSyntax) -> Result<String, FolderError
 }
 
 /// A path component is a UID, or a digest of what is there instead of one: nothing from the wire names a file.
-fn component(uid: &str) -> String {
+pub(crate) fn component(uid: &str) -> String {
     let trimmed = Uid::new(uid);
     if trimmed.is_conformant() {
         return trimmed.as_str().to_owned();

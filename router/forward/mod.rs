@@ -21,5 +21,6 @@ pub use board::{Board, Notice};
 pub use circuit::{Circuit, Health, Permission, Settlement};
 pub use dispatcher::Dispatcher;
 pub use fleet::{Fleet, Generation};
+pub(crate) use folder::component;
 pub use folder::sweep_leftovers;
 pub use verdict::{End, Verdict, judge};

@@ -1,0 +1,178 @@
+//! Questions over HTTP: listings, single instances, their files.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrysalis_queue::{Instance, LedgerDamage, Sequence};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use super::api::{AdminState, Refused, ask, ask_while_wanted, guard_patients};
+use super::export::{Export, ExportError};
+use super::filter::{Asked, Filter};
+use super::fsck::fsck;
+use super::ledger::{LedgerFormat, LedgerQuery, TellError};
+use super::listing::{self, PAGE, Reveal};
+use super::stream;
+use super::view::show_json;
+
+pub(super) fn router(state: &AdminState) -> Router<AdminState> {
+    let patients = Router::new()
+        .route("/api/queue/{instance}/file", get(file))
+        .route_layer(from_fn_with_state(state.clone(), guard_patients));
+    Router::new()
+        .route("/api/queue", get(list))
+        .route("/api/queue/search", post(search))
+        .route("/api/queue/fsck", post(check_all))
+        .route("/api/queue/{instance}", get(show))
+        .route("/api/ledger", get(ledger))
+        .merge(patients)
+}
+
+/// What a listing is asked for beside the filter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Paging {
+    limit: Option<usize>,
+    after: Option<String>,
+    by_study: bool,
+    reveal: bool,
+}
+
+/// The fields of [`Paging`]: everything else is the filter's.
+const PAGING: [&str; 4] = ["limit", "after", "by_study", "reveal"];
+
+/// `GET /api/queue`: nothing in a URL may tell of a patient, because URLs are kept everywhere.
+async fn list(
+    State(state): State<AdminState>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, Refused> {
+    let mut fields = Map::new();
+    for (name, value) in pairs {
+        let value = match name.as_str() {
+            "patient_id" | "accession" | "reveal" => {
+                return Err(Refused::bad(
+                    "patient data has no place in a URL; POST /api/queue/search takes it",
+                ));
+            }
+            "limit" => Value::from(value.parse::<u64>().map_err(|_| Refused::bad("limit is a number"))?),
+            "by_study" => {
+                Value::from(value.parse::<bool>().map_err(|_| Refused::bad("by_study is true or false"))?)
+            }
+            _ => Value::from(value),
+        };
+        fields.insert(name, value);
+    }
+    answer(state, fields).await
+}
+
+/// `POST /api/queue/search`: the same, for those with the token, by patient too and with patients revealed.
+async fn search(
+    State(state): State<AdminState>,
+    Json(fields): Json<Map<String, Value>>,
+) -> Result<Json<Value>, Refused> {
+    answer(state, fields).await
+}
+
+async fn answer(state: AdminState, fields: Map<String, Value>) -> Result<Json<Value>, Refused> {
+    let (paging, asked): (Map<_, _>, Map<_, _>) =
+        fields.into_iter().partition(|(name, _)| PAGING.contains(&name.as_str()));
+    let paging: Paging = serde_json::from_value(paging.into()).map_err(Refused::bad)?;
+    let asked: Asked = serde_json::from_value(asked.into()).map_err(Refused::bad)?;
+    let filter = Filter::read(&asked).map_err(Refused::bad)?;
+    let after = paging.after.as_deref().map(parse).transpose()?;
+    let reveal = if paging.reveal { Reveal::Patient } else { Reveal::Nothing };
+    let found = ask_while_wanted(move |stop| {
+        let config = state.live.now();
+        let scope = state.scope(&config, stop);
+        if paging.by_study {
+            return listing::studies(&scope, &filter, paging.limit.unwrap_or(PAGE), reveal);
+        }
+        listing::deliveries(&scope, &filter, after, paging.limit.unwrap_or(PAGE), reveal)
+    });
+    Ok(Json(found.await??))
+}
+
+async fn show(State(state): State<AdminState>, Path(instance): Path<String>) -> Result<Json<Value>, Refused> {
+    let sequence = parse(&instance)?;
+    let queue = state.queue.clone();
+    let shown = ask(move || queue.show(sequence)).await??;
+    let shown = shown.ok_or_else(|| not_found(&instance))?;
+    Ok(Json(show_json(&shown, &state.queue, &state.live.now(), Some(&state.board))))
+}
+
+/// `GET /api/queue/{instance}/file`: patient data, so it needs the token wherever it is asked for.
+async fn file(State(state): State<AdminState>, Path(instance): Path<String>) -> Result<Response, Refused> {
+    let sequence = parse(&instance)?;
+    let queue = state.queue.clone();
+    let opened = ask(move || -> Result<_, Refused> {
+        let Some(shown) = queue.show(sequence)? else { return Ok(None) };
+        if !shown.rows.iter().any(|row| row.has_payload) {
+            return Err(Refused(StatusCode::GONE, "its data is no longer in the spool".to_owned()));
+        }
+        let export = Export::open(&queue, &shown.instance);
+        let export = export.map_err(|error| Refused(StatusCode::CONFLICT, error.to_string()))?;
+        Ok(Some((shown.instance, export)))
+    });
+    let (found, export) = opened.await??.ok_or_else(|| not_found(&instance))?;
+    Ok((file_headers(&found, &export), file_body(export)).into_response())
+}
+
+fn file_headers(instance: &Arc<Instance>, export: &Export) -> [(HeaderName, String); 4] {
+    let name = format!("attachment; filename=\"{}.dcm\"", crate::forward::component(&instance.keys.key));
+    [
+        (header::CONTENT_TYPE, "application/dicom".to_owned()),
+        (header::CONTENT_LENGTH, export.len().to_string()),
+        (header::CONTENT_DISPOSITION, name),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ]
+}
+
+fn file_body(export: Export) -> Body {
+    stream::body(Some(export.len()), move |pipe| {
+        export.write(pipe).map_err(|error| match error {
+            ExportError::Io(error) => error,
+            ExportError::Spool(error) => std::io::Error::other(error.to_string()),
+        })
+    })
+}
+
+/// `GET /api/ledger`: written while it is read, however long it is.
+async fn ledger(
+    State(state): State<AdminState>,
+    Query(query): Query<LedgerQuery>,
+) -> Result<Response, Refused> {
+    let span = query.span().map_err(Refused::bad)?;
+    let kind = match query.format {
+        LedgerFormat::Json => "application/x-ndjson",
+        LedgerFormat::Csv => "text/csv; charset=utf-8",
+    };
+    let body = stream::body(None, move |pipe| match query.tell(&state.queue, span, pipe) {
+        Ok(damage) if damage == LedgerDamage::default() => Ok(()),
+        Ok(damage) => {
+            tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
+            Ok(())
+        }
+        Err(TellError::Io(error)) => Err(error),
+        Err(TellError::Ledger(error)) => Err(std::io::Error::other(error.to_string())),
+    });
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+async fn check_all(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
+    let queue = state.queue.clone();
+    Ok(Json(ask(move || fsck(&queue)).await??))
+}
+
+fn parse(instance: &str) -> Result<Sequence, Refused> {
+    instance.parse().map_err(|error| Refused::bad(format!("{instance:?}: {error}")))
+}
+
+fn not_found(instance: &str) -> Refused {
+    Refused(StatusCode::NOT_FOUND, format!("there is no instance {instance}"))
+}

@@ -1,0 +1,117 @@
+//! What `queue list` prints.
+
+use std::io::Write;
+
+use super::admin_client::{Delivery, Listing, PAGE, Studies};
+use super::source::Source;
+use super::table::{Table, age, size};
+use crate::admin::{Asked, Patient};
+
+/// Characters of a UID that are shown where there is no room for all of it: its end tells more than its root.
+const SHORT: usize = 12;
+
+/// How a listing is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) limit: usize,
+    pub(super) wide: bool,
+    pub(super) reveal: bool,
+}
+
+/// Up to `look.limit` deliveries, fetched page by page.
+pub(super) fn fetch(source: &Source<'_>, asked: &Asked, look: Look) -> anyhow::Result<Listing> {
+    let mut whole = Listing::default();
+    loop {
+        let room = look.limit - whole.deliveries.len();
+        let page = source.page(asked, whole.next.as_deref(), room.min(PAGE), look.reveal)?;
+        let more = page.next.filter(|next| whole.next.as_ref() != Some(next));
+        whole.deliveries.extend(page.deliveries);
+        whole.unread += page.unread;
+        whole.next = more;
+        if whole.next.is_none() || whole.deliveries.len() >= look.limit {
+            whole.deliveries.truncate(look.limit);
+            return Ok(whole);
+        }
+    }
+}
+
+pub(super) fn print(listing: Listing, look: Look, out: &mut dyn Write) -> anyhow::Result<()> {
+    let plain = ["INSTANCE", "STUDY", "DESTINATION", "STATE", "AGE", "SIZE", "FROM", "REASON"];
+    let headings = if look.reveal { [&PATIENT[..], &plain].concat() } else { plain.to_vec() };
+    let mut table = Table::new(&headings);
+    let Listing { deliveries, next, unread } = listing;
+    for delivery in deliveries {
+        let Delivery { instance, study_instance_uid, destination, state, patient, .. } = delivery;
+        let (age, size) = (age(delivery.age_seconds), size(delivery.bytes));
+        let reason = delivery.reason.unwrap_or_default();
+        let study = short(&study_instance_uid, look.wide);
+        let cells = [instance, study, destination, state.to_string(), age, size, delivery.calling_ae, reason];
+        table.row(words(patient, look.reveal).into_iter().chain(cells));
+    }
+    table.write(out)?;
+    print_unread(unread, out)?;
+    print_more(next.is_some(), look.limit, out)
+}
+
+pub(super) fn print_studies(studies: &Studies, look: Look, out: &mut dyn Write) -> anyhow::Result<()> {
+    let plain = ["STUDY", "DESTINATION", "INSTANCES", "SIZE", "STATES", "OLDEST", "FROM"];
+    let headings = if look.reveal { [&PATIENT[..], &plain].concat() } else { plain.to_vec() };
+    let mut table = Table::new(&headings);
+    for study in studies.studies.iter().cloned() {
+        let states: Vec<_> = study.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let cells = [
+            study.study_instance_uid,
+            study.destination,
+            study.instances.to_string(),
+            size(study.bytes),
+            states.join(", "),
+            age(study.oldest_age_seconds),
+            study.calling_ae.join(", "),
+        ];
+        table.row(words(study.patient, look.reveal).into_iter().chain(cells));
+    }
+    table.write(out)?;
+    print_unread(studies.unread, out)?;
+    print_more(studies.more, look.limit, out)
+}
+
+/// Says what a search by patient could not look into.
+pub(super) fn print_unread(unread: u64, out: &mut dyn Write) -> anyhow::Result<()> {
+    if unread > 0 {
+        writeln!(
+            out,
+            "{unread} instances could not be searched by patient: their data is gone or unreadable."
+        )?;
+    }
+    Ok(())
+}
+
+fn print_more(more: bool, limit: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    if more {
+        writeln!(
+            out,
+            "The limit of {limit} is reached; there may be more: ask with a filter or a higher --limit."
+        )?;
+    }
+    Ok(())
+}
+
+const PATIENT: [&str; 6] = ["PATIENT ID", "NAME", "ACCESSION", "DATE", "DESCRIPTION", "MODALITY"];
+
+fn words(patient: Option<Patient>, reveal: bool) -> Vec<String> {
+    if !reveal {
+        return Vec::new();
+    }
+    let patient = patient.unwrap_or_default();
+    let Patient { patient_id, patient_name, accession_number, study_date, study_description, modality } =
+        patient;
+    vec![patient_id, patient_name, accession_number, study_date, study_description, modality]
+}
+
+fn short(uid: &str, wide: bool) -> String {
+    let length = uid.chars().count();
+    if wide || length <= SHORT + 1 {
+        return uid.to_owned();
+    }
+    std::iter::once('…').chain(uid.chars().skip(length - SHORT)).collect()
+}
