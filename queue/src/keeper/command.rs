@@ -135,6 +135,7 @@ fn with_reason_before(why: &str, state: &State) -> String {
     let State::Held(before) = state else { return why.to_owned() };
     match (before.kind, before.why.find(WAS)) {
         (HoldKind::Operator, None) => why.to_owned(),
+        _ if before.why == why => why.to_owned(),
         (HoldKind::Operator, Some(at)) => format!("{why}{}", before.why.get(at..).unwrap_or_default()),
         (_, _) => format!("{why}{WAS}{})", before.why),
     }
@@ -157,6 +158,7 @@ mod tests {
         assert_eq!(second, "ask Bob (was: A900 (no such study))");
         assert_eq!(with_reason_before("x", &held(HoldKind::Operator, "y")), "x");
         assert_eq!(with_reason_before("x", &State::Owed), "x");
+        assert_eq!(with_reason_before("no route", &held(HoldKind::Rule, "no route")), "no route");
     }
 
     #[test]
