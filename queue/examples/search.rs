@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrysalis_queue::{
-    Action, Filter, Hold, Instance, Keys, Meta, Observer, Options, Owed, Page, Queue, Unavailable,
+    Action, Filter, Hold, Instance, Keys, LeaseRequest, Meta, Observer, Options, Owed, Page, Queue,
+    Unavailable,
 };
 
 const INSTANCES: u32 = 100_000;
@@ -58,6 +59,15 @@ fn main() {
         );
         measure(&queue, "a page of 1,000", all(), 1000);
         measure(&queue, "until long ago", Filter { until: Some(1), ..all() }, 0);
+        let request = |max| LeaseRequest { max, ..LeaseRequest::default() };
+        lease(&queue, "lease one", request(1));
+        lease(&queue, "lease 16", request(16));
+        lease(
+            &queue,
+            "lease, a preferred one is gone",
+            LeaseRequest { prefer: Some("gone".into()), ..request(1) },
+        );
+        lease(&queue, "lease, alone", LeaseRequest { alone: true, ..request(1) });
         println!();
     }
     queue.close();
@@ -86,6 +96,13 @@ fn measure(queue: &Queue, what: &str, filter: Filter, rows: usize) {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     println!("{what:32} {:6.1} ms, others waited at most {:5.1} ms", ms(took), ms(kept));
     assert_eq!(page.rows.len(), rows);
+}
+
+fn lease(queue: &Queue, what: &str, want: LeaseRequest) {
+    let started = Instant::now();
+    let leased = queue.lease("pacs", want).unwrap().leases;
+    println!("{what:32} {:6.2} ms", started.elapsed().as_secs_f64() * 1e3);
+    assert!(!leased.is_empty());
 }
 
 fn fill(queue: &Queue) {
