@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{Blob, BlobError, History, Queue, RunningCheck, Sequence};
+use chrysalis_queue::{BlobError, Checked, History, Queue, Sequence};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::carrier::{Attempted, Item, unreadable};
 use super::verdict::End;
@@ -22,9 +23,6 @@ const MAX_CONTEXTS: usize = 128;
 const MAX_RECENT: usize = 60;
 /// Instances that one association is known not to fit.
 const MAX_UNFIT: usize = 64;
-/// Bytes read from the spool at a time.
-const CHUNK: usize = 512 << 10;
-
 type Pair = (Uid, TransferSyntax);
 
 pub(super) struct DicomCarrier {
@@ -68,20 +66,20 @@ impl DicomCarrier {
     }
 
     pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
-        let blob = match load(&self.queue, item).await {
-            Ok(blob) => blob,
+        let checked = match self.load(item).await {
+            Ok(checked) => checked,
             Err(error) => return Attempted::before(unreadable(&error)),
         };
         let reused = self.open.as_ref().is_some_and(|open| open.is_used);
-        let first = self.try_once(item, upcoming, &blob).await;
+        let first = self.try_once(item, upcoming, &checked).await;
         if first.broke && reused {
             // An association that idled may have been closed from the other side: that says nothing of this instance.
-            return self.try_once(item, upcoming, &blob).await;
+            return self.try_once(item, upcoming, &checked).await;
         }
         first
     }
 
-    async fn try_once(&mut self, item: &Item, upcoming: &[Item], blob: &Arc<Blob>) -> Attempted {
+    async fn try_once(&mut self, item: &Item, upcoming: &[Item], checked: &Checked) -> Attempted {
         if let Err(end) = self.associate(item, upcoming).await {
             return Attempted::before(end);
         }
@@ -102,9 +100,9 @@ impl DicomCarrier {
             context,
             sop_class: item.sop_class.clone(),
             sop_instance: item.sop_instance.clone(),
-            data_length: blob.payload_len(),
+            data_length: checked.blob().payload_len(),
         };
-        let mut source = BlobSource::new(Arc::clone(blob));
+        let mut source = BlobSource::new(checked.clone());
         match open.requestor.store(&request, &mut source).await {
             Ok(response) => {
                 open.is_used = true;
@@ -114,6 +112,11 @@ impl DicomCarrier {
             }
             Err(error) => broken(&error),
         }
+    }
+
+    /// Opens an instance and checks all of it, through the same open file that is then read.
+    async fn load(&mut self, item: &Item) -> Result<Checked, BlobError> {
+        check(&self.queue, item).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
     }
 
     /// Makes sure that there is an association on which the instance was proposed.
@@ -201,15 +204,10 @@ fn choose(open: &Open, item: &Item) -> Result<u8, End> {
     Err(End::SyntaxNotAccepted { stored: item.transfer_syntax.name().to_owned() })
 }
 
-/// Opens an instance and checks all of it, through the same open file that is then read.
-async fn load(queue: &Queue, item: &Item) -> Result<Arc<Blob>, BlobError> {
+/// Opens an instance and checks all of it on a blocking thread.
+fn check(queue: &Queue, item: &Item) -> JoinHandle<Result<Checked, BlobError>> {
     let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
-    let loaded = tokio::task::spawn_blocking(move || {
-        let blob = queue.open_blob(&instance)?;
-        blob.verify()?;
-        Ok(Arc::new(blob))
-    });
-    loaded.await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+    tokio::task::spawn_blocking(move || Checked::new(queue.open_blob(&instance)?))
 }
 
 fn broken(error: &StoreError) -> Attempted {
@@ -224,52 +222,37 @@ fn broken(error: &StoreError) -> Attempted {
     }
 }
 
-/// A verified blob as a data source, read on a blocking thread a chunk at a time.
+/// A checked blob as a data source: while one chunk is sent, a blocking thread reads the next.
 struct BlobSource {
-    blob: Arc<Blob>,
-    chunk: Vec<u8>,
-    used: usize,
+    checked: Checked,
     offset: u64,
-    check: RunningCheck,
+    ahead: Option<JoinHandle<Result<Vec<u8>, BlobError>>>,
 }
 
 impl BlobSource {
-    fn new(blob: Arc<Blob>) -> Self {
-        let check = blob.running_check();
-        Self { blob, chunk: Vec::new(), used: 0, offset: 0, check }
+    fn new(checked: Checked) -> Self {
+        Self { checked, offset: 0, ahead: None }
     }
 
-    async fn next_chunk(&mut self) -> io::Result<()> {
-        let (blob, offset, mut chunk) =
-            (Arc::clone(&self.blob), self.offset, std::mem::take(&mut self.chunk));
-        let mut check = self.check.clone();
-        let len = (blob.payload_len() - offset).min(CHUNK as u64) as usize;
-        chunk.resize(len, 0);
-        let read = tokio::task::spawn_blocking(move || {
-            let n = blob.read_at(&mut chunk, offset)?;
-            chunk.truncate(n);
-            // The disk may have changed since it was verified: the last bytes go only when all of them were right.
-            check.feed(&chunk).map_err(io::Error::other)?;
-            Ok((chunk, check))
-        });
-        (self.chunk, self.check) = read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
-        self.used = 0;
-        self.offset += self.chunk.len() as u64;
-        Ok(())
+    fn read(&self, mut buffer: Vec<u8>) -> JoinHandle<Result<Vec<u8>, BlobError>> {
+        let (checked, offset) = (self.checked.clone(), self.offset);
+        tokio::task::spawn_blocking(move || checked.read_chunk(offset, &mut buffer).map(|()| buffer))
     }
 }
 
 impl DataSource for BlobSource {
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.chunk.len() {
-            self.next_chunk().await?;
+    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
+        if let Some(whole) = self.checked.whole() {
+            used.clear();
+            used.extend_from_slice(whole);
+            return Ok(used);
         }
-        let rest = self.chunk.get(self.used..).unwrap_or_default();
-        let n = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
-            to.copy_from_slice(from);
+        let reading = self.ahead.take().unwrap_or_else(|| self.read(Vec::new()));
+        let chunk = reading.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.offset += chunk.len() as u64;
+        if self.offset < self.checked.blob().payload_len() {
+            self.ahead = Some(self.read(used));
         }
-        self.used += n;
-        Ok(n)
+        Ok(chunk)
     }
 }
