@@ -31,7 +31,14 @@ pub(super) struct DicomCarrier {
     node_ae: AeTitle,
     queue: Queue,
     open: Option<Open>,
+    ahead: Option<Ahead>,
     recent: VecDeque<Pair>,
+}
+
+/// An instance that is opened and checked on a blocking thread, before it is its turn if possible.
+struct Ahead {
+    sequence: Sequence,
+    checking: JoinHandle<Result<Checked, BlobError>>,
 }
 
 struct Open {
@@ -50,7 +57,7 @@ impl DicomCarrier {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
         let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
         let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
-        Self { name: name.to_owned(), config, node_ae, queue, open: None, recent }
+        Self { name: name.to_owned(), config, node_ae, queue, open: None, ahead: None, recent }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -58,6 +65,11 @@ impl DicomCarrier {
     }
 
     pub(super) async fn rest(&mut self) {
+        self.ahead = None;
+        self.release().await;
+    }
+
+    async fn release(&mut self) {
         if let Some(open) = self.open.take()
             && let Err(error) = open.requestor.release().await
         {
@@ -66,7 +78,7 @@ impl DicomCarrier {
     }
 
     pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
-        let checked = match self.load(item).await {
+        let checked = match self.load(item, upcoming).await {
             Ok(checked) => checked,
             Err(error) => return Attempted::before(unreadable(&error)),
         };
@@ -114,9 +126,14 @@ impl DicomCarrier {
         }
     }
 
-    /// Opens an instance and checks all of it, through the same open file that is then read.
-    async fn load(&mut self, item: &Item) -> Result<Checked, BlobError> {
-        check(&self.queue, item).await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+    /// Opens an instance and checks all of it, through the same open file that is then read; and begins the same with
+    /// the one that follows, so that it can be sent when this one is answered.
+    async fn load(&mut self, item: &Item, upcoming: &[Item]) -> Result<Checked, BlobError> {
+        let is_this = |ahead: &Ahead| ahead.sequence == item.instance.sequence;
+        let ahead = self.ahead.take().filter(is_this).unwrap_or_else(|| Ahead::begin(&self.queue, item));
+        let checked = ahead.checking.await.map_err(|error| BlobError::Io(io::Error::other(error)))??;
+        self.ahead = upcoming.first().map(|next| Ahead::begin(&self.queue, next));
+        Ok(checked)
     }
 
     /// Makes sure that there is an association on which the instance was proposed.
@@ -131,7 +148,7 @@ impl DicomCarrier {
         if self.open.as_ref().is_some_and(fits) {
             return Ok(());
         }
-        self.rest().await;
+        self.release().await;
         let proposed = self.propose(wanted, upcoming);
         let contexts = proposed.iter().map(|(class, syntax)| (class.clone(), vec![syntax.0.clone()]));
         let mut proposal = Proposal::new(calling.clone(), self.config.called_ae.clone(), contexts.collect());
@@ -204,10 +221,13 @@ fn choose(open: &Open, item: &Item) -> Result<u8, End> {
     Err(End::SyntaxNotAccepted { stored: item.transfer_syntax.name().to_owned() })
 }
 
-/// Opens an instance and checks all of it on a blocking thread.
-fn check(queue: &Queue, item: &Item) -> JoinHandle<Result<Checked, BlobError>> {
-    let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
-    tokio::task::spawn_blocking(move || Checked::new(queue.open_blob(&instance)?))
+impl Ahead {
+    fn begin(queue: &Queue, item: &Item) -> Self {
+        let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
+        let sequence = instance.sequence;
+        let checking = tokio::task::spawn_blocking(move || Checked::new(queue.open_blob(&instance)?));
+        Self { sequence, checking }
+    }
 }
 
 fn broken(error: &StoreError) -> Attempted {
