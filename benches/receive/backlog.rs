@@ -105,7 +105,7 @@ fn meta(n: u32) -> Meta {
         sound: true,
         revision: "0123456789abcdef".to_owned(),
     };
-    let owed = vec![Owed { destination: "pacs".to_owned(), hold: None }];
+    let owed = vec![Owed::send("pacs")];
     Meta { keys, owed, attachment: arrival.to_bytes() }
 }
 

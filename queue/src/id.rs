@@ -32,6 +32,11 @@ impl Sequence {
         Self(self.0.saturating_sub(1))
     }
 
+    /// The sequence just after this one.
+    pub(crate) fn following(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The place within that boot, counted from 1.
     #[must_use]
     pub fn n(self) -> u32 {

@@ -38,9 +38,98 @@ impl Keys {
 pub struct Owed {
     /// The destination's configured name, or [`NO_ROUTE`].
     pub destination: String,
-    /// Held from the start, and why.
-    pub hold: Option<Hold>,
+    /// How it begins.
+    pub start: Start,
 }
+
+impl Owed {
+    /// To be sent.
+    #[must_use]
+    pub fn send(destination: impl Into<String>) -> Self {
+        Self { destination: destination.into(), start: Start::Send }
+    }
+
+    /// Held from the start.
+    #[must_use]
+    pub fn hold(destination: impl Into<String>, hold: Hold) -> Self {
+        Self { destination: destination.into(), start: Start::Hold(hold) }
+    }
+
+    /// Never sent, because a rule says so; the reason is cut at 1,024 bytes.
+    #[must_use]
+    pub fn discard(destination: impl Into<String>, why: impl AsRef<str>) -> Self {
+        let why = clip(why.as_ref()).to_owned();
+        Self { destination: destination.into(), start: Start::Discard { why } }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.text(&self.destination);
+        match &self.start {
+            Start::Send => out.u8(0),
+            Start::Hold(hold) => hold.encode(out),
+            Start::Discard { why } => {
+                out.u8(DISCARD_CODE);
+                out.text(why);
+            }
+        }
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let destination = from.text()?;
+        let start = match from.u8()? {
+            0 => Start::Send,
+            DISCARD_CODE => Start::Discard { why: from.text()? },
+            code => Start::Hold(Hold::decode_kind(code, from)?),
+        };
+        Ok(Self { destination, start })
+    }
+}
+
+/// What a routing rule says of a delivery when its instance is received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// It is to be sent.
+    Send,
+    /// It is not sent until somebody decides.
+    Hold(Hold),
+    /// It is never sent: [`State::Discarded`] by [`BY_RULE`] from the start.
+    Discard {
+        /// Which rule, or why; at most 1,024 bytes.
+        why: String,
+    },
+}
+
+impl Start {
+    /// What holds it, if it is held.
+    #[must_use]
+    pub fn held(&self) -> Option<&Hold> {
+        match self {
+            Self::Hold(hold) => Some(hold),
+            Self::Send | Self::Discard { .. } => None,
+        }
+    }
+
+    /// The delivery's first state.
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Send => State::Owed,
+            Self::Hold(hold) => State::Held(hold.clone()),
+            Self::Discard { why } => State::Discarded { who: BY_RULE.to_owned(), why: why.clone() },
+        }
+    }
+
+    /// Holds what is to be sent. What is held or discarded stays so.
+    pub(crate) fn hold_if_sent(&mut self, hold: impl FnOnce() -> Hold) {
+        if *self == Self::Send {
+            *self = Self::Hold(hold());
+        }
+    }
+}
+
+/// Who discarded what a rule discards.
+pub const BY_RULE: &str = "rule";
+/// Stands where the kind of a hold does.
+const DISCARD_CODE: u8 = 6;
 
 /// Who or what holds a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,11 +211,13 @@ impl Hold {
     pub(crate) fn decode_option(from: &mut Decoder<'_>) -> Result<Option<Self>, Malformed> {
         match from.u8()? {
             0 => Ok(None),
-            code => {
-                let kind = HoldKind::from_code(code).ok_or(Malformed)?;
-                Ok(Some(Self { kind, why: from.text()? }))
-            }
+            code => Self::decode_kind(code, from).map(Some),
         }
+    }
+
+    fn decode_kind(code: u8, from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let kind = HoldKind::from_code(code).ok_or(Malformed)?;
+        Ok(Self { kind, why: from.text()? })
     }
 }
 
@@ -186,6 +277,50 @@ impl Instance {
     }
 }
 
+/// An instance read where its row lies in the index: enough to choose by, before anything is built of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Glimpse<'a> {
+    /// Its place in the order of receipt.
+    pub sequence: Sequence,
+    /// When it came: wall clock, milliseconds since 1970.
+    pub received_at: u64,
+    /// Since when it is owed, in the same clock.
+    pub since: u64,
+    /// Length of the payload in bytes.
+    pub payload_len: u64,
+    /// [`Keys::kind`]
+    pub kind: &'a str,
+    /// [`Keys::key`]
+    pub key: &'a str,
+    /// [`Keys::group`]
+    pub group: &'a str,
+    /// [`Keys::subject`]
+    pub subject: [u8; 16],
+    /// [`Instance::attachment`]
+    pub attachment: &'a [u8],
+}
+
+impl<'a> Glimpse<'a> {
+    /// Reads what [`Instance::encode`] wrote.
+    pub(crate) fn decode(row: &'a [u8]) -> Result<Self, Malformed> {
+        let from = &mut Decoder(row);
+        let sequence = Sequence::from_raw(from.u64()?);
+        let (_bucket, _name) = (from.u32()?, from.u128()?);
+        let payload_len = Extent::decode(from)?.payload_len;
+        Ok(Self {
+            sequence,
+            received_at: from.u64()?,
+            since: from.u64()?,
+            payload_len,
+            kind: from.str()?,
+            key: from.str()?,
+            group: from.str()?,
+            subject: from.array()?,
+            attachment: from.slice()?,
+        })
+    }
+}
+
 /// Where a delivery stands, as the journal tells it. *Leased* and *waiting* are known in memory only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -205,9 +340,9 @@ pub enum State {
         /// What the destination said.
         detail: String,
     },
-    /// Somebody decided that it is not to be sent.
+    /// Somebody, or a rule, decided that it is not to be sent.
     Discarded {
-        /// Who.
+        /// Who; [`BY_RULE`] for a rule.
         who: String,
         /// Why.
         why: String,
@@ -215,6 +350,11 @@ pub enum State {
 }
 
 impl State {
+    /// Whether a rule discarded it when it was received.
+    pub(crate) fn is_dropped(&self) -> bool {
+        matches!(self, Self::Discarded { who, .. } if who == BY_RULE)
+    }
+
     /// Whether something is still owed: the payload must stay.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -271,6 +411,18 @@ impl Delivery {
                 out.text(who);
                 out.text(why);
             }
+        }
+    }
+
+    /// The name of the state in a row, without reading the rest of it.
+    pub(crate) fn state_name(row: &[u8]) -> Result<&'static str, Malformed> {
+        match row.get(9) {
+            Some(0) => Ok("owed"),
+            Some(1) => Ok("held"),
+            Some(2) => Ok("superseded"),
+            Some(3) => Ok("delivered"),
+            Some(4) => Ok("discarded"),
+            _ => Err(Malformed),
         }
     }
 

@@ -39,10 +39,12 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use id::{NotASequence, Sequence};
-pub use instance::{Delivery, Hold, HoldKind, Instance, Keys, NO_ROUTE, Owed, State};
+pub use instance::{
+    BY_RULE, Delivery, Glimpse, Hold, HoldKind, Instance, Keys, NO_ROUTE, Owed, Start, State,
+};
 pub use keeper::{
     Action, CommandError, DestinationStats, Filter, History, LeaseRequest, OpenError, Outcome, Page,
-    Recovered, Row, Shown, Standing, Stats, Unavailable,
+    Recovered, Row, Select, Shown, Standing, Stats, Unavailable,
 };
 pub use poison::{Poisoned, Scope};
 pub use queue::{Admission, Lease, Leased, Observer, Options, Queue};

@@ -223,12 +223,25 @@ impl Queue {
         self.call(Keeper::stats)?
     }
 
-    /// A page of deliveries.
+    /// A page of deliveries: full, or to the end. Among many instances it takes many looks, between which the keeper
+    /// does its other work.
     ///
     /// # Errors
     /// [`Unavailable`]
     pub fn list(&self, filter: Filter) -> Result<Page, Unavailable> {
-        self.call(move |keeper| keeper.list(&filter))?
+        let mut page = Page::default();
+        let mut after = filter.after;
+        loop {
+            let limit = filter.limit.saturating_sub(page.rows.len());
+            let look = Filter { after, limit, ..filter.clone() };
+            let looked = self.call(move |keeper| keeper.list(&look))??;
+            page.rows.extend(looked.rows);
+            page.next = looked.next;
+            after = looked.next;
+            if after.is_none() || page.rows.len() >= filter.limit {
+                return Ok(page);
+            }
+        }
     }
 
     /// One instance with all its deliveries.
@@ -295,7 +308,7 @@ impl Drop for Inner {
 pub struct Leased {
     /// In order of receipt, all of one group.
     pub leases: Vec<Lease>,
-    /// From now, when a waiting delivery is due.
+    /// From now, when a delivery is due that waits, or whose group is not quiet yet.
     pub next_due: Option<Duration>,
 }
 

@@ -127,9 +127,21 @@ impl Stepped {
     /// # Errors
     /// [`Unavailable`]
     pub fn lease(&mut self, destination: &str, max: usize) -> Result<Vec<Instance>, Unavailable> {
+        self.lease_as(destination, LeaseRequest { max, ..LeaseRequest::default() }).map(|(leased, _)| leased)
+    }
+
+    /// The same with everything that can be asked for, and when something will be due, from now.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn lease_as(
+        &mut self,
+        destination: &str,
+        want: LeaseRequest,
+    ) -> Result<(Vec<Instance>, Option<Duration>), Unavailable> {
         self.pump();
-        let batch = self.keeper.lease(destination, LeaseRequest { max, ..LeaseRequest::default() })?;
-        Ok(batch.leases.into_iter().map(|leased| leased.instance).collect())
+        let batch = self.keeper.lease(destination, want)?;
+        Ok((batch.leases.into_iter().map(|leased| leased.instance).collect(), batch.next_due))
     }
 
     /// Ends a lease.
@@ -178,7 +190,7 @@ impl Stepped {
         self.keeper.evict(bytes)
     }
 
-    /// A page of deliveries.
+    /// One look at the deliveries, as long as [`crate::Page::next`] says that there is more.
     ///
     /// # Errors
     /// [`Unavailable`]

@@ -79,13 +79,20 @@ impl<'a> Decoder<'a> {
     pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
         Ok(u128::from_le_bytes(self.array()?))
     }
-    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
+    /// A text where it stands, without copying it.
+    pub(crate) fn str(&mut self) -> Result<&'a str, Malformed> {
         let len = self.u16()?;
-        let bytes = self.raw(usize::from(len))?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
+        std::str::from_utf8(self.raw(usize::from(len))?).map_err(|_| Malformed)
+    }
+    /// Bytes where they stand.
+    pub(crate) fn slice(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = self.u32()?;
+        self.raw(len as usize)
+    }
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
+        self.str().map(str::to_owned)
     }
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, Malformed> {
-        let len = self.u32()?;
-        Ok(self.raw(len as usize)?.to_vec())
+        self.slice().map(<[u8]>::to_vec)
     }
 }

@@ -38,7 +38,7 @@ fn receive(queue: &Queue, key: &str, bytes: &[u8]) -> Sequence {
     let mut staged = queue.stage(b"HEAD").unwrap();
     staged.write(bytes).unwrap();
     let keys = Keys { key: key.into(), group: "g".into(), ..Keys::default() };
-    let owed = vec![Owed { destination: "pacs".into(), hold: None }];
+    let owed = vec![Owed::send("pacs")];
     staged.commit(Meta { keys, owed, attachment: Vec::new() }, |_| Vec::new()).unwrap()
 }
 
@@ -104,7 +104,7 @@ fn a_second_owner_is_refused_and_told_who_the_first_is() {
     staged.write(b"bytes").unwrap();
     drop(queue);
     assert!(Queue::open(&options(root.path()), Ready(channel().0)).is_err());
-    let owed = vec![Owed { destination: "pacs".into(), hold: None }];
+    let owed = vec![Owed::send("pacs")];
     let meta = Meta { keys: Keys::default(), owed, attachment: Vec::new() };
     staged.commit(meta, |_| Vec::new()).unwrap();
     let (queue, readies) = open(root.path());

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrysalis_queue::simulation::{Fault, Rng};
-use chrysalis_queue::{Action, Hold, HoldKind, Outcome};
-use world::{DESTINATIONS, LEDGER, RETAIN, Tally, World, reopen_through};
+use chrysalis_queue::{Action, Hold, HoldKind, NO_ROUTE, Outcome, Owed};
+use world::{DESTINATIONS, DROP, LEDGER, RETAIN, Tally, World, reopen_through};
 
 #[test]
 fn whatever_happens_nothing_acknowledged_is_lost() {
@@ -160,12 +160,18 @@ fn receive(world: &mut World, rng: &mut Rng) {
     let mut owed = Vec::new();
     for destination in DESTINATIONS {
         if rng.below(3) < 2 {
-            let hold = rng.one_in(12).then(|| Hold::new(HoldKind::Rule, "a rule"));
-            owed.push((destination, hold));
+            owed.push(match rng.below(24) {
+                0..2 => Owed::hold(destination, Hold::new(HoldKind::Rule, "a rule")),
+                2 => Owed::discard(destination, DROP),
+                _ => Owed::send(destination),
+            });
         }
     }
+    if rng.one_in(12) {
+        owed = vec![Owed::discard(NO_ROUTE, DROP)];
+    }
     let subject = if rng.one_in(8) { 2 } else { 1 };
-    let meta = World::meta(&key(rng), subject, &owed);
+    let meta = World::meta(&key(rng), subject, owed);
     let bytes = content(rng);
     world.receive_with(meta, &bytes);
 }
@@ -197,7 +203,8 @@ fn decide(world: &mut World, rng: &mut Rng) {
     let at = rng.below(world.promises.len() as u64) as usize;
     let (sequence, promise) = world.promises.iter().nth(at).unwrap();
     let sequence = *sequence;
-    let owed: Vec<_> = promise.owed.iter().cloned().collect();
+    let owed = promise.owed.iter().chain(&promise.dropped).filter(|name| *name != NO_ROUTE);
+    let owed: Vec<_> = owed.cloned().collect();
     let destination = match owed.len() as u64 {
         0 => DESTINATIONS[rng.below(3) as usize].to_owned(),
         n => owed[rng.below(n) as usize].clone(),
@@ -215,9 +222,13 @@ fn decide(world: &mut World, rng: &mut Rng) {
 
 // --- every operation of a fixed scenario ---
 
-/// Three instances, two destinations; a discard, a hold, a resend, a retry, retention. Ends early without power.
+/// Three instances, two destinations, and a fourth that a rule discards; a discard, a hold, a resend, a retry, retention.
+/// Ends early without power.
 fn scenario(world: &mut World) {
     let both = ["pacs", "archive"];
+    if !world.is_off() {
+        world.receive_with(World::meta("b", 1, vec![Owed::discard(NO_ROUTE, DROP)]), &[7; 5000]);
+    }
     let first = world.receive("a", b"the first", &both);
     let second = world.receive("b", &[7; 5000], &both);
     send(world, "pacs", 8);
@@ -512,6 +523,46 @@ fn what_was_discarded_is_not_sent_when_the_index_is_lost() {
 }
 
 #[test]
+fn what_a_rule_discards_is_acknowledged_kept_for_its_time_and_never_sent() {
+    for seed in 0..20 {
+        let mut world = open_world();
+        world.rng = Rng::new(seed);
+        let meta = |destination| World::meta("a", 1, vec![Owed::discard(destination, DROP)]);
+        let nowhere = world.receive_with(meta(NO_ROUTE), b"first").unwrap();
+        let elsewhere = world.receive_with(meta("pacs"), b"first").unwrap();
+        if seed % 2 == 0 {
+            world.flush();
+        }
+        world.cut();
+        world.open();
+        for (it, destination) in [(nowhere, NO_ROUTE), (elsewhere, "pacs")] {
+            assert_eq!(world.state(it, destination), "discarded");
+            assert!(world.shown(it).unwrap().rows[0].has_payload, "it can be looked at, and sent after all");
+        }
+        world.queue().break_index_after(0);
+        assert_eq!((world.lease("pacs", 9), world.lease(NO_ROUTE, 9)), (0, 0));
+        world.pass(RETAIN + Duration::from_secs(1));
+        assert!(world.shown(nowhere).is_none_or(|shown| !shown.rows[0].has_payload));
+        world.finish();
+    }
+}
+
+#[test]
+fn what_a_rule_discarded_can_be_sent_after_all_and_does_not_stop_the_same_bytes() {
+    let mut world = open_world();
+    let dropped = world.receive_with(World::meta("a", 1, vec![Owed::discard("pacs", DROP)]), b"x").unwrap();
+    let again = world.receive("a", b"x", &["pacs"]).unwrap();
+    assert_eq!((world.state(dropped, "pacs"), world.state(again, "pacs")), ("discarded", "ready"));
+    world.drain();
+    assert!(world.decide(dropped, "archive", Action::Resend));
+    world.cut();
+    world.open();
+    world.drain();
+    assert_eq!((world.arrivals(dropped, "archive"), world.arrivals(again, "pacs")), (1, 1));
+    world.finish();
+}
+
+#[test]
 fn the_finished_half_of_a_fan_out_is_not_sent_again_when_the_index_is_lost() {
     let mut world = open_world();
     let it = world.receive("a", b"first", &["pacs", "archive"]).unwrap();
@@ -631,7 +682,7 @@ fn a_conflict_is_found_even_when_it_came_while_the_index_could_not_be_asked() {
     world.receive("a", b"first", &["pacs"]).unwrap();
     world.flush();
     world.queue().break_index_after(0);
-    let meta = World::meta("a", 2, &[("pacs", None)]);
+    let meta = World::meta("a", 2, vec![Owed::send("pacs")]);
     let mut staged = world.queue().stage(b"HEAD").unwrap();
     staged.write(b"of somebody else").unwrap();
     let second = staged.commit(meta, |_| Vec::new()).unwrap();

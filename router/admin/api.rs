@@ -187,7 +187,7 @@ async fn list(
     }
     let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     // Which state a row has can depend on the configuration, which the queue does not know: so the state is compared here.
-    let filter = Filter { destination: query.destination, state: None, after, limit };
+    let filter = Filter { destination: query.destination, after, limit, ..Filter::default() };
     let queue = state.queue.clone();
     let page = ask(move || queue.list(filter)).await??;
     let config = state.live.now();

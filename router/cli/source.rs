@@ -43,8 +43,12 @@ impl<'a> Source<'a> {
             Self::Running(client) => Ok(client.list(query, after)?),
             Self::Stopped { queue, config } => {
                 let after = after.map(str::parse).transpose()?;
-                let filter =
-                    Filter { destination: query.destination.clone(), state: None, after, limit: PAGE };
+                let filter = Filter {
+                    destination: query.destination.clone(),
+                    after,
+                    limit: PAGE,
+                    ..Filter::default()
+                };
                 let page = queue.list(filter)?;
                 let deliveries = admin::list_json(&page.rows, config);
                 let mut deliveries: Vec<super::Delivery> = serde_json::from_value(Value::Array(deliveries))?;

@@ -142,7 +142,10 @@ impl Dispatcher {
             Permission::Probe { .. } if lanes.is_probing => Turn::Wait(LET_OTHERS_FIRST),
             Permission::Probe { after, avoid } => {
                 lanes.is_probing = true;
-                Turn::Lease { request: LeaseRequest { max: 1, after, avoid }, is_probe: true }
+                Turn::Lease {
+                    request: LeaseRequest { max: 1, after, avoid, ..LeaseRequest::default() },
+                    is_probe: true,
+                }
             }
         }
     }

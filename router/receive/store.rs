@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use chrysalis_queue::{
-    CommitError, Hold, HoldKind, Keys, Meta, NO_ROUTE, Owed, Queue, Sequence, StageError, Staged,
+    CommitError, Hold, HoldKind, Keys, Meta, NO_ROUTE, Owed, Queue, Sequence, StageError, Staged, Start,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -141,19 +141,14 @@ fn meta(
         peer_addr: peer.ip(),
     };
     let decision = reception.routes.decide(&facts);
-    let mut owed: Vec<_> = decision
-        .destinations
-        .iter()
-        .map(|name| Owed { destination: name.as_str().to_owned(), hold: None })
-        .collect();
+    let mut owed: Vec<_> = decision.destinations.iter().map(|name| Owed::send(name.as_str())).collect();
     // Nobody has seen all of it: a person decides whether it goes on.
     if let Structure::Odd { reason: reason @ Oddity::InflateLimit, .. } = scan.structure {
         let hold = Hold::new(HoldKind::Rule, reason.to_string());
-        owed.iter_mut().for_each(|owed| owed.hold = Some(hold.clone()));
+        owed.iter_mut().for_each(|owed| owed.start = Start::Hold(hold.clone()));
     }
     if owed.is_empty() {
-        let hold = Some(Hold::new(HoldKind::Rule, "no route"));
-        owed.push(Owed { destination: NO_ROUTE.to_owned(), hold });
+        owed.push(Owed::hold(NO_ROUTE, Hold::new(HoldKind::Rule, "no route")));
     }
     let text = |uid: Option<Uid>| uid.map(|uid| uid.as_str().to_owned()).unwrap_or_default();
     let keys = Keys {

@@ -47,10 +47,7 @@ impl Record {
                 instance.encode(out);
                 out.u8(u8::from(*conflicting));
                 out.u16(owed.len() as u16);
-                for owed in owed {
-                    out.text(&owed.destination);
-                    Hold::encode_option(owed.hold.as_ref(), out);
-                }
+                owed.iter().for_each(|owed| owed.encode(out));
                 1
             }
             Self::Delivered { sequence, destination, at, detail } => {
@@ -156,7 +153,7 @@ impl Record {
         let conflicting = from.u8()? != 0;
         let mut owed = Vec::new();
         for _ in 0..from.u16()? {
-            owed.push(Owed { destination: from.text()?, hold: Hold::decode_option(from)? });
+            owed.push(Owed::decode(from)?);
         }
         Ok(Self::Committed { instance, owed, conflicting })
     }
@@ -210,7 +207,7 @@ mod tests {
             attachment: vec![1, 2, 3],
         };
         let hold = Hold::new(HoldKind::Refused, "A900");
-        let owed = vec![Owed { destination: destination(), hold: Some(hold.clone()) }];
+        let owed = vec![Owed::hold(destination(), hold.clone())];
         vec![
             Record::Committed { instance: Box::new(instance), owed, conflicting: true },
             Record::Delivered { sequence, destination: destination(), at: 11, detail: "0000".into() },
@@ -250,6 +247,30 @@ mod tests {
         assert_eq!(crc32c::crc32c(&all), FROZEN, "length {}", all.len());
     }
 
+    #[test]
+    fn every_way_a_delivery_may_begin_still_gives_the_bytes_it_was_frozen_with() {
+        let Some(Record::Committed { instance, .. }) = one_of_each().into_iter().next() else {
+            panic!("the first is committed")
+        };
+        let owed = vec![
+            Owed::send("pacs"),
+            Owed::hold("archive", Hold::new(HoldKind::Rule, "r")),
+            Owed::discard("none", "too much"),
+        ];
+        let record = Record::Committed { instance, owed, conflicting: false };
+        let (code, body) = record.encode();
+        let of_owed =
+            [b"\x03\0\x04\0pacs\0".as_slice(), b"\x07\0archive\x02\x01\0r", b"\x04\0none\x06\x08\0too much"];
+        assert!(body.ends_with(&of_owed.concat()));
+        assert_eq!(crc32c::crc32c(&body), FROZEN_STARTS, "length {}", body.len());
+        assert_eq!(Record::decode(code, &body), Ok(record));
+        for len in 0..body.len() {
+            assert!(Record::decode(code, &body[..len]).is_err());
+        }
+    }
+
     /// CRC32C of the codes and bodies of [`one_of_each`], taken when the format was frozen.
     const FROZEN: u32 = 2_231_200_456;
+    /// The same of one that is sent, held and discarded.
+    const FROZEN_STARTS: u32 = 2_853_144_748;
 }

@@ -62,6 +62,7 @@ impl Keeper {
         })?;
         let (instance, delivery) = found.ok_or(CommandError::NotFound)?;
         let record = self.decision(&instance, delivery, destination, action, who)?;
+        self.idle.clear();
         if let Some(waiting) = self.waiting.get_mut(destination) {
             waiting.remove(&sequence);
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::Sequence;
-use crate::instance::{Delivery, Hold, HoldKind, Instance, Owed, State};
+use crate::instance::{Delivery, Hold, HoldKind, Instance, Owed, Start, State};
 use crate::view::inherited_hold;
 
 /// An instance that was known before, with its deliveries; `leased` names the destinations it is under way to.
@@ -36,10 +36,14 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
         superseded: BTreeMap::new(),
         gives_way: BTreeMap::new(),
     };
-    let (same, other): (Vec<_>, Vec<_>) = known.iter().partition(|k| k.instance.sha256() == new.sha256());
-    let foreign = other.iter().any(|k| k.instance.keys.subject != new.keys.subject && k.counts());
-    decision.conflicting = other.iter().any(|k| k.counts());
-    for owed in &mut decision.owed {
+    let known = known.iter().filter(|k| !k.was_dropped());
+    let (same, other): (Vec<_>, Vec<_>) = known.partition(|k| k.instance.sha256() == new.sha256());
+    let foreign = other.iter().rev().find(|k| k.instance.keys.subject != new.keys.subject && k.counts());
+    // What a rule discards is neither a conflict nor a successor.
+    let mut to_send =
+        decision.owed.iter_mut().filter(|o| !matches!(o.start, Start::Discard { .. })).peekable();
+    decision.conflicting = to_send.peek().is_some() && other.iter().any(|k| k.counts());
+    for owed in to_send {
         for older in same.iter().filter(|k| k.instance.sequence < new.sequence) {
             take_over(older, new.sequence, owed, &mut decision.since, &mut decision.superseded);
         }
@@ -49,11 +53,14 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
         {
             decision.gives_way.entry(newer.instance.sequence).or_default().push(owed.destination.clone());
         }
-        if same.last().is_some_and(|k| k.was_discarded(&owed.destination)) {
+        let last = same.iter().rev().find(|k| !k.was_dropped_at(&owed.destination));
+        if last.is_some_and(|k| k.was_discarded(&owed.destination)) {
             hold(owed, "discarded before");
         }
-        if foreign && !same.iter().any(|k| k.passed_conflict(&owed.destination)) {
-            hold(owed, "UID conflict");
+        if let Some(foreign) = foreign
+            && !same.iter().any(|k| k.passed_conflict(&owed.destination))
+        {
+            hold(owed, &format!("UID conflict with {}", foreign.instance.sequence));
         }
     }
     decision
@@ -76,7 +83,7 @@ fn take_over(
     }
     *since = older.instance.since.min(*since);
     if let Some(inherited) = inherited_hold(&delivery.state) {
-        owed.hold.get_or_insert_with(|| inherited.clone());
+        owed.start.hold_if_sent(|| inherited.clone());
     }
     if is_open && !older.leased.contains(&owed.destination) {
         let older = (older.instance.bucket, older.instance.sequence);
@@ -85,7 +92,12 @@ fn take_over(
 }
 
 fn hold(owed: &mut Owed, why: &str) {
-    owed.hold.get_or_insert_with(|| Hold::new(HoldKind::Conflict, why));
+    owed.start.hold_if_sent(|| Hold::new(HoldKind::Conflict, why));
+}
+
+/// Whether a rule discarded each of these deliveries, and there is one.
+pub(crate) fn was_dropped(deliveries: &[Delivery]) -> bool {
+    !deliveries.is_empty() && deliveries.iter().all(|d| d.state.is_dropped())
 }
 
 impl Known {
@@ -106,6 +118,15 @@ impl Known {
         self.delivery(destination).is_some_and(|d| matches!(d.state, State::Discarded { .. }))
     }
 
+    /// A rule discarded all of it: as if it had never come.
+    fn was_dropped(&self) -> bool {
+        was_dropped(&self.deliveries)
+    }
+
+    fn was_dropped_at(&self, destination: &str) -> bool {
+        self.delivery(destination).is_some_and(|d| d.state.is_dropped())
+    }
+
     /// An instance that was discarded everywhere conflicts with nothing.
     fn counts(&self) -> bool {
         self.deliveries.is_empty()
@@ -122,7 +143,7 @@ impl Known {
 mod tests {
     use super::{Decision, Known, decide};
     use crate::id::{Name, Sequence};
-    use crate::instance::{Delivery, Hold, HoldKind, Instance, Keys, Owed, State};
+    use crate::instance::{BY_RULE, Delivery, Hold, HoldKind, Instance, Keys, Owed, Start, State};
     use crate::spool::layout::Extent;
 
     fn instance(n: u32, content: u8, subject: u8) -> Instance {
@@ -150,7 +171,7 @@ mod tests {
     }
 
     fn decided(known: &[Known]) -> Decision {
-        decide(&instance(9, 1, 1), &[Owed { destination: "pacs".into(), hold: None }], known)
+        decide(&instance(9, 1, 1), &[Owed::send("pacs")], known)
     }
 
     fn delivered() -> State {
@@ -169,7 +190,7 @@ mod tests {
     fn the_same_bytes_take_over_what_is_open_with_its_age() {
         let decision = decided(&[known(3, 1, 1, State::Owed)]);
         assert_eq!(decision.superseded[&(1, Sequence::new(1, 3))], ["pacs"]);
-        assert_eq!((decision.since, decision.owed[0].hold.as_ref()), (300, None));
+        assert_eq!((decision.since, decision.owed[0].start.held()), (300, None));
         assert!(!decision.conflicting);
     }
 
@@ -180,23 +201,23 @@ mod tests {
             assert!(decision.superseded.is_empty());
             assert_eq!(decision.gives_way[&Sequence::new(1, 12)], ["pacs"]);
         }
-        assert!(decided(&[known(12, 1, 1, discarded())]).owed[0].hold.is_some());
+        assert!(decided(&[known(12, 1, 1, discarded())]).owed[0].start.held().is_some());
     }
 
     #[test]
     fn a_hold_is_inherited_from_one_that_gave_way_already() {
         let held = Hold::new(HoldKind::Operator, "wait");
         let gave_way = State::Superseded { by: Sequence::new(1, 9), held: Some(held.clone()) };
-        assert_eq!(decided(&[known(3, 1, 1, gave_way)]).owed[0].hold, Some(held));
+        assert_eq!(decided(&[known(3, 1, 1, gave_way)]).owed[0].start, Start::Hold(held));
     }
 
     #[test]
     fn a_hold_by_people_rules_or_conflict_is_inherited_and_a_refusal_is_not() {
         for kind in [HoldKind::Operator, HoldKind::Rule, HoldKind::Conflict] {
-            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].hold.is_some(), "{kind:?}");
+            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].start.held().is_some(), "{kind:?}");
         }
         for kind in [HoldKind::Refused, HoldKind::Damage] {
-            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].hold.is_none(), "{kind:?}");
+            assert!(decided(&[known(3, 1, 1, held(kind))]).owed[0].start.held().is_none(), "{kind:?}");
         }
     }
 
@@ -210,26 +231,65 @@ mod tests {
     #[test]
     fn what_was_discarded_before_is_held_and_what_was_delivered_goes_again() {
         assert_eq!(
-            decided(&[known(3, 1, 1, discarded())]).owed[0].hold.as_ref().unwrap().why,
+            decided(&[known(3, 1, 1, discarded())]).owed[0].start.held().unwrap().why,
             "discarded before"
         );
-        assert_eq!(decided(&[known(3, 1, 1, delivered())]).owed[0].hold, None);
+        assert_eq!(decided(&[known(3, 1, 1, delivered())]).owed[0].start, Start::Send);
         let later = [known(3, 1, 1, discarded()), known(4, 1, 1, delivered())];
-        assert_eq!(decided(&later).owed[0].hold, None);
+        assert_eq!(decided(&later).owed[0].start, Start::Send);
+    }
+
+    fn dropped() -> State {
+        State::Discarded { who: BY_RULE.into(), why: "drop".into() }
+    }
+
+    #[test]
+    fn what_a_rule_discards_takes_nothing_over_and_is_no_conflict() {
+        let owed = [Owed::discard("pacs", "drop")];
+        for (content, subject) in [(1, 1), (2, 1), (2, 7)] {
+            for state in [State::Owed, held(HoldKind::Operator), delivered(), discarded()] {
+                let decision = decide(&instance(9, 1, 1), &owed, &[known(3, content, subject, state)]);
+                assert_eq!(decision.owed, owed);
+                assert!(decision.superseded.is_empty() && decision.gives_way.is_empty());
+                assert!(!decision.conflicting && decision.since == 900);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_rule_discarded_was_not_discarded_before_and_conflicts_with_nothing() {
+        for (content, subject) in [(1, 1), (2, 1), (2, 7)] {
+            let decision = decided(&[known(3, content, subject, dropped())]);
+            assert_eq!((&decision.owed[0].start, decision.conflicting), (&Start::Send, false));
+        }
+        let hidden = [known(3, 1, 1, discarded()), known(4, 1, 1, dropped())];
+        assert!(decided(&hidden).owed[0].start.held().is_some(), "a person's decision stands behind it");
+    }
+
+    #[test]
+    fn of_two_places_only_the_one_that_a_rule_sends_to_takes_over() {
+        let owed = [Owed::discard("pacs", "drop"), Owed::send("archive")];
+        let mut older = known(3, 1, 1, State::Owed);
+        older.deliveries.push(Delivery { destination: "archive".into(), ..older.deliveries[0].clone() });
+        let decision = decide(&instance(9, 1, 1), &owed, &[older]);
+        assert_eq!(decision.superseded[&(1, Sequence::new(1, 3))], ["archive"]);
+        assert_eq!(decision.owed, owed);
     }
 
     #[test]
     fn other_bytes_of_the_same_subject_are_sent_and_marked() {
         let decision = decided(&[known(3, 2, 1, delivered())]);
-        assert!(decision.conflicting && decision.owed[0].hold.is_none() && decision.superseded.is_empty());
+        assert!(
+            decision.conflicting && decision.owed[0].start.held().is_none() && decision.superseded.is_empty()
+        );
     }
 
     #[test]
     fn another_subject_is_a_conflict_that_holds_the_second() {
         let decision = decided(&[known(3, 2, 7, delivered())]);
-        assert_eq!(decision.owed[0].hold.as_ref().unwrap().why, "UID conflict");
-        assert_eq!(decided(&[known(3, 2, 7, discarded())]).owed[0].hold, None);
+        assert_eq!(decision.owed[0].start.held().unwrap().why, "UID conflict with 1-3");
+        assert_eq!(decided(&[known(3, 2, 7, discarded())]).owed[0].start, Start::Send);
         let released = [known(3, 2, 7, delivered()), known(4, 1, 1, delivered())];
-        assert_eq!(decided(&released).owed[0].hold, None);
+        assert_eq!(decided(&released).owed[0].start, Start::Send);
     }
 }

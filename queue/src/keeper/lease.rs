@@ -1,23 +1,20 @@
 //! Who sends what next, and how it ended.
 
-use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::duplicates::was_dropped;
 use super::{BATCH, Keeper, Unavailable};
 use crate::id::Sequence;
 use crate::instance::{Delivery, Hold, Instance, State};
 use crate::journal::Record;
+use crate::view::digest;
 use crate::view::kv::KvError;
-use crate::view::{ReadyRow, digest};
 
-/// Ready deliveries that are looked at for one lease.
-const LOOK_AHEAD: usize = 10_000;
 /// Records that may be waiting for their sync while more is attempted.
 const MAX_UNSYNCED: usize = BATCH * 64;
 
 /// What a destination's dispatcher asks for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeaseRequest {
     /// At most this many deliveries, all of one group.
     pub max: usize,
@@ -25,6 +22,13 @@ pub struct LeaseRequest {
     pub after: Option<Sequence>,
     /// Another group than this one, if any other has something due.
     pub avoid: Option<String>,
+    /// This group before any other, if it has something due; it is looked for among the next ten thousand deliveries.
+    pub prefer: Option<String>,
+    /// Only groups to which nothing has been committed for so long. After a start every group counts as committed to when
+    /// the queue was opened.
+    pub quiet: Duration,
+    /// Only groups of which nothing is leased to this destination now; the preferred one is no exception.
+    pub alone: bool,
 }
 
 /// How an attempt ended.
@@ -51,7 +55,7 @@ pub(crate) struct LeasedInstance {
 #[derive(Debug, Default)]
 pub(crate) struct LeasedBatch {
     pub(crate) leases: Vec<LeasedInstance>,
-    /// The next moment, from now, at which a waiting delivery is due.
+    /// The next moment, from now, at which a delivery is due that waits, or whose group is not quiet yet.
     pub(crate) next_due: Option<Duration>,
 }
 
@@ -67,97 +71,31 @@ impl Keeper {
             self.flush()?;
         }
         let now = self.spool.clock.monotonic();
-        let (chosen, next_due) = self.look(|keeper| {
-            let avoided = keeper.choose(destination, &want, now, want.avoid.as_deref())?;
-            if want.avoid.is_some() && avoided.0.is_empty() {
-                return keeper.choose(destination, &want, now, None);
-            }
-            Ok(avoided)
-        })?;
+        self.last_seen.asked_for(want.quiet);
+        self.decide_all()?;
+        if let Some((_, until)) =
+            self.idle.get(destination).filter(|(asked, until)| *asked == want && *until > now)
+        {
+            return Ok(LeasedBatch { leases: Vec::new(), next_due: Some(until.saturating_sub(now)) });
+        }
+        let (chosen, next_due) = self.look(|keeper| keeper.choose(destination, &want, now))?;
+        self.idle.remove(destination);
+        if let Some(until) = next_due
+            && chosen.is_empty()
+            && !want.quiet.is_zero()
+        {
+            self.idle.insert(destination.to_owned(), (want, until));
+        }
         let leased = self.leased.entry(destination.to_owned()).or_default();
-        leased.extend(chosen.iter().map(|c| c.instance.sequence));
+        leased.extend(chosen.iter().map(|c| (c.instance.sequence, digest(&c.instance.keys.group))));
         if let Some(waiting) = self.waiting.get_mut(destination) {
             waiting.retain(|sequence, _| !chosen.iter().any(|c| c.instance.sequence == *sequence));
         }
         Ok(LeasedBatch { leases: chosen, next_due: next_due.map(|due| due.saturating_sub(now)) })
     }
 
-    fn choose(
-        &self,
-        destination: &str,
-        want: &LeaseRequest,
-        now: Duration,
-        avoid: Option<&str>,
-    ) -> Result<(Vec<LeasedInstance>, Option<Duration>), KvError> {
-        let mut chosen = Vec::new();
-        let mut failed = None;
-        let mut next_due: Option<Duration> = None;
-        let mut group = None;
-        let avoid = avoid.map(digest);
-        let mut looked = 0;
-        let none = HashSet::new();
-        let leased = self.leased.get(destination).unwrap_or(&none);
-        let from = want.after.map_or(Sequence::default(), |after| Sequence::from_raw(after.raw() + 1));
-        self.view.ready(destination, from, &mut |sequence, row: ReadyRow| {
-            looked += 1;
-            let due = self.waiting.get(destination).and_then(|w| w.get(&sequence)).filter(|due| **due > now);
-            if let Some(due) = due {
-                next_due = Some(next_due.map_or(*due, |next| next.min(*due)));
-            } else if avoid == Some(row.group) {
-                // Its turn comes when nothing else is due.
-            } else if !leased.contains(&sequence) && group.is_none_or(|group| group == row.group) {
-                // One that must wait for another of its key does not make the rest wait.
-                match self.unless_blocked(destination, sequence) {
-                    Ok(None) => {}
-                    Ok(Some(one)) => {
-                        group = Some(row.group);
-                        chosen.push(one);
-                    }
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if chosen.len() >= want.max || looked >= LOOK_AHEAD || failed.is_some() {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        failed.map_or(Ok((chosen, next_due)), Err)
-    }
-
-    fn unless_blocked(
-        &self,
-        destination: &str,
-        sequence: Sequence,
-    ) -> Result<Option<LeasedInstance>, KvError> {
-        let Some(instance) = self.view.instance(sequence)? else { return Ok(None) };
-        if self.is_blocked(destination, &instance)? {
-            return Ok(None);
-        }
-        let delivery = self.view.delivery(sequence, destination)?;
-        let conflicting = delivery.is_some_and(|d| d.conflicting);
-        Ok(Some(LeasedInstance { instance, conflicting }))
-    }
-
-    /// Deliveries of one key to one destination never overlap and never overtake; those that are held are passed.
-    fn is_blocked(&self, destination: &str, instance: &Instance) -> Result<bool, KvError> {
-        for other in self.view.same_key(&instance.keys.key)? {
-            if other.sequence == instance.sequence {
-                continue;
-            }
-            if self.is_leased(destination, other.sequence) {
-                return Ok(true);
-            }
-            let delivery = self.view.delivery(other.sequence, destination)?;
-            let owed = delivery.is_some_and(|d| d.state == State::Owed);
-            if owed && other.sequence < instance.sequence {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     pub(crate) fn is_leased(&self, destination: &str, sequence: Sequence) -> bool {
-        self.leased.get(destination).is_some_and(|leased| leased.contains(&sequence))
+        self.leased.get(destination).is_some_and(|leased| leased.contains_key(&sequence))
     }
 
     /// Ends a lease. A delivery is recorded whatever else fails; it is durable with the next batch, and until then a
@@ -167,6 +105,7 @@ impl Keeper {
         if let Some(leased) = self.leased.get_mut(destination) {
             leased.remove(&sequence);
         }
+        self.idle.remove(destination);
         let at = self.spool.clock.wall_ms();
         if let Outcome::Delivered(detail) = outcome {
             let destination = destination.to_owned();
@@ -244,7 +183,8 @@ impl Keeper {
             let mut history = History::default();
             for other in keeper.view.same_key(&instance.keys.key)? {
                 if other.sha256() != instance.sha256() {
-                    history.other_content = true;
+                    // What a rule discarded nobody was sent.
+                    history.other_content |= !was_dropped(&keeper.view.deliveries(other.sequence)?);
                     continue;
                 }
                 let delivery = keeper.view.delivery(other.sequence, destination)?;

@@ -1,27 +1,51 @@
-//! Looking at the queue, a page at a time.
+//! What can be asked of the queue, and what is answered.
 
-use std::ops::ControlFlow;
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Keeper, Unavailable};
 use crate::id::Sequence;
-use crate::instance::{Delivery, Instance, State};
-use crate::view::kv::KvError;
+use crate::instance::{Delivery, Glimpse, Instance, State};
 
-/// Instances looked at for one page, so that a page never keeps the keeper for long.
-const LOOK: usize = 5_000;
+/// Chooses among instances. It runs on the keeper's thread, once for each instance that the rest of the filter lets
+/// through: it must be quick, and must not ask the queue.
+pub type Select = Arc<dyn Fn(&Glimpse<'_>) -> bool + Send + Sync>;
 
-/// Which deliveries a page shows.
-#[derive(Debug, Clone, Default)]
+/// Which deliveries a page shows: those that meet all of it. The default shows every one, as far as the limit lets it.
+#[derive(Clone, Default)]
 pub struct Filter {
     /// Only this destination.
     pub destination: Option<String>,
     /// Only this state, by its [`Standing::name`].
     pub state: Option<String>,
+    /// Only instances of exactly this group.
+    pub group: Option<String>,
+    /// Only instances received then or later: wall clock, milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Only instances received before: wall clock, milliseconds since 1970.
+    pub until: Option<u64>,
+    /// Only instances of which this is true.
+    pub select: Option<Select>,
     /// Only instances after this one.
     pub after: Option<Sequence>,
-    /// At most this many deliveries and the rest of the last instance's.
+    /// At most this many deliveries and the rest of the last instance's; 0 gives none.
     pub limit: usize,
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, state, group, since, until, select, after, limit } = self;
+        f.debug_struct("Filter")
+            .field("destination", destination)
+            .field("state", state)
+            .field("group", group)
+            .field("since", since)
+            .field("until", until)
+            .field("select", &select.is_some())
+            .field("after", after)
+            .field("limit", limit)
+            .finish()
+    }
 }
 
 /// A delivery's state with what only memory knows.
@@ -75,46 +99,21 @@ pub struct Shown {
 pub struct Page {
     /// The deliveries, in order of receipt.
     pub rows: Vec<Row>,
-    /// Where the next page begins; none at the end.
+    /// Where to go on, as [`Filter::after`]; none at the end.
     pub next: Option<Sequence>,
 }
 
 impl Keeper {
-    pub(crate) fn list(&mut self, filter: &Filter) -> Result<Page, Unavailable> {
-        self.look(|keeper| {
-            let from = filter.after.map_or(Sequence::default(), |after| Sequence::from_raw(after.raw() + 1));
-            let mut instances = Vec::new();
-            keeper.view.instances(from, &mut |instance| {
-                instances.push(instance);
-                if instances.len() == LOOK { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            let mut page = Page::default();
-            let whole_look = instances.len() == LOOK;
-            let mut last = None;
-            for instance in instances {
-                if page.rows.len() >= filter.limit {
-                    page.next = last;
-                    return Ok(page);
-                }
-                last = Some(instance.sequence);
-                page.rows.extend(keeper.rows(instance)?.rows.into_iter().filter(|row| filter.shows(row)));
-            }
-            page.next = last.filter(|_| whole_look);
-            Ok(page)
-        })
-    }
-
     pub(crate) fn show(&mut self, sequence: Sequence) -> Result<Option<Shown>, Unavailable> {
         self.look(|keeper| match keeper.view.instance(sequence)? {
             None => Ok(None),
-            Some(instance) => keeper.rows(instance).map(Some),
+            Some(instance) => Ok(Some(keeper.shown(instance, keeper.view.deliveries(sequence)?))),
         })
     }
 
-    fn rows(&self, instance: Instance) -> Result<Shown, KvError> {
+    pub(super) fn shown(&self, instance: Instance, deliveries: Vec<Delivery>) -> Shown {
         let instance = Arc::new(instance);
         let has_payload = !self.view.is_payload_gone(instance.sequence);
-        let deliveries = self.view.deliveries(instance.sequence)?;
         let rows = deliveries.into_iter().map(|delivery| Row {
             instance: Arc::clone(&instance),
             standing: self.standing(instance.sequence, &delivery),
@@ -122,7 +121,7 @@ impl Keeper {
             has_payload,
         });
         let rows = rows.collect();
-        Ok(Shown { instance, rows })
+        Shown { instance, rows }
     }
 
     fn standing(&self, sequence: Sequence, delivery: &Delivery) -> Standing {
@@ -137,7 +136,8 @@ impl Keeper {
 }
 
 impl Filter {
-    fn shows(&self, row: &Row) -> bool {
+    /// Whether the delivery is one of those that are asked for.
+    pub(super) fn shows(&self, row: &Row) -> bool {
         self.destination.as_ref().is_none_or(|name| *name == row.delivery.destination)
             && self.state.as_ref().is_none_or(|state| state == row.standing.name())
     }

@@ -4,32 +4,36 @@
 //! Every change is a [`Record`]: it takes effect in the index at once and joins the batch of its bucket's journal.
 //! A change that somebody waits for is answered after the batch is synced.
 
+mod choose;
 mod command;
 mod duplicates;
 mod lease;
 mod listing;
+mod quiet;
 pub(crate) mod recovery;
 mod replay;
 mod retention;
+mod search;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Sequence;
-use crate::instance::{Hold, Instance, Owed};
+use crate::instance::{Hold, Instance, Owed, Start};
 use crate::journal::writer::FlushError;
 use crate::journal::{Journals, Record};
 use crate::poison::Poisoned;
 use crate::spool::{Fresh, Spool};
 use crate::view::kv::{Kv, KvError, MemKv};
-use crate::view::{Tally, Totals, View};
+use crate::view::{Tally, Totals, View, digest};
 use duplicates::Known;
+use quiet::LastSeen;
 
 pub use command::{Action, CommandError};
 pub(crate) use lease::LeasedInstance;
 pub use lease::{History, LeaseRequest, Outcome};
-pub use listing::{Filter, Page, Row, Shown, Standing};
+pub use listing::{Filter, Page, Row, Select, Shown, Standing};
 pub use recovery::{OpenError, Recovered};
 
 /// Records after which a batch is written without waiting longer.
@@ -126,9 +130,14 @@ pub(crate) struct Keeper {
     retention: Retention,
     notices: Box<dyn Notices>,
     waiters: Vec<Waiter>,
-    leased: HashMap<String, HashSet<Sequence>>,
+    /// What is under way to each destination, with the digest of its group.
+    leased: HashMap<String, HashMap<Sequence, u64>>,
     /// Deliveries that are not to be tried before a moment of the monotonic clock.
     waiting: HashMap<String, HashMap<Sequence, Duration>>,
+    last_seen: LastSeen,
+    /// Requests that were answered with nothing, and until when the answer is the same: while a study comes in, each of
+    /// its instances makes its destination ask again.
+    idle: HashMap<String, (LeaseRequest, Duration)>,
     /// Buckets whose payloads are gone: when they went.
     ledgers: BTreeMap<u32, u64>,
     /// Durable instances that wait for an index that can be asked about their duplicates.
@@ -164,14 +173,17 @@ impl Keeper {
     fn take_in(&mut self, mut instance: Instance, decision: duplicates::Decision) {
         let duplicates::Decision { owed, since, conflicting, superseded, gives_way } = decision;
         instance.since = since;
+        let now = self.spool.clock.monotonic();
+        self.last_seen.saw(digest(&instance.keys.group), now);
         let (sequence, at) = (instance.sequence, self.spool.clock.wall_ms());
         let bucket = instance.bucket;
-        for Owed { destination, hold } in &owed {
-            if let Some(hold) = hold {
+        for Owed { destination, start } in &owed {
+            if let Some(hold) = start.held() {
                 self.notices.held(&instance, destination, hold);
             }
         }
-        let destinations: Vec<_> = owed.iter().map(|o| o.destination.clone()).collect();
+        let to_send = owed.iter().filter(|o| !matches!(o.start, Start::Discard { .. }));
+        let to_send: Vec<_> = to_send.map(|o| o.destination.clone()).collect();
         self.record(bucket, Record::Committed { instance: Box::new(instance), owed, conflicting });
         for ((bucket, older), destinations) in superseded {
             self.record(bucket, Record::Superseded { sequence: older, destinations, at, by: sequence });
@@ -179,7 +191,10 @@ impl Keeper {
         for (by, destinations) in gives_way {
             self.record(bucket, Record::Superseded { sequence, destinations, at, by });
         }
-        for destination in destinations {
+        for destination in to_send {
+            if let Some((asked, until)) = self.idle.get_mut(&destination) {
+                *until = now.saturating_add(asked.quiet).min(*until);
+            }
             self.notices.ready(&destination);
         }
     }
@@ -202,7 +217,7 @@ impl Keeper {
     }
 
     fn leased_to(&self, sequence: Sequence) -> Vec<String> {
-        let to = self.leased.iter().filter(|(_, leased)| leased.contains(&sequence));
+        let to = self.leased.iter().filter(|(_, leased)| leased.contains_key(&sequence));
         to.map(|(destination, _)| destination.clone()).collect()
     }
 

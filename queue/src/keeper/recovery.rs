@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quiet::LastSeen;
 use super::replay::{self, Filled, ReplayError};
 use super::{Keeper, Notices, Retention, Unavailable, new_view};
 use crate::boot::{BootFile, BootFileError};
 use crate::clock::Clock;
 use crate::fs::{Fs, Lock, is_full};
 use crate::id::{Name, Sequence};
-use crate::instance::{Hold, HoldKind, Instance, Owed};
+use crate::instance::{Hold, HoldKind, Instance, Owed, Start};
 use crate::journal::{Journals, Record};
 use crate::poison::{Poison, Poisoned, Scope};
 use crate::spool::blob::{Blob, BlobError};
@@ -142,6 +143,8 @@ pub(crate) fn open(
         waiters: Vec::new(),
         leased: std::collections::HashMap::new(),
         waiting: std::collections::HashMap::new(),
+        last_seen: LastSeen::new(opening.clock.monotonic()),
+        idle: std::collections::HashMap::new(),
         ledgers: std::collections::BTreeMap::new(),
         undecided: std::collections::VecDeque::new(),
         broken: None,
@@ -440,9 +443,12 @@ fn copy_all(from: &dyn crate::fs::File, to: &dyn crate::fs::File) -> io::Result<
     Ok(())
 }
 
+/// Holds what would be sent. What a rule discarded is sent by nobody, whatever became of it.
 fn hold_all(owed: &mut [Owed], why: &str) {
     for owed in owed {
-        owed.hold = Some(Hold::new(HoldKind::Damage, why));
+        if !matches!(owed.start, Start::Discard { .. }) {
+            owed.start = Start::Hold(Hold::new(HoldKind::Damage, why));
+        }
     }
 }
 

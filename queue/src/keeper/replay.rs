@@ -5,7 +5,7 @@ use std::io;
 
 use crate::fs::{File, Mode};
 use crate::id::{Name, Sequence};
-use crate::instance::{Delivery, Instance, State};
+use crate::instance::{Delivery, Instance};
 use crate::journal::writer::REMOVED_FRAME_LEN;
 use crate::journal::{Ending, Journal, Record};
 use crate::spool::{Paths, Spool};
@@ -231,7 +231,7 @@ impl BucketRead {
         if let Record::Committed { instance, owed, conflicting } = record {
             let deliveries = owed.into_iter().map(|owed| Delivery {
                 destination: owed.destination,
-                state: owed.hold.map_or(State::Owed, State::Held),
+                state: owed.start.state(),
                 at: instance.received_at,
                 conflicting,
             });

@@ -84,7 +84,7 @@ impl Keeper {
     }
 
     fn is_under_way(&self, sequence: Sequence) -> bool {
-        self.leased.values().any(|leased| leased.contains(&sequence))
+        self.leased.values().any(|leased| leased.contains_key(&sequence))
     }
 
     fn evict_one(&mut self, at: u64, instance: &Instance) -> bool {

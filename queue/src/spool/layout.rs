@@ -11,7 +11,7 @@
 //! All integers are little-endian. A file without its end mark is unfinished. `docs/QUEUE.md` has the fields.
 
 use crate::id::Sequence;
-use crate::instance::{Hold, Keys, Owed};
+use crate::instance::{Keys, Owed};
 use crate::wire::{Decoder, Encoder, Malformed};
 
 /// Length of the trailer in bytes.
@@ -51,10 +51,7 @@ impl Envelope {
         out.u64(self.received_at);
         self.keys.encode(&mut out);
         out.u16(self.owed.len() as u16);
-        for owed in &self.owed {
-            out.text(&owed.destination);
-            Hold::encode_option(owed.hold.as_ref(), &mut out);
-        }
+        self.owed.iter().for_each(|owed| owed.encode(&mut out));
         out.bytes(&self.attachment);
         if out.0.len() % 2 == 1 {
             out.u8(0);
@@ -73,7 +70,7 @@ impl Envelope {
         let count = from.u16()?;
         let mut owed = Vec::new();
         for _ in 0..count {
-            owed.push(Owed { destination: from.text()?, hold: Hold::decode_option(&mut from)? });
+            owed.push(Owed::decode(&mut from)?);
         }
         let attachment = from.bytes()?;
         Ok(Self { sequence, received_at, keys, owed, attachment })
@@ -186,10 +183,7 @@ mod tests {
             sequence: Sequence::new(2, 9),
             received_at: 1_700_000_000_123,
             keys: Keys { kind: "k".into(), key: "1.2.3".into(), group: "1.2".into(), subject: [7; 16] },
-            owed: vec![
-                Owed { destination: "pacs".into(), hold: None },
-                Owed { destination: "none".into(), hold: Some(Hold::new(HoldKind::Rule, "no route")) },
-            ],
+            owed: vec![Owed::send("pacs"), Owed::hold("none", Hold::new(HoldKind::Rule, "no route"))],
             attachment: b"how it came".to_vec(),
         }
     }
@@ -201,6 +195,22 @@ mod tests {
         assert_eq!(Envelope::decode(&bytes), Ok(envelope()));
         assert!(Envelope::decode(&bytes[..bytes.len() / 2]).is_err());
     }
+
+    #[test]
+    fn an_envelope_tells_what_a_rule_discarded_in_the_bytes_it_was_frozen_with() {
+        let mut discarded = envelope();
+        discarded.owed = vec![Owed::discard("none", "drop")];
+        let bytes = discarded.encode();
+        assert_eq!(Envelope::decode(&bytes), Ok(discarded));
+        let part = b"\x01\0\x04\0none\x06\x04\0drop";
+        assert!(bytes.windows(part.len()).any(|window| window == part));
+        assert_eq!(crc32c::crc32c(&envelope().encode()), FROZEN);
+        assert_eq!(crc32c::crc32c(&bytes), FROZEN_DISCARD);
+    }
+
+    /// CRC32C of [`envelope`], and of the same discarded by a rule.
+    const FROZEN: u32 = 1_646_257_867;
+    const FROZEN_DISCARD: u32 = 4_156_563_941;
 
     #[test]
     fn a_trailer_is_found_only_in_a_file_of_its_own_length() {

@@ -29,6 +29,12 @@ use rows::Key;
 
 pub(crate) use rows::{ReadyRow, digest};
 
+/// Rows that may be passed over for one that is wanted, before it is cheaper to ask for each by itself.
+const DENSE: u64 = 16;
+
+/// What a scan calls with each delivery: its instance, its destination, its row.
+pub(crate) type VisitDelivery<'a> = &'a mut dyn FnMut(Sequence, &str, &[u8]) -> ControlFlow<()>;
+
 /// What stands in the queue for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -101,7 +107,7 @@ impl View {
                     .iter()
                     .map(|owed| Delivery {
                         destination: owed.destination.clone(),
-                        state: owed.hold.clone().map_or(State::Owed, State::Held),
+                        state: owed.start.state(),
                         at: instance.received_at,
                         conflicting: *conflicting,
                     })
@@ -315,8 +321,8 @@ impl View {
         let mut bad = false;
         let (from, to) = Key::deliveries_of(sequence);
         self.kv.scan(&from, &to, &mut |key, row| {
-            let name = Key::destination_of(key).and_then(|at| self.destinations.get(usize::from(at)));
-            match name.map(|name| Delivery::decode(name.clone(), &mut Decoder(row))) {
+            let named = self.named(key);
+            match named.map(|(_, name)| Delivery::decode(name.to_owned(), &mut Decoder(row))) {
                 Some(Ok(delivery)) => deliveries.push(delivery),
                 _ => bad = true,
             }
@@ -356,23 +362,91 @@ impl View {
         if bad { Err(unreadable(())) } else { Ok(()) }
     }
 
-    /// Every known instance from `from` on, in order of receipt.
-    pub(crate) fn instances(
+    /// The row of every known instance from `from` on, in order of receipt.
+    pub(crate) fn instance_rows(
         &self,
         from: Sequence,
-        visit: &mut dyn FnMut(Instance) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Sequence, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), KvError> {
+        self.kv.scan(&Key::instance(from), &Key::instances_end(), &mut |key, row| {
+            Key::subject_of(key).map_or(ControlFlow::Continue(()), |sequence| visit(sequence, row))
+        })
+    }
+
+    /// The row of every delivery of the instances from `from` on, in order of receipt, with its destination.
+    pub(crate) fn delivery_rows(&self, from: Sequence, visit: VisitDelivery<'_>) -> Result<(), KvError> {
         let mut bad = false;
-        self.kv.scan(&Key::instance(from), &Key::instances_end(), &mut |_, row| match Instance::decode(
-            &mut Decoder(row),
-        ) {
-            Ok(instance) => visit(instance),
-            Err(_) => {
+        let (from, _) = Key::deliveries_of(from);
+        self.kv.scan(&from, &Key::deliveries_end(), &mut |key, row| match self.named(key) {
+            Some((sequence, name)) => visit(sequence, name, row),
+            None => {
                 bad = true;
                 ControlFlow::Break(())
             }
         })?;
         if bad { Err(unreadable(())) } else { Ok(()) }
+    }
+
+    /// The rows of these instances, which are in order; those that are not known are left out.
+    pub(crate) fn instance_rows_of(
+        &self,
+        sequences: &[Sequence],
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), KvError> {
+        let of = |sequence: Sequence| (Key::instance(sequence), Key::instance(sequence.following()));
+        self.rows_of(sequences, of, &mut |_, row| visit(row))
+    }
+
+    /// The deliveries of these instances, which are in order.
+    pub(crate) fn deliveries_of_all(
+        &self,
+        sequences: &[Sequence],
+    ) -> Result<HashMap<Sequence, Vec<Delivery>>, KvError> {
+        let mut all: HashMap<_, Vec<_>> = HashMap::with_capacity(sequences.len());
+        let mut bad = false;
+        self.rows_of(sequences, Key::deliveries_of, &mut |key, row| {
+            let named = self.named(key);
+            match named.map(|(at, name)| (at, Delivery::decode(name.to_owned(), &mut Decoder(row)))) {
+                Some((sequence, Ok(delivery))) => all.entry(sequence).or_default().push(delivery),
+                _ => bad = true,
+            }
+        })?;
+        if bad { Err(unreadable(())) } else { Ok(all) }
+    }
+
+    /// The rows whose keys begin with these sequences: one scan where they lie close together, else one for each.
+    fn rows_of(
+        &self,
+        sequences: &[Sequence],
+        of: impl Fn(Sequence) -> (Vec<u8>, Vec<u8>),
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), KvError> {
+        let (Some(first), Some(last)) = (sequences.first(), sequences.last()) else { return Ok(()) };
+        if (last.raw() - first.raw()) / DENSE > sequences.len() as u64 {
+            for sequence in sequences {
+                let (from, to) = of(*sequence);
+                self.kv.scan(&from, &to, &mut |key, row| {
+                    visit(key, row);
+                    ControlFlow::Continue(())
+                })?;
+            }
+            return Ok(());
+        }
+        let mut wanted = sequences.iter().copied().peekable();
+        self.kv.scan(&of(*first).0, &of(*last).1, &mut |key, row| {
+            let Some(sequence) = Key::subject_of(key) else { return ControlFlow::Continue(()) };
+            while wanted.next_if(|before| *before < sequence).is_some() {}
+            if wanted.peek() == Some(&sequence) {
+                visit(key, row);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The instance and the destination in a delivery's key.
+    fn named(&self, delivery_key: &[u8]) -> Option<(Sequence, &str)> {
+        let name = self.destinations.get(usize::from(Key::destination_of(delivery_key)?))?;
+        Some((Key::subject_of(delivery_key)?, name))
     }
 
     /// Known instances with this key, oldest first.
@@ -461,6 +535,6 @@ pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
     }
 }
 
-fn unreadable<E>(_: E) -> KvError {
+pub(crate) fn unreadable<E>(_: E) -> KvError {
     KvError("a row is unreadable".to_owned())
 }

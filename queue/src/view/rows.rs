@@ -49,6 +49,13 @@ impl Key {
     pub(crate) fn deliveries_of(sequence: Sequence) -> (Vec<u8>, Vec<u8>) {
         all_of(b'd', bytes(sequence))
     }
+    pub(crate) fn deliveries_end() -> Vec<u8> {
+        key(b'd' + 1, &[])
+    }
+    /// The sequence that a key of `i` or `d` begins with.
+    pub(crate) fn subject_of(key: &[u8]) -> Option<Sequence> {
+        number_at(key, 1).map(Sequence::from_raw)
+    }
     pub(crate) fn destination_of(delivery_key: &[u8]) -> Option<u16> {
         Some(u16::from_be_bytes(*delivery_key.get(9..)?.first_chunk()?))
     }

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use chrysalis_queue::simulation::{Fault, HeldClock, Rng, SimDisk, Stepped};
 use chrysalis_queue::{
-    Action, BlobError, CommitError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome, Owed,
-    Recovered, Sequence, Shown, Standing, State,
+    Action, BY_RULE, BlobError, CommitError, Filter, Hold, HoldKind, Instance, Keys, Meta, Options, Outcome,
+    Owed, Recovered, Sequence, Shown, Standing, Start, State,
 };
 
 pub(crate) const RETAIN: Duration = Duration::from_secs(60);
@@ -49,6 +49,8 @@ pub(crate) struct Promise {
     pub(crate) bytes: Arc<Vec<u8>>,
     sha256: [u8; 32],
     pub(crate) owed: BTreeSet<String>,
+    /// Where a rule will not have it sent.
+    pub(crate) dropped: BTreeSet<String>,
     /// Where a person sent it instead, and so no envelope tells of.
     rerouted: BTreeSet<String>,
     /// How many came before it.
@@ -243,8 +245,7 @@ impl World {
 
     // --- receiving ---
 
-    pub(crate) fn meta(key: &str, subject: u8, owed: &[(&str, Option<Hold>)]) -> Meta {
-        let owed = owed.iter().map(|(d, h)| Owed { destination: (*d).to_owned(), hold: h.clone() });
+    pub(crate) fn meta(key: &str, subject: u8, owed: Vec<Owed>) -> Meta {
         Meta {
             keys: Keys {
                 kind: "kind".into(),
@@ -252,15 +253,15 @@ impl World {
                 group: format!("group{}", key.len() % 2),
                 subject: [subject; 16],
             },
-            owed: owed.collect(),
+            owed,
             attachment: b"how it came".to_vec(),
         }
     }
 
     /// Receives; `Some` when it was acknowledged.
     pub(crate) fn receive(&mut self, key: &str, bytes: &[u8], owed: &[&str]) -> Option<Sequence> {
-        let owed: Vec<_> = owed.iter().map(|d| (*d, None)).collect();
-        self.receive_with(Self::meta(key, 1, &owed), bytes)
+        let owed = owed.iter().map(|destination| Owed::send(*destination)).collect();
+        self.receive_with(Self::meta(key, 1, owed), bytes)
     }
 
     pub(crate) fn receive_with(&mut self, meta: Meta, bytes: &[u8]) -> Option<Sequence> {
@@ -277,7 +278,11 @@ impl World {
         let bytes = Arc::new(bytes.to_vec());
         let key = meta.keys.key.clone();
         self.attempted.entry(key.clone()).or_default().push(Arc::clone(&bytes));
-        let owed: BTreeSet<_> = meta.owed.iter().map(|o| o.destination.clone()).collect();
+        let (dropped, owed): (Vec<_>, Vec<_>) =
+            meta.owed.iter().partition(|owed| matches!(owed.start, Start::Discard { .. }));
+        let names =
+            |owed: Vec<&Owed>| -> BTreeSet<_> { owed.iter().map(|o| o.destination.clone()).collect() };
+        let (dropped, owed) = (names(dropped), names(owed));
         let mut staged = self.queue().stage(b"HEAD")?;
         for chunk in bytes.chunks(100_000) {
             staged.write(chunk)?;
@@ -285,13 +290,24 @@ impl World {
         let sequence = staged.commit(meta, |after| vec![b't'; after as usize % 7])?;
         assert!(!self.is_off(), "acknowledged without power");
         self.tally.acknowledged += 1;
-        self.tell(|| format!("acknowledged {sequence} {key} {} bytes for {owed:?}", bytes.len()));
+        let len = bytes.len();
+        self.tell(|| format!("acknowledged {sequence} {key} {len} bytes for {owed:?}, not for {dropped:?}"));
+        for destination in &dropped {
+            self.track(sequence, destination).firm = Some(End::Discarded);
+        }
         for destination in &owed {
             self.inherit(sequence, &key, &bytes, destination);
         }
         let sha256 = Sha256::digest(&*bytes).into();
-        let promise =
-            Promise { key, bytes, sha256, owed, rerouted: BTreeSet::new(), at: self.promises.len() as u64 };
+        let promise = Promise {
+            key,
+            bytes,
+            sha256,
+            owed,
+            dropped,
+            rerouted: BTreeSet::new(),
+            at: self.promises.len() as u64,
+        };
         let before = self.promises.insert(sequence, promise);
         assert!(before.is_none(), "the receive sequence {sequence} was given out twice");
         Ok(sequence)
@@ -448,6 +464,9 @@ impl World {
             self.flights.iter().any(|f| f.instance.sequence == sequence && f.destination == destination);
         let epoch = self.epoch;
         self.discarded_in.insert((sequence, destination.to_owned()), epoch);
+        if let Some(promise) = self.promises.get_mut(&sequence) {
+            promise.dropped.remove(destination);
+        }
         let track = self.track(sequence, destination);
         track.decided_under_way |= under_way;
         match &action {
@@ -470,6 +489,9 @@ impl World {
                 let track = self.track(sequence, to);
                 track.soft = None;
                 track.firm = None;
+                if let Some(promise) = self.promises.get_mut(&sequence) {
+                    promise.dropped.remove(to);
+                }
             }
         }
         if self.queue().flush().is_ok() {
@@ -567,6 +589,20 @@ impl World {
                     panic!("{sequence} ({}) to {destination}: {why}; {boot:?}", promise.key);
                 }
             }
+            for destination in &promise.dropped {
+                self.stays_dropped(sequence, destination);
+            }
+        }
+    }
+
+    /// What a rule discarded, and nobody decided otherwise, is discarded by it, or forgotten.
+    fn stays_dropped(&mut self, sequence: Sequence, destination: &str) {
+        assert_eq!(self.arrivals(sequence, destination), 0, "{sequence} was dropped and sent");
+        let Some(shown) = self.shown(sequence) else { return };
+        let row = shown.rows.into_iter().find(|row| row.delivery.destination == destination);
+        match row.map(|row| row.delivery.state) {
+            Some(State::Discarded { who, why }) => assert_eq!((who.as_str(), why.as_str()), (BY_RULE, DROP)),
+            other => panic!("{sequence} was dropped at {destination} and is {other:?}"),
         }
     }
 
@@ -707,6 +743,8 @@ impl World {
     }
 }
 
+/// Why a rule discards.
+pub(crate) const DROP: &str = "drop";
 pub(crate) const DESTINATIONS: [&str; 3] = ["pacs", "archive", "cloud"];
 
 /// Has the next open meet a fault, then opens until it works. The power is on afterwards.
