@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{BlobError, Checked, History, Queue, Sequence};
+use chrysalis_queue::{BlobError, Checked, History, LeaseRequest, Queue, Sequence};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::carrier::{Attempted, Item, unreadable};
+use super::carrier::{Association, Attempted, Item, unreadable};
+use super::studies::{Claim, Elsewhere};
 use super::verdict::End;
 use crate::config::{CallingAe, DicomDestination};
 use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
@@ -31,6 +32,7 @@ pub(super) struct DicomCarrier {
     node_ae: AeTitle,
     queue: Queue,
     open: Option<Open>,
+    claim: Option<Claim>,
     ahead: Option<Ahead>,
     recent: VecDeque<Pair>,
 }
@@ -45,7 +47,7 @@ struct Open {
     requestor: Requestor<TcpStream>,
     calling: AeTitle,
     proposed: Vec<Pair>,
-    /// It has carried something: when it breaks now, the peer may simply have closed it.
+    /// It has carried something.
     is_used: bool,
     /// Instances for which it has no context. One that comes again was sent by an administrator, who may have changed
     /// what the peer accepts: that takes a new association.
@@ -53,11 +55,18 @@ struct Open {
 }
 
 impl DicomCarrier {
-    pub(super) fn new(name: &str, config: DicomDestination, node_ae: AeTitle, queue: Queue) -> Self {
+    /// With a claim, an association carries one study only.
+    pub(super) fn new(
+        name: &str,
+        config: DicomDestination,
+        node_ae: AeTitle,
+        queue: Queue,
+        claim: Option<Claim>,
+    ) -> Self {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
         let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
         let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
-        Self { name: name.to_owned(), config, node_ae, queue, open: None, ahead: None, recent }
+        Self { name: name.to_owned(), config, node_ae, queue, open: None, claim, ahead: None, recent }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -67,6 +76,22 @@ impl DicomCarrier {
     pub(super) async fn rest(&mut self) {
         self.ahead = None;
         self.release().await;
+        if let Some(claim) = &mut self.claim {
+            claim.give_back();
+        }
+    }
+
+    pub(super) fn narrow(&self, request: &mut LeaseRequest) {
+        if let Some(claim) = &self.claim {
+            claim.narrow(request);
+        }
+    }
+
+    pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
+        if self.claim.as_ref().is_some_and(|claim| !claim.holds(study)) {
+            self.release().await;
+        }
+        self.claim.as_mut().map_or(Ok(()), |claim| claim.take(study))
     }
 
     async fn release(&mut self) {
@@ -82,16 +107,10 @@ impl DicomCarrier {
             Ok(checked) => checked,
             Err(error) => return Attempted::before(unreadable(&error)),
         };
-        let reused = self.open.as_ref().is_some_and(|open| open.is_used);
-        let first = self.try_once(item, upcoming, &checked).await;
-        if first.broke && reused {
-            // An association that idled may have been closed from the other side: that says nothing of this instance.
-            return self.try_once(item, upcoming, &checked).await;
-        }
-        first
+        self.send(item, upcoming, &checked).await
     }
 
-    async fn try_once(&mut self, item: &Item, upcoming: &[Item], checked: &Checked) -> Attempted {
+    async fn send(&mut self, item: &Item, upcoming: &[Item], checked: &Checked) -> Attempted {
         if let Err(end) = self.associate(item, upcoming).await {
             return Attempted::before(end);
         }
@@ -122,7 +141,7 @@ impl DicomCarrier {
                 let history = self.history(item, response.status.0).await;
                 Attempted::sent(End::Response { status: response.status, comment: response.comment, history })
             }
-            Err(error) => broken(&error),
+            Err(error) => broken(&error, if open.is_used { Association::Used } else { Association::New }),
         }
     }
 
@@ -230,15 +249,15 @@ impl Ahead {
     }
 }
 
-fn broken(error: &StoreError) -> Attempted {
+fn broken(error: &StoreError, association: Association) -> Attempted {
     let what = error.to_string();
     match error {
-        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: false },
+        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: None },
         StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
         StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what)),
         StoreError::Link(
             LinkError::Aborted(_) | LinkError::Closed | LinkError::Io(_) | LinkError::Violation { .. },
-        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: true },
+        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: Some(association) },
     }
 }
 

@@ -14,6 +14,7 @@ mod circuit;
 mod dicom;
 mod dispatcher;
 mod folder;
+mod studies;
 mod verdict;
 
 pub use board::{Board, Notice};
