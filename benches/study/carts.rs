@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Carts that send at once.
 const CARTS: u64 = 8;
 /// Of each of a cart's study: five stills of 2.4 MB and a loop of 85 MB.
-const STILLS: usize = 5;
+const STILLS: u32 = 5;
 /// How much longer the slowest may take than the fastest.
 const FAIR: f64 = 2.0;
 /// Which part of one cart's total rate eight must reach together.
@@ -32,15 +32,19 @@ struct Times {
 pub(crate) fn carts() -> Vec<Row> {
     let archives = [Archive::new(), Archive::new()];
     let [first, second] = archives.each_ref().map(Archive::address);
-    let node =
-        Node::builder().queue("reserve = \"256MiB\"").dicom("first", first).dicom("second", second).start();
+    let node = Node::builder()
+        .queue("reserve = \"256MiB\"\nhigh_watermark = \"99%\"")
+        .dicom("first", first)
+        .dicom("second", second)
+        .start();
     let (mut one, mut eight, mut ratios, mut spreads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=super::rounds() {
         let order = if round % 2 == 0 { [1, CARTS] } else { [CARTS, 1] };
         let mut rates = [0.0; 2];
         for carts in order {
-            let sent: Vec<Vec<Instance>> =
-                (0..CARTS).map(|cart| study(7000 + round * 100 + carts * 10 + cart)).collect();
+            let sent: Vec<Vec<Instance>> = (0..CARTS)
+                .map(|cart| load::parts(7000 + round * 100 + carts * 10 + cart, STILLS, 1))
+                .collect();
             let size: f64 = sent.iter().map(|sent| megabytes(load::bytes(sent))).sum();
             let times = if carts == 1 {
                 send(&node, &archives, &[sent.concat()])
@@ -75,13 +79,6 @@ pub(crate) fn carts() -> Vec<Row> {
         verdict: if ratio >= TOTAL { Verdict::Hit } else { Verdict::Miss },
     };
     vec![total, fair]
-}
-
-fn study(seed: u64) -> Vec<Instance> {
-    let mut study = load::study(seed);
-    study.truncate(STILLS);
-    study.push(load::one_loop(seed, 21));
-    study
 }
 
 /// Sends everything, each list over an association of its own, and waits until both archives have all of it.

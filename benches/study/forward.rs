@@ -92,7 +92,10 @@ type Start = fn(SocketAddr, Peers) -> Option<Router>;
 /// Chrysalis first, then the others as far as they are installed, each with a PACS of its own.
 fn ways(peers: Peers) -> Option<(Vec<Way>, Node)> {
     let pacs = Pacs::start(peers)?;
-    let node = Node::builder().queue("reserve = \"256MiB\"").dicom("pacs", pacs.address).start();
+    let node = Node::builder()
+        .queue("reserve = \"256MiB\"\nhigh_watermark = \"99%\"")
+        .dicom("pacs", pacs.address)
+        .start();
     let own = Way {
         name: "Chrysalis",
         dicom: node.address,
