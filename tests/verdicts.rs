@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::mpsc;
 use std::time::Duration;
 use support::archive::{Action, Archive, Greeting, Script};
 use support::deliveries::{BRISK, SOON, Seen, small, store_all};
@@ -214,11 +215,23 @@ fn transient_rejections_and_aborted_or_silent_requests_are_tried_again() {
 fn an_instance_that_provokes_three_aborts_is_held_and_the_others_go_through() {
     for (action, seed) in [(Action::Abort, 50), (Action::AbortDuring(500), 51), (Action::Close, 52)] {
         let sent = small(seed, 6);
-        let archive = only(&sent[2].sop_instance, action).start();
+        let (uid, (open, gate)) = (sent[2].sop_instance.clone(), mpsc::channel::<()>());
+        let archive = Script::default().on_store(move |n, name| {
+            // Nothing is answered before everything has been received.
+            if n == 1 {
+                let _ = gate.recv_timeout(SOON);
+            }
+            if name == uid { action } else { Action::Answer(0) }
+        });
+        let archive = archive.start();
         let node = node_to(&archive);
         store_all(&node, &sent);
+        drop(open);
         let held = node.wait_state(&sent[2], "pacs", "held");
         assert!(held.reason.contains("3 times"), "{held:?}");
+        if !matches!(action, Action::AbortDuring(_)) {
+            assert_eq!(arrivals_of(&archive, &sent[2]), 3, "on the used association, too");
+        }
         for instance in sent.iter().filter(|i| i.sop_instance != sent[2].sop_instance) {
             node.wait_state(instance, "pacs", "delivered");
         }

@@ -11,9 +11,14 @@ const FRAMES: u32 = 35;
 
 /// 20 stills of 2.4 MB and 4 loops of 85 MB, in native RGB. Each seed gives data that nobody has seen.
 pub(crate) fn study(seed: u64) -> Vec<Instance> {
+    parts(seed, 20, 4)
+}
+
+/// So many stills of 2.4 MB and loops of 85 MB of one study.
+pub(crate) fn parts(seed: u64, stills: u32, loops: u32) -> Vec<Instance> {
     let study = Study::new(seed);
     let still = |n| study.instance(n, study.scene(FRAME.0, FRAME.1, 1), Encoding::ExplicitLittle);
-    (1..=20).map(still).chain((21..=24).map(|n| one_loop(seed, n))).collect()
+    (1..=stills).map(still).chain((1..=loops).map(|n| one_loop(seed, stills + n))).collect()
 }
 
 /// One loop of 85 MB.

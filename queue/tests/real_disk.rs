@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use chrysalis_queue::{
-    Hold, Instance, Keys, Lease, LeaseRequest, LedgerDamage, LedgerSpan, Meta, Observer, OpenError, Options,
-    Outcome, Owed, Queue, Sequence, Unavailable,
+    BlobError, CHUNK, Checked, Hold, Instance, Keys, Lease, LeaseRequest, LedgerDamage, LedgerSpan, Meta,
+    Observer, OpenError, Options, Outcome, Owed, Queue, Sequence, Unavailable,
 };
 
 struct Ready(Sender<()>);
@@ -188,4 +188,50 @@ fn spoil(dir: &Path, overwrite: bool) {
             std::fs::write(&path, noise).unwrap();
         }
     }
+}
+
+#[test]
+fn bytes_that_change_after_they_were_compared_are_never_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(folder.path());
+    let payload: Vec<u8> = (0..2 * CHUNK + 1000).map(|n| (n / 7) as u8).collect();
+    receive(&queue, "1.2.3", &payload);
+    let leased = lease(&queue, &readies, 1);
+    let instance = leased[0].instance();
+    let path = queue.path(instance);
+    let checked = Checked::new(queue.open_blob(instance).unwrap()).unwrap();
+    let sound = std::fs::read(&path).unwrap();
+    let read = || {
+        let mut chunk = Vec::new();
+        let offsets = (0..4).map(|n| (n * CHUNK) as u64);
+        offsets.map(|at| checked.read_chunk(at, &mut chunk).map(|()| chunk.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(read().into_iter().flat_map(Result::unwrap).collect::<Vec<_>>(), payload);
+    // The same open file sees what is written into it.
+    for (changed, at) in [0, CHUNK - 1, CHUNK, 2 * CHUNK + 999].into_iter().map(|at| (at / CHUNK, at)) {
+        let mut bent = sound.clone();
+        bent["HEAD".len() + at] ^= 1;
+        std::fs::write(&path, &bent).unwrap();
+        for (n, chunk) in read().into_iter().enumerate() {
+            assert_eq!(chunk.is_err(), n == changed, "byte {at}, chunk {n}");
+            assert!(matches!(chunk, Ok(_) | Err(BlobError::Damaged(_))));
+        }
+        assert!(matches!(queue.open_blob(instance).unwrap().verify(), Err(BlobError::HashMismatch)));
+    }
+    std::fs::write(&path, &sound[..sound.len() / 2]).unwrap();
+    assert!(matches!(read()[..], [Ok(_), Err(BlobError::Damaged(_)), ..]));
+}
+
+#[test]
+fn a_short_payload_is_handed_out_as_it_was_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(folder.path());
+    receive(&queue, "1.2.3", b"what was received");
+    receive(&queue, "1.2.4", b"");
+    let leased = lease(&queue, &readies, 2);
+    let checked = Checked::new(queue.open_blob(leased[0].instance()).unwrap()).unwrap();
+    std::fs::write(queue.path(leased[0].instance()), b"").unwrap();
+    assert_eq!(checked.whole(), Some(&b"what was received"[..]));
+    let empty = Checked::new(queue.open_blob(leased[1].instance()).unwrap()).unwrap();
+    assert_eq!((empty.whole(), empty.blob().payload_len()), (None, 0));
 }

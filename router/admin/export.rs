@@ -2,10 +2,7 @@
 
 use std::io::{self, Write};
 
-use chrysalis_queue::{Blob, BlobError, Instance, Queue};
-
-/// Bytes copied at a time.
-const CHUNK: usize = 256 << 10;
+use chrysalis_queue::{BlobError, Checked, Instance, Queue};
 
 /// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +18,7 @@ pub(crate) enum ExportError {
 /// A file that can be written out: all of it has been compared with what was received.
 pub(crate) struct Export {
     head: Vec<u8>,
-    blob: Blob,
+    data: Checked,
 }
 
 impl Export {
@@ -30,14 +27,13 @@ impl Export {
     /// # Errors
     /// [`BlobError`]
     pub(crate) fn open(queue: &Queue, instance: &Instance) -> Result<Self, BlobError> {
-        let blob = queue.open_blob(instance)?;
-        blob.verify()?;
-        Ok(Self { head: blob.head()?, blob })
+        let data = Checked::new(queue.open_blob(instance)?)?;
+        Ok(Self { head: data.blob().head()?, data })
     }
 
     /// The file's length in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.head.len() as u64 + self.blob.payload_len()
+        self.head.len() as u64 + self.data.blob().payload_len()
     }
 
     /// Writes the file, and compares once more what is read on the way.
@@ -46,16 +42,11 @@ impl Export {
     /// [`ExportError`]; what was written until then is no whole file.
     pub(crate) fn write(&self, out: &mut dyn Write) -> Result<(), ExportError> {
         out.write_all(&self.head)?;
-        let mut check = self.blob.running_check();
-        let mut chunk = vec![0; CHUNK.min(self.blob.payload_len().max(1) as usize)];
-        let mut at = 0;
-        while at < self.blob.payload_len() {
-            let n = self.blob.read_at(&mut chunk, at).map_err(BlobError::from)?;
-            let bytes = chunk.get(..n).filter(|bytes| !bytes.is_empty());
-            let bytes = bytes.ok_or(BlobError::Damaged("it ends too early"))?;
-            check.feed(bytes)?;
-            out.write_all(bytes)?;
-            at += n as u64;
+        let (mut chunk, mut at) = (Vec::new(), 0);
+        while at < self.data.blob().payload_len() {
+            self.data.read_chunk(at, &mut chunk)?;
+            out.write_all(&chunk)?;
+            at += chunk.len() as u64;
         }
         Ok(())
     }

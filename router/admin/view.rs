@@ -47,7 +47,7 @@ impl DeliveryView {
             state,
             reason,
             received_at: moment::write(instance.received_at),
-            age_seconds: age_seconds(instance.since).as_secs(),
+            age_seconds: age_seconds(row.delivery.since).as_secs(),
             bytes: instance.payload_len(),
             calling_ae,
             has_data: row.has_payload,

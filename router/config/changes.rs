@@ -189,7 +189,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
 }
 
 fn destination_keys(old: &Destination, new: &Destination, own_title_changed: bool) -> Vec<&'static str> {
-    let mut keys = differing!(Destination, old, new, [name, kind, backoff]);
+    let mut keys = differing!(Destination, old, new, [name, kind, study_quiet, backoff]);
     let Some(kind) = keys.iter().position(|key| *key == "kind") else {
         // What came without a title of its own goes on under the node's.
         if own_title_changed && is_passthrough(new) {
@@ -204,7 +204,15 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 DicomDestination,
                 old,
                 new,
-                [address, called_ae, calling_ae, timeouts, max_associations, max_pdu]
+                [
+                    address,
+                    called_ae,
+                    calling_ae,
+                    timeouts,
+                    max_associations,
+                    one_study_per_association,
+                    max_pdu
+                ]
             ));
         }
         (DestinationKind::Folder(old), DestinationKind::Folder(new)) => {

@@ -333,6 +333,11 @@ impl<'t> Item<'t> {
         })
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Read<bool> {
+        self.value.as_bool().ok_or_else(|| self.expected("true or false"))
+    }
+
     /// A whole number within `range`.
     pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Read<u64> {
         let DeValue::Integer(written) = self.value else { return Err(self.expected("an integer")) };

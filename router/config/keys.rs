@@ -248,12 +248,26 @@ pub const KEYS: &[Key] = &[
     key("destination", "max_associations", "1", "1..64", "`dicom` only. Associations open to it at once."),
     key(
         "destination",
+        "one_study_per_association",
+        "false",
+        "`true`, `false`",
+        "`dicom` only. An association carries one study only, and a study is on one association at a time.",
+    ),
+    key(
+        "destination",
         "max_pdu",
         "\"128KiB\"",
         "4KiB..16MiB",
         "`dicom` only. The largest PDU sent; the peer's own limit is obeyed.",
     ),
     key("destination", "path", "required", "path, not `/`", "`folder` only. The root of the directory tree."),
+    key(
+        "destination",
+        "study_quiet",
+        "\"0s\"",
+        "0s..24h",
+        "A study is sent when nothing has come of it for so long. A restart counts as if something had just come.",
+    ),
     key("destination", "backoff", "{}", "table", "The pauses between attempts."),
     key("destination.timeouts", "connect", "\"300s\"", "1ms..24h", "To accept the connection."),
     key(

@@ -181,6 +181,8 @@ pub struct Destination {
     pub name: DestinationName,
     /// What it is.
     pub kind: DestinationKind,
+    /// A study is sent when nothing has come of it for so long; zero sends each instance as it comes.
+    pub study_quiet: Duration,
     /// The pauses between attempts.
     pub backoff: Backoff,
 }
@@ -207,6 +209,8 @@ pub struct DicomDestination {
     pub timeouts: DestinationTimeouts,
     /// Associations we have open to it at once.
     pub max_associations: usize,
+    /// Each association carries the instances of one study, and each study is on one association at a time.
+    pub one_study_per_association: bool,
     /// The largest P-DATA-TF PDU we send, in bytes; the peer's own limit is obeyed where it is smaller.
     pub max_pdu: u32,
 }

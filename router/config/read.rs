@@ -26,6 +26,8 @@ const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;
 const DATA_SET: RangeInclusive<u64> = 1 << 10..=1 << 40;
 const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+/// How long a study may have to be quiet.
+const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
 const KEEP: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3650 * 24 * 3600);
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
@@ -140,11 +142,12 @@ pub(super) fn queue(section: &Section<'_>) -> Read<Queue> {
 pub(super) fn destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Destination> {
     let name = name(section);
     let backoff = backoff(&section.table("backoff"));
+    let study_quiet = section.or("study_quiet", Duration::ZERO, |item| item.duration(QUIET));
     let kind = kind(section).and_then(|read| read(section, own));
     if kind.is_err() && section.get("kind").is_none_or(|item| item.text().is_err()) {
         guess(section, own);
     }
-    Ok(Destination { name: name?, kind: kind?, backoff: backoff? })
+    Ok(Destination { name: name?, kind: kind?, study_quiet: study_quiet?, backoff: backoff? })
 }
 
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
@@ -199,8 +202,15 @@ fn folder(item: &Item<'_>) -> Read<PathBuf> {
     Ok(path)
 }
 
-const DICOM_ONLY: &[&str] =
-    &["address", "called_ae", "calling_ae", "timeouts", "max_associations", "max_pdu"];
+const DICOM_ONLY: &[&str] = &[
+    "address",
+    "called_ae",
+    "calling_ae",
+    "timeouts",
+    "max_associations",
+    "one_study_per_association",
+    "max_pdu",
+];
 
 fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
     for item in keys.iter().filter_map(|key| section.get(key)) {
@@ -215,6 +225,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
     let calling_ae = calling_ae(section, own);
     let timeouts = destination_timeouts(&section.table("timeouts"));
     let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
+    let one_study = section.or("one_study_per_association", false, Item::truth);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
     Ok(DestinationKind::Dicom(DicomDestination {
         address: address?,
@@ -222,6 +233,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         calling_ae: calling_ae?,
         timeouts: timeouts?,
         max_associations: max_associations?,
+        one_study_per_association: one_study?,
         max_pdu: max_pdu?,
     }))
 }

@@ -46,7 +46,9 @@ called_ae = "PACS"
 calling_ae = "passthrough"
 timeouts = { connect = "300s", acse = "300s", dimse = "500ms" }
 max_associations = 2
+one_study_per_association = true
 max_pdu = "64KiB"
+study_quiet = "90s"
 backoff = { first = "20ms", max = "80ms" }
 
 [[destination]]
@@ -112,6 +114,8 @@ fn a_file_with_every_key_means_what_it_says() {
     assert_eq!(pacs.address.to_string(), "pacs.example.org:11113");
     assert_eq!(pacs.calling_ae, CallingAe::Passthrough);
     assert_eq!(pacs.timeouts.dimse, Duration::from_millis(500));
+    assert!(pacs.one_study_per_association);
+    assert_eq!(config.destinations[0].study_quiet, Duration::from_secs(90));
     assert_eq!(config.destinations[0].backoff.max, Duration::from_millis(80));
     assert_eq!(config.admin.address.to_string(), "[::1]:8080");
     assert!(!format!("{config:?}").contains("hidden-word"));

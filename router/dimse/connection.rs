@@ -5,7 +5,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -299,25 +299,26 @@ impl<S: Transport> Link<S> {
         }
     }
 
-    /// Writes a whole PDU while taking in what the peer says meanwhile, so that two sides that both write cannot block each
+    /// Writes whole PDUs while taking in what the peer says meanwhile, so that two sides that both write cannot block each
     /// other, and an A-ABORT ends the sending at once.
-    pub(super) async fn write_watching(&mut self, mut bytes: &[u8]) -> Result<(), LinkError> {
-        while !bytes.is_empty() {
-            let step = timeout(self.timers.dimse, self.write_or_read(bytes)).await;
+    pub(super) async fn write_watching(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<(), LinkError> {
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let step = timeout(self.timers.dimse, self.write_or_read(slices)).await;
             let count = match step {
                 Ok(Ok(count)) => count,
                 Ok(Err(LinkError::Io(error))) => return Err(self.last_words(error).await),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(self.silence("the peer to take what is sent").await),
             };
-            bytes = bytes.get(count..).unwrap_or_default();
+            IoSlice::advance_slices(&mut slices, count);
             self.check_for_abort().await?;
         }
         Ok(())
     }
 
     /// Bytes written; what could be read without waiting went into the buffer first.
-    async fn write_or_read(&mut self, bytes: &[u8]) -> Result<usize, LinkError> {
+    async fn write_or_read(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, LinkError> {
         let between = self.framer.is_between_pdus();
         let (stream, buffer) = (&mut self.stream, &mut self.buffer);
         poll_fn(move |context| {
@@ -336,7 +337,7 @@ impl<S: Transport> Link<S> {
                     return Poll::Ready(Ok(0));
                 }
             }
-            Pin::new(&mut *stream).poll_write(context, bytes).map(|result| match result {
+            Pin::new(&mut *stream).poll_write_vectored(context, slices).map(|result| match result {
                 Ok(0) => Err(LinkError::Closed),
                 Ok(count) => Ok(count),
                 Err(error) => Err(error.into()),

@@ -166,6 +166,23 @@ pub fn header(context: u8, part: Part, last: bool, length: u32) -> [u8; FULL_HEA
     [4, 0, p0, p1, p2, p3, v0, v1, v2, v3, context, control]
 }
 
+/// A piece of a data set in PDUs of one PDV each, with at most `room` bytes of it in each and none much shorter than the
+/// others: header and body, without a copy. `room` is even, and so are all bodies but the last. `last` says that the data
+/// set ends with this piece, which may be empty then.
+pub fn cut(context: u8, piece: &[u8], room: usize, last: bool) -> Vec<([u8; FULL_HEADER], &[u8])> {
+    let count = piece.len().div_ceil(room).max(1);
+    let each = piece.len().div_ceil(count).next_multiple_of(2).max(2);
+    let count = piece.len().div_ceil(each).max(1);
+    let mut rest = piece;
+    let pdus = (1..=count).map(|n| {
+        let (body, behind) = rest.split_at(each.min(rest.len()));
+        rest = behind;
+        // No PDU is longer than a piece, which is in memory.
+        (header(context, Part::Data, last && n == count, body.len() as u32), body)
+    });
+    pdus.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +251,32 @@ mod tests {
         assert_eq!(frame(&many(EMPTY_PDV_BUDGET + 1)), Err(FrameError::EmptyPdvs));
         let ended = frame(&pdv(2, 2, b"")).unwrap();
         assert_eq!((ended.len(), ended[0].last), (1, true));
+    }
+
+    #[test]
+    fn a_piece_is_cut_evenly_and_comes_back_whole() {
+        for (length, room) in [(0, 4), (1, 4), (9, 4), (262_144, 16_378), (262_144, 131_066), (7, 1_000_000)]
+        {
+            let piece: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            for last in [false, true] {
+                let pdus = cut(1, &piece, room, last);
+                assert!(pdus.iter().all(|(_, body)| body.len() <= room), "{length} in {room}");
+                assert!(pdus.iter().rev().skip(1).all(|(_, body)| body.len() % 2 == 0), "{length} in {room}");
+                let (mut back, mut ends) = (Vec::new(), Vec::new());
+                for (head, body) in &pdus {
+                    for fragment in frame(&[&head[6..], body].concat()).unwrap() {
+                        back.extend_from_slice(&fragment.data);
+                        ends.push(fragment.last);
+                    }
+                }
+                assert_eq!(back, piece);
+                assert_eq!(ends.iter().filter(|ends| **ends).count(), usize::from(last));
+                assert!(ends.last().is_none_or(|ends| *ends == last));
+            }
+        }
+        let sizes =
+            |length| cut(1, &vec![0; length], 131_066, true).iter().map(|(_, b)| b.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(262_144), [87_382, 87_382, 87_380]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -94,20 +94,26 @@ pub struct StoreResponse {
 
 /// Where the bytes of a data set come from.
 pub trait DataSource: Send {
-    /// Reads the next bytes into the buffer; 0 means that there are no more.
+    /// The next bytes; none when there are no more. All pieces but the last are of even length. `used` is a buffer of an
+    /// earlier piece that has been sent, or an empty one: it may be filled again, so that buffers go back and forth.
     ///
     /// # Errors
     /// Whatever keeps the bytes from being read; the association is then aborted, so that the peer keeps nothing.
-    fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+    fn next(&mut self, used: Vec<u8>) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }
+
+/// Bytes that [`AsyncSource`] and [`SyncSource`] read at a time.
+const PIECE: usize = 128 << 10;
 
 /// A data source that is an [`AsyncRead`].
 #[derive(Debug)]
 pub struct AsyncSource<R>(pub R);
 
 impl<R: AsyncRead + Unpin + Send> DataSource for AsyncSource<R> {
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        AsyncReadExt::read(&mut self.0, buffer).await
+    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
+        used.clear();
+        (&mut self.0).take(PIECE as u64).read_to_end(&mut used).await?;
+        Ok(used)
     }
 }
 
@@ -116,8 +122,10 @@ impl<R: AsyncRead + Unpin + Send> DataSource for AsyncSource<R> {
 pub struct SyncSource<R>(pub R);
 
 impl<R: io::Read + Send> DataSource for SyncSource<R> {
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
+        used.clear();
+        io::Read::read_to_end(&mut io::Read::take(&mut self.0, PIECE as u64), &mut used)?;
+        Ok(used)
     }
 }
 
@@ -130,7 +138,8 @@ pub struct Requestor<S> {
     peer: UserInformation,
     peer_max_pdu: u32,
     message_id: u16,
-    pdu: Vec<u8>,
+    /// Used for a piece of data set, and to be used again.
+    buffer: Vec<u8>,
 }
 
 impl<S: Transport> Requestor<S> {
@@ -159,7 +168,7 @@ impl<S: Transport> Requestor<S> {
             peer: accept.user,
             peer_max_pdu,
             message_id: 0,
-            pdu: Vec::new(),
+            buffer: Vec::new(),
         })
     }
 
@@ -283,7 +292,8 @@ impl<S: Transport> Requestor<S> {
         Ok(())
     }
 
-    /// Sends the data set, one PDV in each PDU, each PDU in one write, cut to the peer's maximum and even but for the last.
+    /// Sends the data set as it is read: each piece in PDUs with one PDV each, as even in length as the peer's maximum
+    /// allows, all of them in as few writes as the connection takes.
     async fn send_data(
         &mut self,
         request: &StoreRequest,
@@ -291,24 +301,28 @@ impl<S: Transport> Requestor<S> {
     ) -> Result<(), StoreError> {
         let room = (self.peer_max_pdu as usize - pdata::PDV_HEADER) & !1;
         let mut left = request.data_length;
-        let mut buffer = std::mem::take(&mut self.pdu);
-        buffer.resize(pdata::FULL_HEADER + room, 0);
+        let mut piece = std::mem::take(&mut self.buffer);
         loop {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-            left -= length as u64;
-            let whole = buffer.get_mut(..pdata::FULL_HEADER + length).unwrap_or_default();
-            // At most 128 KiB.
-            let header = pdata::header(request.context, Part::Data, left == 0, length as u32);
-            if let Some((head, body)) = whole.split_first_chunk_mut::<{ pdata::FULL_HEADER }>() {
-                *head = header;
-                if let Err(error) = fill(data, body).await {
-                    self.link.end(Event::Abort(Abort::USER)).await;
-                    return Err(StoreError::Source(error));
-                }
+            if left > 0 {
+                piece = match next_piece(data, piece, left).await {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        self.link.end(Event::Abort(Abort::USER)).await;
+                        return Err(StoreError::Source(error));
+                    }
+                };
+                left -= piece.len() as u64;
+            } else {
+                piece.clear();
             }
-            self.link.write_watching(whole).await?;
+            let pdus = pdata::cut(request.context, &piece, room, left == 0);
+            let mut slices = pdus
+                .iter()
+                .flat_map(|(head, body)| [IoSlice::new(head), IoSlice::new(body)])
+                .collect::<Vec<_>>();
+            self.link.write_watching(&mut slices).await?;
             if left == 0 {
-                self.pdu = buffer;
+                self.buffer = piece;
                 return Ok(());
             }
         }
@@ -363,16 +377,11 @@ impl<S: Transport> Requestor<S> {
     }
 }
 
-/// Fills the buffer; a source that ends before is an error.
-async fn fill(data: &mut impl DataSource, mut buffer: &mut [u8]) -> io::Result<()> {
-    while !buffer.is_empty() {
-        let count = data.read(buffer).await?.min(buffer.len());
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer = buffer.split_at_mut(count).1;
-    }
-    Ok(())
+/// The next bytes of a data set of which `left` are still to come; a source that ends before is an error.
+async fn next_piece(data: &mut impl DataSource, used: Vec<u8>, left: u64) -> io::Result<Vec<u8>> {
+    let mut piece = data.next(used).await?;
+    piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+    if piece.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
 }
 
 fn request(proposal: &Proposal) -> AssociateRequest {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use chrysalis_queue::{BlobError, Instance, Queue};
+use chrysalis_queue::{BlobError, Instance, LeaseRequest, Queue};
 
 use super::dicom::DicomCarrier;
 use super::folder::FolderCarrier;
+use super::studies::{Claims, Elsewhere};
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
@@ -42,16 +43,25 @@ pub(super) struct Attempted {
     /// The destination saw at least the beginning of the instance.
     pub(super) was_sent: bool,
     /// The association broke while the instance was on its way.
-    pub(super) broke: bool,
+    pub(super) broke: Option<Association>,
+}
+
+/// What an association had done before it broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Association {
+    /// Nothing: it was made for the instance.
+    New,
+    /// It had carried something, and may have idled until the peer closed it: that says nothing of the instance.
+    Used,
 }
 
 impl Attempted {
     pub(super) fn before(end: End) -> Self {
-        Self { end, was_sent: false, broke: false }
+        Self { end, was_sent: false, broke: None }
     }
 
     pub(super) fn sent(end: End) -> Self {
-        Self { end, was_sent: true, broke: false }
+        Self { end, was_sent: true, broke: None }
     }
 }
 
@@ -70,16 +80,37 @@ pub(super) enum Carrier {
 }
 
 impl Carrier {
-    pub(super) fn new(destination: &Destination, node_ae: &AeTitle, queue: &Queue) -> Self {
+    /// `claims` are those of all carriers to this destination.
+    pub(super) fn new(destination: &Destination, node_ae: &AeTitle, queue: &Queue, claims: &Claims) -> Self {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
                 let name = destination.name.as_str();
-                let carrier = DicomCarrier::new(name, config.clone(), node_ae.clone(), queue.clone());
+                let claim = config.one_study_per_association.then(|| claims.claim());
+                let carrier = DicomCarrier::new(name, config.clone(), node_ae.clone(), queue.clone(), claim);
                 Self::Dicom(Box::new(carrier))
             }
             DestinationKind::Folder(config) => {
                 Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone()))
             }
+        }
+    }
+
+    /// Asks for what this carrier can take, where an association carries one study only.
+    pub(super) fn narrow(&self, request: &mut LeaseRequest) {
+        match self {
+            Self::Dicom(carrier) => carrier.narrow(request),
+            Self::Folder(_) => {}
+        }
+    }
+
+    /// Makes ready for the instances of a study.
+    ///
+    /// # Errors
+    /// [`Elsewhere`]: they are another carrier's.
+    pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
+        match self {
+            Self::Dicom(carrier) => carrier.take_up(study).await,
+            Self::Folder(_) => Ok(()),
         }
     }
 

@@ -182,10 +182,17 @@ impl Circuit {
         now: Duration,
         chance: f64,
     ) -> Settlement {
-        if self.health != Health::Well {
+        let was_ill = self.health != Health::Well;
+        let settlement = self.conclude(instance, verdict, now, chance);
+        // Another instance tells whether it is the destination or this one that makes associations break.
+        if self.health != Health::Well && (was_ill || self.aborts.contains_key(&instance)) {
             self.last_tried = Some(instance);
             self.last_group = Some(group.to_owned());
         }
+        settlement
+    }
+
+    fn conclude(&mut self, instance: Sequence, verdict: Verdict, now: Duration, chance: f64) -> Settlement {
         match verdict {
             Verdict::Delivered { detail, .. } => {
                 self.aborts.remove(&instance);

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{Blob, BlobError, History, Queue, RunningCheck, Sequence};
+use chrysalis_queue::{BlobError, Checked, History, LeaseRequest, Queue, Sequence};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
-use super::carrier::{Attempted, Item, unreadable};
+use super::carrier::{Association, Attempted, Item, unreadable};
+use super::studies::{Claim, Elsewhere};
 use super::verdict::End;
 use crate::config::{CallingAe, DicomDestination};
 use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
@@ -22,9 +24,6 @@ const MAX_CONTEXTS: usize = 128;
 const MAX_RECENT: usize = 60;
 /// Instances that one association is known not to fit.
 const MAX_UNFIT: usize = 64;
-/// Bytes read from the spool at a time.
-const CHUNK: usize = 512 << 10;
-
 type Pair = (Uid, TransferSyntax);
 
 pub(super) struct DicomCarrier {
@@ -33,14 +32,22 @@ pub(super) struct DicomCarrier {
     node_ae: AeTitle,
     queue: Queue,
     open: Option<Open>,
+    claim: Option<Claim>,
+    ahead: Option<Ahead>,
     recent: VecDeque<Pair>,
+}
+
+/// An instance that is opened and checked on a blocking thread, before it is its turn if possible.
+struct Ahead {
+    sequence: Sequence,
+    checking: JoinHandle<Result<Checked, BlobError>>,
 }
 
 struct Open {
     requestor: Requestor<TcpStream>,
     calling: AeTitle,
     proposed: Vec<Pair>,
-    /// It has carried something: when it breaks now, the peer may simply have closed it.
+    /// It has carried something.
     is_used: bool,
     /// Instances for which it has no context. One that comes again was sent by an administrator, who may have changed
     /// what the peer accepts: that takes a new association.
@@ -48,11 +55,18 @@ struct Open {
 }
 
 impl DicomCarrier {
-    pub(super) fn new(name: &str, config: DicomDestination, node_ae: AeTitle, queue: Queue) -> Self {
+    /// With a claim, an association carries one study only.
+    pub(super) fn new(
+        name: &str,
+        config: DicomDestination,
+        node_ae: AeTitle,
+        queue: Queue,
+        claim: Option<Claim>,
+    ) -> Self {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
         let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
         let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
-        Self { name: name.to_owned(), config, node_ae, queue, open: None, recent }
+        Self { name: name.to_owned(), config, node_ae, queue, open: None, claim, ahead: None, recent }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -60,6 +74,27 @@ impl DicomCarrier {
     }
 
     pub(super) async fn rest(&mut self) {
+        self.ahead = None;
+        self.release().await;
+        if let Some(claim) = &mut self.claim {
+            claim.give_back();
+        }
+    }
+
+    pub(super) fn narrow(&self, request: &mut LeaseRequest) {
+        if let Some(claim) = &self.claim {
+            claim.narrow(request);
+        }
+    }
+
+    pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
+        if self.claim.as_ref().is_some_and(|claim| !claim.holds(study)) {
+            self.release().await;
+        }
+        self.claim.as_mut().map_or(Ok(()), |claim| claim.take(study))
+    }
+
+    async fn release(&mut self) {
         if let Some(open) = self.open.take()
             && let Err(error) = open.requestor.release().await
         {
@@ -68,20 +103,14 @@ impl DicomCarrier {
     }
 
     pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
-        let blob = match load(&self.queue, item).await {
-            Ok(blob) => blob,
+        let checked = match self.load(item, upcoming).await {
+            Ok(checked) => checked,
             Err(error) => return Attempted::before(unreadable(&error)),
         };
-        let reused = self.open.as_ref().is_some_and(|open| open.is_used);
-        let first = self.try_once(item, upcoming, &blob).await;
-        if first.broke && reused {
-            // An association that idled may have been closed from the other side: that says nothing of this instance.
-            return self.try_once(item, upcoming, &blob).await;
-        }
-        first
+        self.send(item, upcoming, &checked).await
     }
 
-    async fn try_once(&mut self, item: &Item, upcoming: &[Item], blob: &Arc<Blob>) -> Attempted {
+    async fn send(&mut self, item: &Item, upcoming: &[Item], checked: &Checked) -> Attempted {
         if let Err(end) = self.associate(item, upcoming).await {
             return Attempted::before(end);
         }
@@ -102,9 +131,9 @@ impl DicomCarrier {
             context,
             sop_class: item.sop_class.clone(),
             sop_instance: item.sop_instance.clone(),
-            data_length: blob.payload_len(),
+            data_length: checked.blob().payload_len(),
         };
-        let mut source = BlobSource::new(Arc::clone(blob));
+        let mut source = BlobSource::new(checked.clone());
         match open.requestor.store(&request, &mut source).await {
             Ok(response) => {
                 open.is_used = true;
@@ -112,8 +141,18 @@ impl DicomCarrier {
                 let history = self.history(item, response.status.0).await;
                 Attempted::sent(End::Response { status: response.status, comment: response.comment, history })
             }
-            Err(error) => broken(&error),
+            Err(error) => broken(&error, if open.is_used { Association::Used } else { Association::New }),
         }
+    }
+
+    /// Opens an instance and checks all of it, through the same open file that is then read; and begins the same with
+    /// the one that follows, so that it can be sent when this one is answered.
+    async fn load(&mut self, item: &Item, upcoming: &[Item]) -> Result<Checked, BlobError> {
+        let is_this = |ahead: &Ahead| ahead.sequence == item.instance.sequence;
+        let ahead = self.ahead.take().filter(is_this).unwrap_or_else(|| Ahead::begin(&self.queue, item));
+        let checked = ahead.checking.await.map_err(|error| BlobError::Io(io::Error::other(error)))??;
+        self.ahead = upcoming.first().map(|next| Ahead::begin(&self.queue, next));
+        Ok(checked)
     }
 
     /// Makes sure that there is an association on which the instance was proposed.
@@ -128,7 +167,7 @@ impl DicomCarrier {
         if self.open.as_ref().is_some_and(fits) {
             return Ok(());
         }
-        self.rest().await;
+        self.release().await;
         let proposed = self.propose(wanted, upcoming);
         let contexts = proposed.iter().map(|(class, syntax)| (class.clone(), vec![syntax.0.clone()]));
         let mut proposal = Proposal::new(calling.clone(), self.config.called_ae.clone(), contexts.collect());
@@ -201,75 +240,58 @@ fn choose(open: &Open, item: &Item) -> Result<u8, End> {
     Err(End::SyntaxNotAccepted { stored: item.transfer_syntax.name().to_owned() })
 }
 
-/// Opens an instance and checks all of it, through the same open file that is then read.
-async fn load(queue: &Queue, item: &Item) -> Result<Arc<Blob>, BlobError> {
-    let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
-    let loaded = tokio::task::spawn_blocking(move || {
-        let blob = queue.open_blob(&instance)?;
-        blob.verify()?;
-        Ok(Arc::new(blob))
-    });
-    loaded.await.unwrap_or_else(|error| Err(BlobError::Io(io::Error::other(error))))
+impl Ahead {
+    fn begin(queue: &Queue, item: &Item) -> Self {
+        let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
+        let sequence = instance.sequence;
+        let checking = tokio::task::spawn_blocking(move || Checked::new(queue.open_blob(&instance)?));
+        Self { sequence, checking }
+    }
 }
 
-fn broken(error: &StoreError) -> Attempted {
+fn broken(error: &StoreError, association: Association) -> Attempted {
     let what = error.to_string();
     match error {
-        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: false },
+        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: None },
         StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
         StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what)),
         StoreError::Link(
             LinkError::Aborted(_) | LinkError::Closed | LinkError::Io(_) | LinkError::Violation { .. },
-        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: true },
+        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: Some(association) },
     }
 }
 
-/// A verified blob as a data source, read on a blocking thread a chunk at a time.
+/// A checked blob as a data source: while one chunk is sent, a blocking thread reads the next.
 struct BlobSource {
-    blob: Arc<Blob>,
-    chunk: Vec<u8>,
-    used: usize,
+    checked: Checked,
     offset: u64,
-    check: RunningCheck,
+    ahead: Option<JoinHandle<Result<Vec<u8>, BlobError>>>,
 }
 
 impl BlobSource {
-    fn new(blob: Arc<Blob>) -> Self {
-        let check = blob.running_check();
-        Self { blob, chunk: Vec::new(), used: 0, offset: 0, check }
+    fn new(checked: Checked) -> Self {
+        Self { checked, offset: 0, ahead: None }
     }
 
-    async fn next_chunk(&mut self) -> io::Result<()> {
-        let (blob, offset, mut chunk) =
-            (Arc::clone(&self.blob), self.offset, std::mem::take(&mut self.chunk));
-        let mut check = self.check.clone();
-        let len = (blob.payload_len() - offset).min(CHUNK as u64) as usize;
-        chunk.resize(len, 0);
-        let read = tokio::task::spawn_blocking(move || {
-            let n = blob.read_at(&mut chunk, offset)?;
-            chunk.truncate(n);
-            // The disk may have changed since it was verified: the last bytes go only when all of them were right.
-            check.feed(&chunk).map_err(io::Error::other)?;
-            Ok((chunk, check))
-        });
-        (self.chunk, self.check) = read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
-        self.used = 0;
-        self.offset += self.chunk.len() as u64;
-        Ok(())
+    fn read(&self, mut buffer: Vec<u8>) -> JoinHandle<Result<Vec<u8>, BlobError>> {
+        let (checked, offset) = (self.checked.clone(), self.offset);
+        tokio::task::spawn_blocking(move || checked.read_chunk(offset, &mut buffer).map(|()| buffer))
     }
 }
 
 impl DataSource for BlobSource {
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.chunk.len() {
-            self.next_chunk().await?;
+    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
+        if let Some(whole) = self.checked.whole() {
+            used.clear();
+            used.extend_from_slice(whole);
+            return Ok(used);
         }
-        let rest = self.chunk.get(self.used..).unwrap_or_default();
-        let n = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..n), rest.get(..n)) {
-            to.copy_from_slice(from);
+        let reading = self.ahead.take().unwrap_or_else(|| self.read(Vec::new()));
+        let chunk = reading.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.offset += chunk.len() as u64;
+        if self.offset < self.checked.blob().payload_len() {
+            self.ahead = Some(self.read(used));
         }
-        self.used += n;
-        Ok(n)
+        Ok(chunk)
     }
 }

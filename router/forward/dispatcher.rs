@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Notice};
-use super::carrier::{Attempted, Carrier, Item};
+use super::carrier::{Association, Attempted, Carrier, Item};
 use super::circuit::{Circuit, Health, Permission, Settlement};
-use super::verdict::{End, Verdict, judge};
+use super::studies::Claims;
+use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge};
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 /// How long what a paused calling AE title sent is put aside; it is due at once when that is resumed.
 const PAUSED_LANE: Duration = Duration::from_secs(300);
+/// How long to leave a study to the worker whose association it is on.
+const STUDY_ELSEWHERE: Duration = Duration::from_millis(20);
 /// How long an instance that was tried in this illness waits for others to be tried.
 const LET_OTHERS_FIRST: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,7 @@ pub struct Dispatcher {
     board: Board,
     stop: CancellationToken,
     lanes: Mutex<Lanes>,
+    claims: Claims,
     started: Instant,
 }
 
@@ -78,6 +82,7 @@ impl Dispatcher {
             board: board.clone(),
             stop: stop.clone(),
             lanes: Mutex::default(),
+            claims: Claims::default(),
             started: Instant::now(),
         })
     }
@@ -93,7 +98,7 @@ impl Dispatcher {
     /// One worker, until told to stop. What is under way then is finished first.
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
-        let mut carrier = Carrier::new(&self.destination, &self.node_ae, &self.queue);
+        let mut carrier = Carrier::new(&self.destination, &self.node_ae, &self.queue, &self.claims);
         let mut pauses = self.board.pauses().news();
         while !self.stop.is_cancelled() {
             wakes.borrow_and_update();
@@ -107,7 +112,9 @@ impl Dispatcher {
                     }
                 }
                 Turn::Wait(pause) => self.idle(&mut carrier, &mut wakes, Some(pause)).await,
-                Turn::Lease { request, is_probe } => {
+                Turn::Lease { mut request, is_probe } => {
+                    carrier.narrow(&mut request);
+                    request.quiet = self.destination.study_quiet;
                     let is_from_the_middle = request.after.is_some();
                     let leased = self.lease(request).await;
                     let next = self.carry(leased, is_from_the_middle, &mut carrier).await;
@@ -200,6 +207,12 @@ impl Dispatcher {
             }
             return Some(leased.next_due);
         }
+        // All of it is of one study.
+        let study =
+            leased.leases.first().map(|lease| lease.instance().keys.group.clone()).unwrap_or_default();
+        if carrier.take_up(&study).await.is_err() {
+            return Some(Some(STUDY_ELSEWHERE));
+        }
         let mut waiting = Vec::with_capacity(leased.leases.len());
         for lease in leased.leases {
             match Item::new(Arc::clone(lease.instance())) {
@@ -218,6 +231,9 @@ impl Dispatcher {
                 break;
             }
         }
+        if !carrier.is_open() {
+            carrier.rest().await;
+        }
         None
     }
 
@@ -231,8 +247,14 @@ impl Dispatcher {
         }
         let begun = Instant::now();
         self.metrics.attempts.with_label_values(&[self.name()]).inc();
-        let attempted = carrier.attempt(item, upcoming).await;
-        let settled = self.settle(&lane, &item.instance, attempted);
+        let mut attempted = carrier.attempt(item, upcoming).await;
+        let mut aborts = self.count_abort(&lane, sequence, &attempted);
+        if attempted.broke == Some(Association::Used) && aborts < ABORTS_UNTIL_REFUSED {
+            // The peer may have closed an association that idled. But it may have been the instance, too.
+            attempted = carrier.attempt(item, upcoming).await;
+            aborts = self.count_abort(&lane, sequence, &attempted);
+        }
+        let settled = self.settle(&lane, &item.instance, attempted, aborts);
         self.report(&lane, &lease, &settled, begun);
         let goes_on = self.has_lanes() || !matches!(settled.settlement.outcome, Outcome::Untried);
         let outcome = match settled.settlement.outcome {
@@ -277,24 +299,37 @@ impl Dispatcher {
         }
     }
 
-    fn settle(&self, lane: &str, instance: &Instance, attempted: Attempted) -> Settled {
+    /// How often an association broke with this instance under way, this time included.
+    fn count_abort(&self, lane: &str, sequence: Sequence, attempted: &Attempted) -> u32 {
+        if attempted.broke.is_none() {
+            return 0;
+        }
+        self.with_circuit(lane, |circuit| circuit.count_abort(sequence))
+    }
+
+    fn with_circuit<T>(&self, lane: &str, run: impl FnOnce(&mut Circuit) -> T) -> T {
+        let backoff = self.destination.backoff;
+        let mut lanes = self.lock();
+        run(lanes.circuits.entry(lane.to_owned()).or_insert_with(|| Circuit::new(backoff)))
+    }
+
+    fn settle(&self, lane: &str, instance: &Instance, attempted: Attempted, aborts: u32) -> Settled {
         let (sequence, group) = (instance.sequence, &instance.keys.group);
         let (now, chance) = (self.now(), chance());
-        let mut lanes = self.lock();
-        let backoff = self.destination.backoff;
-        let circuit = lanes.circuits.entry(lane.to_owned()).or_insert_with(|| Circuit::new(backoff));
         let end = match attempted.end {
-            End::Aborted { what, .. } => End::Aborted { what, times: circuit.count_abort(sequence) },
+            End::Aborted { what, .. } => End::Aborted { what, times: aborts },
             other => other,
         };
         let verdict = judge(end);
         let is_about_instance = matches!(verdict, Verdict::Delivered { .. } | Verdict::Hold(_));
-        let settlement = if attempted.was_sent || is_about_instance {
-            circuit.settle(sequence, group, verdict.clone(), now, chance)
-        } else {
+        let is_tried = attempted.was_sent || is_about_instance;
+        let settlement = self.with_circuit(lane, |circuit| {
+            if is_tried {
+                return circuit.settle(sequence, group, verdict.clone(), now, chance);
+            }
             let change = circuit.unreachable(verdict.clone(), now, chance);
             Settlement { outcome: Outcome::Untried, change }
-        };
+        });
         Settled { verdict, settlement }
     }
 

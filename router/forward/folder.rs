@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use chrysalis_queue::{Blob, BlobError, Queue};
+use chrysalis_queue::{Blob, BlobError, CHUNK, Checked, Queue};
 use sha2::{Digest, Sha256};
 
 use super::carrier::{Attempted, Item, unreadable};
@@ -18,8 +18,6 @@ use crate::dicom::walk::Walk;
 use crate::dicom::{TransferSyntax, Uid};
 use crate::platform;
 
-/// Bytes copied at a time.
-const CHUNK: usize = 1 << 20;
 /// How far a data set is searched for its series.
 const SEARCHED: u64 = 4 << 20;
 
@@ -52,10 +50,9 @@ impl FolderCarrier {
                 let error = io::Error::new(io::ErrorKind::NotFound, "the folder is gone");
                 return Err(FolderError::Folder { path: root, error });
             }
-            let blob = queue.open_blob(&item.instance)?;
-            blob.verify()?;
+            let checked = Checked::new(queue.open_blob(&item.instance)?)?;
             let part = part_name(&queue.path(&item.instance));
-            store(&root, &part, &blob, &item)
+            store(&root, &part, &checked, &item)
         });
         match stored.await {
             Ok(Ok(place)) => {
@@ -105,8 +102,8 @@ fn is_part_name(name: &str) -> bool {
 }
 
 /// Puts an instance into the folder, and says where, relative to it.
-fn store(root: &Path, part: &str, blob: &Blob, item: &Item) -> Result<String, FolderError> {
-    let series = series_of(blob, &item.transfer_syntax)?;
+fn store(root: &Path, part: &str, checked: &Checked, item: &Item) -> Result<String, FolderError> {
+    let series = series_of(checked.blob(), &item.transfer_syntax)?;
     let study = component(&item.instance.keys.group);
     let directory = root.join(study).join(component(&series));
     let at = |error| FolderError::Folder { path: directory.clone(), error };
@@ -114,7 +111,7 @@ fn store(root: &Path, part: &str, blob: &Blob, item: &Item) -> Result<String, Fo
     let part = root.join(part);
     let name = component(item.sop_instance.as_str());
     let content = hex(item.instance.sha256());
-    let written = write_part(&part, blob)
+    let written = write_part(&part, checked)
         .map_err(|error| FolderError::Folder { path: part.clone(), error })
         .and_then(|()| place(&part, &directory, &name, &content, item).map_err(at));
     if written.is_err() {
@@ -172,20 +169,14 @@ fn make_directories(path: &Path) -> io::Result<()> {
     platform::sync_directory(parent)
 }
 
-fn write_part(part: &Path, blob: &Blob) -> io::Result<()> {
+fn write_part(part: &Path, checked: &Checked) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part)?;
-    file.write_all(&blob.head()?)?;
-    let mut chunk = vec![0; CHUNK.min(blob.payload_len().max(1) as usize)];
-    let mut check = blob.running_check();
-    let mut at = 0;
-    while at < blob.payload_len() {
-        let n = blob.read_at(&mut chunk, at)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        check.feed(chunk.get(..n).unwrap_or_default()).map_err(io::Error::other)?;
-        file.write_all(chunk.get(..n).unwrap_or_default())?;
-        at += n as u64;
+    file.write_all(&checked.blob().head()?)?;
+    let (mut chunk, mut at) = (Vec::new(), 0);
+    while at < checked.blob().payload_len() {
+        checked.read_chunk(at, &mut chunk).map_err(io::Error::other)?;
+        file.write_all(&chunk)?;
+        at += chunk.len() as u64;
     }
     file.sync_all()
 }

@@ -15,6 +15,7 @@ mod dicom;
 mod dispatcher;
 mod fleet;
 mod folder;
+mod studies;
 mod verdict;
 
 pub use board::{Board, Notice};

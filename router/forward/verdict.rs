@@ -6,7 +6,7 @@ use crate::dicom::Status;
 use crate::dimse::pdu::Rejection;
 
 /// Aborts provoked by one instance after which it counts as refused.
-const ABORTS_UNTIL_REFUSED: u32 = 3;
+pub(super) const ABORTS_UNTIL_REFUSED: u32 = 3;
 
 /// How an attempt ended, as far as the destination is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::checked::CHUNK;
 use super::layout::{Envelope, Extent, TRAILER_LEN, Trailer, checksum};
 use crate::fs::{File, Fs, Mode};
-
-/// Bytes read at a time when a hash is checked.
-const CHUNK: usize = 256 << 10;
 
 /// Why the bytes of an instance cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -90,25 +88,29 @@ impl Blob {
     /// # Errors
     /// [`BlobError::HashMismatch`], or that it cannot be read.
     pub fn verify(&self) -> Result<(), BlobError> {
-        let mut hasher = Sha256::new();
-        let mut chunk = vec![0; CHUNK.min(self.extent.payload_len as usize)];
-        let mut at = 0;
-        while at < self.extent.payload_len {
-            let n = self.read_at(&mut chunk, at)?;
-            if n == 0 {
-                return Err(BlobError::Damaged("it ends too early"));
-            }
-            hasher.update(chunk.get(..n).unwrap_or_default());
-            at += n as u64;
-        }
-        let digest: [u8; 32] = hasher.finalize().into();
-        if digest == self.extent.sha256 { Ok(()) } else { Err(BlobError::HashMismatch) }
+        self.compare(|_| ()).map(drop)
     }
 
-    /// A check of the payload as it is read on, from its first byte to its last.
-    #[must_use]
-    pub fn running_check(&self) -> RunningCheck {
-        RunningCheck { hasher: Sha256::new(), left: self.extent.payload_len, sha256: self.extent.sha256 }
+    /// The same, showing each chunk to `note`. Returns the last one.
+    pub(super) fn compare(&self, mut note: impl FnMut(&[u8])) -> Result<Vec<u8>, BlobError> {
+        let mut hasher = Sha256::new();
+        let mut chunk = Vec::new();
+        let mut at = 0;
+        while at < self.extent.payload_len {
+            self.read_piece(at, CHUNK, &mut chunk)?;
+            hasher.update(&chunk);
+            note(&chunk);
+            at += chunk.len() as u64;
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        if digest == self.extent.sha256 { Ok(chunk) } else { Err(BlobError::HashMismatch) }
+    }
+
+    /// Replaces what is in the buffer by `len` bytes of payload from `offset` on, or as many as there are up to its end.
+    pub(super) fn read_piece(&self, offset: u64, len: usize, buffer: &mut Vec<u8>) -> Result<(), BlobError> {
+        let left = self.extent.payload_len.saturating_sub(offset);
+        buffer.resize((len as u64).min(left) as usize, 0);
+        Ok(self.file.read_exact_at(buffer, u64::from(self.extent.head_len) + offset)?)
     }
 
     /// Reads payload bytes from `offset` on; 0 at its end.
@@ -142,55 +144,5 @@ impl Blob {
         let mut bytes = vec![0; len as usize];
         self.file.read_exact_at(&mut bytes, at)?;
         Ok(bytes)
-    }
-}
-
-/// Compares what is read with what was received, so that a disk that changes its mind between a check and the reading
-/// is found out before the last byte is passed on.
-#[derive(Clone)]
-pub struct RunningCheck {
-    hasher: Sha256,
-    left: u64,
-    sha256: [u8; 32],
-}
-
-impl RunningCheck {
-    /// Takes the next bytes of the payload, in order.
-    ///
-    /// # Errors
-    /// [`BlobError::HashMismatch`] with the last of them, when they are not what was received.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
-        self.hasher.update(bytes);
-        self.left = self.left.saturating_sub(bytes.len() as u64);
-        let is_whole = self.left == 0;
-        if is_whole && <[u8; 32]>::from(self.hasher.clone().finalize()) != self.sha256 {
-            return Err(BlobError::HashMismatch);
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BlobError, RunningCheck};
-    use sha2::{Digest, Sha256};
-
-    #[test]
-    fn a_changed_byte_is_found_out_with_the_last_one_that_is_read() {
-        let payload = b"what was received".to_vec();
-        let check = RunningCheck {
-            hasher: Sha256::new(),
-            left: payload.len() as u64,
-            sha256: Sha256::digest(&payload).into(),
-        };
-        let read = |bytes: &[u8]| {
-            let mut check = check.clone();
-            bytes.chunks(5).map(|chunk| check.feed(chunk).is_ok()).collect::<Vec<_>>()
-        };
-        assert_eq!(read(&payload), [true; 4]);
-        let mut bent = payload.clone();
-        bent[0] ^= 1;
-        assert_eq!(read(&bent), [true, true, true, false]);
-        assert!(matches!(check.clone().feed(&bent), Err(BlobError::HashMismatch)));
     }
 }

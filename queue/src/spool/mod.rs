@@ -1,6 +1,7 @@
 //! The spool: a file per instance, names created ahead, one sync before the answer.
 
 pub(crate) mod blob;
+mod checked;
 pub(crate) mod layout;
 pub(crate) mod names;
 pub(crate) mod space;
@@ -16,7 +17,8 @@ use crate::id::{Name, Sequence};
 use crate::instance::Instance;
 use crate::poison::Poison;
 
-pub use blob::{Blob, BlobError, RunningCheck};
+pub use blob::{Blob, BlobError};
+pub use checked::{CHUNK, Checked};
 pub use staged::{CommitError, Meta, StageError, Staged};
 
 use names::{FromNames, NamePool};
