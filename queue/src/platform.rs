@@ -25,9 +25,11 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// As `df` reckons: blocks that are kept for the superuser, or cannot be had for another reason, are no part of the whole.
 pub(crate) fn space(path: &Path) -> io::Result<Space> {
     let about = rustix::fs::statvfs(path)?;
-    Ok(Space { total: about.f_blocks * about.f_frsize, available: about.f_bavail * about.f_frsize })
+    let usable = about.f_blocks.saturating_sub(about.f_bfree).saturating_add(about.f_bavail);
+    Ok(Space { total: usable * about.f_frsize, available: about.f_bavail * about.f_frsize })
 }
 
 pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -86,7 +86,8 @@ fn room(config: &Config, path: &Path) -> Line {
             return Line::failed(about, error.to_string(), "The disk does not answer.", "Look at the disk.");
         }
     };
-    let (total, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
+    let usable = space.f_blocks.saturating_sub(space.f_bfree).saturating_add(space.f_bavail);
+    let (total, free) = (usable * space.f_frsize, space.f_bavail * space.f_frsize);
     let kept_free = total - config.queue.high_watermark.of(total);
     let ballast =
         fs::metadata(config.node.data_dir.join("ballast")).map_or(0, |metadata| metadata.blocks() * 512);

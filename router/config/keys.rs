@@ -213,7 +213,7 @@ pub const KEYS: &[Key] = &[
         "high_watermark",
         "\"90%\"",
         "1%..100%",
-        "Share of the file system above which delivered payloads are evicted, and then nothing more is accepted.",
+        "Share of the file system, as `df` shows it, above which delivered payloads are evicted, and then nothing more is accepted.",
     ),
     key(
         "destination",

@@ -43,7 +43,7 @@ pub struct Entry {
 /// The room of the file system a path lies on, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Space {
-    /// Size of the file system.
+    /// What is allocated and what may be: the size of the file system without what nobody here can have.
     pub total: u64,
     /// What this process may still allocate.
     pub available: u64,
