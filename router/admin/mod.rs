@@ -24,7 +24,6 @@ mod headers;
 mod ledger;
 mod listing;
 mod moment;
-mod pattern;
 mod queries;
 mod search;
 mod server;
