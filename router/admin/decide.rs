@@ -526,7 +526,7 @@ mod tests {
         let there = "10.0.0.5".parse().expect("an address");
         let by = |name| Actor::new(name, "127.0.0.1:1".parse().expect("an address"));
         assert_eq!(who(&by(None), here), "admin api");
-        assert_eq!(who(&by(Some("anna")), there), "anna at 10.0.0.5");
+        assert_eq!(who(&by(Some("oncall")), there), "oncall at 10.0.0.5");
         assert_eq!(clean(" \u{1b}[2J\n", 64), "[2J");
         assert_eq!(clean(&"x".repeat(1000), 64).len(), 64);
     }
