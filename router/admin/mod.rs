@@ -14,6 +14,7 @@
 mod api;
 mod control;
 mod csv;
+mod damage;
 mod decide;
 mod decisions;
 mod export;
@@ -36,10 +37,11 @@ mod token;
 mod view;
 
 pub use api::AdminState;
+pub use damage::{DamageWatch, Told};
 pub use filter::{Asked, Filter, FilterError, STATES};
 pub use fsck::fsck;
 pub use headers::{Headers, Patient};
-pub use ledger::{LedgerFormat, LedgerQuery, TellError};
+pub use ledger::{LedgerFormat, LedgerQuery, QueryError, TellError};
 pub use moment::{Edge, NotAMoment};
 pub use order::{Failure, Order, Outcome};
 
