@@ -370,10 +370,55 @@ fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
     assert!(api.contains(",\"'=1+1\","), "no cell is a formula: {api}");
     assert_eq!(node.api_get("/api/ledger?since=soon").status, 400);
     assert_eq!(node.api_get("/api/ledger?until=1h").text(), "");
+    let unknown = node.api_get("/api/ledger?destination=pasc");
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("pacs"), "the known ones are named: {}", unknown.text());
+    node.edit("name = \"pacs\"", "name = \"other\"");
+    node.restart();
+    assert_eq!(node.api_get("/api/ledger?destination=other").text(), "", "configured, and owed nothing yet");
+    let gone = node.run(&["ledger", "--format", "json", "--destination", "pacs"]).expect_success().output;
+    assert_eq!(gone, told, "a destination that is gone is still in the ledger");
     node.stop();
     let stopped = node.run(&["ledger", "--format", "json"]).expect_success().output;
     assert_eq!(stopped, told, "a stopped node's ledger says the same");
     for text in [&told, &text, &api] {
         assert!(!text.to_lowercase().contains("canary"), "{text}");
     }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_told_whole_says_so_in_its_last_line_and_by_the_exit_code() {
+    let mut node = Node::builder().folder("archive").start();
+    let (canary, other) = studies();
+    store_as(&node, "VIVID1", &canary);
+    node.wait_drained();
+    // What is asked for is synced first; only before a batch that was synced later is a bad record damage.
+    assert_eq!(node.api_get("/api/ledger").text().lines().count(), canary.len());
+    store_as(&node, "EPIQ7", &other);
+    node.wait_drained();
+    assert_eq!(node.api_get("/api/ledger").text().lines().count(), canary.len() + other.len());
+    let journals = list(&node.data_dir.join("journal"));
+    let written = |path: &&std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
+    let journal = journals.iter().find(written).unwrap();
+    let mut bytes = std::fs::read(journal).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(journal, &bytes).unwrap();
+    let json: Value = {
+        let text = node.api_get("/api/ledger").text();
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
+    };
+    assert_eq!(json["damage"]["journals"], 1, "{json}");
+    for format in ["json", "csv"] {
+        let asked = node.run(&["ledger", "--format", format]);
+        assert_eq!(asked.status.code(), Some(1), "{}", asked.output);
+        assert!(asked.output.contains("not all of the ledger can be told"), "{}", asked.output);
+    }
+    let csv = node.home().join("ledger.csv");
+    let asked = node.run(&["ledger", "--output", csv.to_str().unwrap()]);
+    assert_eq!(asked.status.code(), Some(1), "{}", asked.output);
+    let text = std::fs::read_to_string(&csv).unwrap();
+    assert!(text.lines().last().unwrap().contains(",damage,1 journal files cannot be read whole"), "{text}");
+    node.kill();
+    let stopped = node.run(&["ledger"]);
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.output);
 }

@@ -7,8 +7,10 @@
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/bare.rs"]
 mod bare;
+mod bulk;
 mod carts;
 mod forward;
+mod hoard;
 mod ingest;
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/load.rs"]
@@ -18,6 +20,7 @@ mod peers;
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/report.rs"]
 mod report;
+mod search;
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/sender.rs"]
 mod sender;
@@ -30,11 +33,13 @@ use report::Row;
 type Part = fn() -> Vec<Row>;
 
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 6] = [
     ("shipped", forward::shipped),
     ("tuned", forward::tuned),
     ("ingest", ingest::ingest),
     ("carts", carts::carts),
+    ("search", search::search),
+    ("bulk", bulk::bulk),
 ];
 
 fn main() {

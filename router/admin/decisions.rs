@@ -9,7 +9,8 @@ use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
 use super::api::{AdminState, Refused, ask_while_wanted};
-use super::decide::{Decision, Order, OrderError, Outcome, Verb};
+use super::decide::Decision;
+use super::order::{Order, OrderError, Outcome, Verb};
 use crate::audit::Actor;
 
 pub(super) fn router() -> Router<AdminState> {

@@ -1,6 +1,7 @@
 //! The ledger in a form that others read: what came, and what became of it at each destination, also after the data is
 //! gone. One line for an instance and a destination. UIDs, titles and hashes, never patient data.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
@@ -8,9 +9,11 @@ use chrysalis_queue::{Decision, Delivery, LedgerDamage, LedgerEntry, LedgerError
 use serde::{Deserialize, Serialize};
 
 use super::csv;
-use super::filter::FilterError;
+use super::damage::{self, Told};
+use super::filter::{FilterError, check_destination};
 use super::moment::{self, Edge};
 use super::view::reason;
+use crate::config::Config;
 use crate::receive::Arrival;
 
 /// How the ledger is written.
@@ -44,6 +47,17 @@ pub struct LedgerQuery {
     pub format: LedgerFormat,
 }
 
+/// Why the ledger is not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// What is asked for cannot be meant.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The journals cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
 /// Why the ledger is not told, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum TellError {
@@ -56,11 +70,27 @@ pub enum TellError {
 }
 
 impl LedgerQuery {
-    /// The span that is asked for.
+    /// The span that is asked for, of a destination that there is or was. Blocks on the disk where it is not configured.
     ///
     /// # Errors
-    /// [`FilterError::Moment`]
-    pub fn span(&self) -> Result<LedgerSpan, FilterError> {
+    /// [`QueryError`]
+    pub fn read(&self, queue: &Queue, config: &Config) -> Result<LedgerSpan, QueryError> {
+        let span = self.span()?;
+        let Some(name) = &self.destination else { return Ok(span) };
+        if check_destination(name, config, &[]).is_ok() {
+            return Ok(span);
+        }
+        // One that is gone from the configuration, and from the queue, may be in the ledger for long.
+        let mut seen = BTreeSet::new();
+        queue.ledger(LedgerSpan::default(), &mut |entry| {
+            seen.extend(entry.deliveries.iter().map(|delivery| delivery.destination.clone()));
+            if seen.contains(name) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        check_destination(name, config, &seen.into_iter().collect::<Vec<_>>())?;
+        Ok(span)
+    }
+
+    fn span(&self) -> Result<LedgerSpan, FilterError> {
         let moment = |key, text: &Option<String>, edge| {
             let read = text.as_deref().map(|text| moment::parse(text, edge)).transpose();
             read.map_err(|error| FilterError::Moment { key, error })
@@ -74,13 +104,8 @@ impl LedgerQuery {
     /// Writes the ledger, an instance at a time. Blocks on the disk and on `out`.
     ///
     /// # Errors
-    /// [`TellError`]; what could not be read in places is no error but in the answer.
-    pub fn tell(
-        &self,
-        queue: &Queue,
-        span: LedgerSpan,
-        out: &mut dyn Write,
-    ) -> Result<LedgerDamage, TellError> {
+    /// [`TellError`]; what could not be read in places is no error: the last line tells of it.
+    pub fn tell(&self, queue: &Queue, span: LedgerSpan, out: &mut dyn Write) -> Result<Told, TellError> {
         if self.format == LedgerFormat::Csv {
             csv::write_row(out, &HEADINGS.map(str::to_owned))?;
         }
@@ -92,7 +117,12 @@ impl LedgerQuery {
                 ControlFlow::Break(())
             }
         })?;
-        failed.map_or(Ok(damage), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)?;
+        if damage != LedgerDamage::default() {
+            tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
+            damage::write(self.format, damage, out)?;
+        }
+        Ok(Told::of(damage))
     }
 
     fn tell_one(&self, entry: &LedgerEntry, out: &mut dyn Write) -> io::Result<()> {
@@ -152,7 +182,7 @@ struct Decided {
 }
 
 /// Of the columns, in the order of [`Line::cells`].
-const HEADINGS: [&str; 20] = [
+pub(super) const HEADINGS: [&str; 20] = [
     "instance",
     "received_at",
     "listener",

@@ -14,16 +14,20 @@
 mod api;
 mod control;
 mod csv;
+mod damage;
 mod decide;
 mod decisions;
 mod export;
 mod filter;
+mod forgotten;
 mod fsck;
 mod guard;
 mod headers;
 mod ledger;
 mod listing;
 mod moment;
+mod order;
+mod plan;
 mod queries;
 mod search;
 mod server;
@@ -32,12 +36,13 @@ mod token;
 mod view;
 
 pub use api::AdminState;
-pub use decide::{Failure, Order, Outcome};
+pub use damage::{DamageWatch, Told};
 pub use filter::{Asked, Filter, FilterError, STATES};
 pub use fsck::fsck;
 pub use headers::{Headers, Patient};
-pub use ledger::{LedgerFormat, LedgerQuery, TellError};
+pub use ledger::{LedgerFormat, LedgerQuery, QueryError, TellError};
 pub use moment::{Edge, NotAMoment};
+pub use order::{Failure, Order, Outcome};
 
 pub(crate) use export::Export;
 pub(crate) use listing::{Reveal, deliveries, studies};

@@ -7,16 +7,17 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrysalis_queue::{Instance, LedgerDamage, Sequence};
+use chrysalis_queue::{Instance, Sequence};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use super::api::{AdminState, Refused, ask, ask_while_wanted, guard_patients};
+use super::damage::Told;
 use super::export::{Export, ExportError};
 use super::filter::{Asked, Filter};
 use super::fsck::fsck;
-use super::ledger::{LedgerFormat, LedgerQuery, TellError};
+use super::ledger::{LedgerFormat, LedgerQuery, QueryError, TellError};
 use super::listing::{self, PAGE, Reveal};
 use super::stream;
 use super::view::show_json;
@@ -123,6 +124,15 @@ async fn file(State(state): State<AdminState>, Path(instance): Path<String>) -> 
     Ok((file_headers(&found, &export), file_body(export)).into_response())
 }
 
+impl From<QueryError> for Refused {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Filter(error) => Self::bad(error),
+            QueryError::Ledger(error) => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
 fn file_headers(instance: &Arc<Instance>, export: &Export) -> [(HeaderName, String); 4] {
     let name = format!("attachment; filename=\"{}.dcm\"", crate::forward::component(&instance.keys.key));
     [
@@ -147,17 +157,15 @@ async fn ledger(
     State(state): State<AdminState>,
     Query(query): Query<LedgerQuery>,
 ) -> Result<Response, Refused> {
-    let span = query.span().map_err(Refused::bad)?;
+    let (queue, live, asked) = (state.queue.clone(), state.live.clone(), query.clone());
+    let span = ask(move || asked.read(&queue, &live.now())).await??;
     let kind = match query.format {
         LedgerFormat::Json => "application/x-ndjson",
         LedgerFormat::Csv => "text/csv; charset=utf-8",
     };
     let body = stream::body(None, move |pipe| match query.tell(&state.queue, span, pipe) {
-        Ok(damage) if damage == LedgerDamage::default() => Ok(()),
-        Ok(damage) => {
-            tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
-            Ok(())
-        }
+        // The last line says it to whoever asked.
+        Ok(Told::Whole | Told::InPart) => Ok(()),
         Err(TellError::Io(error)) => Err(error),
         Err(TellError::Ledger(error)) => Err(std::io::Error::other(error.to_string())),
     });

@@ -15,7 +15,7 @@ use ureq::Agent;
 use ureq::http::Response;
 use ureq::{Body, RequestBuilder};
 
-use crate::admin::{Asked, LedgerQuery, Order, Outcome, Patient};
+use crate::admin::{Asked, DamageWatch, LedgerQuery, Order, Outcome, Patient, Told};
 use crate::config::Config;
 
 /// The longest answer that is read, in bytes. A page of the longest listing is a tenth of it.
@@ -289,21 +289,23 @@ impl AdminClient {
         Ok(())
     }
 
-    /// `GET /api/ledger`, written to `out`.
+    /// `GET /api/ledger`, written to `out`. However many journals are read before the first line comes, it is waited for.
     ///
     /// # Errors
     ///
     /// As [`Self::search`]; `out` cannot be written; it did not come whole.
-    pub fn ledger(&self, query: &LedgerQuery, out: &mut dyn io::Write) -> Result<(), AdminError> {
+    pub fn ledger(&self, query: &LedgerQuery, out: &mut dyn io::Write) -> Result<Told, AdminError> {
         let mut request = self.agent.get(self.url("/api/ledger"));
         if let Ok(Value::Object(fields)) = serde_json::to_value(query) {
             for (name, value) in fields {
                 request = request.query(name, value.as_str().unwrap_or_default());
             }
         }
-        let mut answer = self.accept(self.readable(request).call())?;
-        io::copy(&mut answer.body_mut().as_reader(), out).map_err(AdminError::Copy)?;
-        Ok(())
+        let request = self.readable(request).config().timeout_recv_response(None).build();
+        let mut answer = self.accept(request.call())?;
+        let mut watch = DamageWatch::new(query.format, out);
+        io::copy(&mut answer.body_mut().as_reader(), &mut watch).map_err(AdminError::Copy)?;
+        Ok(watch.told())
     }
 
     /// `POST /api/queue/{verb}`: an operator's decision. Ok means that it is durable for what counts as changed. However

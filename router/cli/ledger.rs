@@ -4,13 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::Exit;
 use super::selection::{since, until};
 use super::source::Source;
-use crate::admin::{LedgerFormat, LedgerQuery};
+use crate::admin::{LedgerFormat, LedgerQuery, Told};
 use crate::config::Config;
 
 /// Which part of the ledger, and how it is written.
@@ -40,7 +40,8 @@ impl LedgerArgs {
     /// Writes the ledger to `out`, or to the file that is named.
     ///
     /// # Errors
-    /// The node refuses, the journals cannot be read, or the file is there already or cannot be written.
+    /// The node refuses, the journals cannot be read, in places or at all, or the file is there already or cannot be
+    /// written. What can be read is written all the same.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let source = Source::find(config)?;
         let query = LedgerQuery {
@@ -50,12 +51,14 @@ impl LedgerArgs {
             destination: self.destination.clone(),
             format: self.format,
         };
-        match &self.output {
-            None => source.ledger(&query, out),
-            Some(path) => {
-                let written = into_file(path, |file| source.ledger(&query, file));
-                written.with_context(|| format!("{}", path.display()))
-            }
+        let told = match &self.output {
+            None => source.ledger(&query, out)?,
+            Some(path) => into_file(path, |file| source.ledger(&query, file))
+                .with_context(|| format!("{}", path.display()))?,
+        };
+        match told {
+            Told::Whole => Ok(Exit::Done),
+            Told::InPart => bail!("not all of the ledger can be told; the last line says what is damaged"),
         }
     }
 }
@@ -63,13 +66,13 @@ impl LedgerArgs {
 /// Writes a new file; when that fails there is none.
 fn into_file(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<Exit>,
-) -> anyhow::Result<Exit> {
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<Told>,
+) -> anyhow::Result<Told> {
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut file = BufWriter::new(file);
-    let written = write(&mut file).and_then(|exit| {
+    let written = write(&mut file).and_then(|told| {
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(exit)
+        Ok(told)
     });
     if written.is_err() {
         let _ = fs::remove_file(path);

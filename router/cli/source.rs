@@ -5,13 +5,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrysalis_queue::{Hold, Instance, LedgerDamage, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{Hold, Instance, Observer, Options, Queue, Unavailable};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
 use super::admin_client::{AdminClient, Listing, Studies};
-use crate::admin::{self, Asked, Export, Filter, Headers, LedgerQuery, Reveal, Scope};
+use crate::admin::{self, Asked, Export, Filter, Headers, LedgerQuery, Reveal, Scope, Told};
 use crate::app;
 use crate::config::Config;
 
@@ -112,16 +111,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Writes the ledger. [`Exit::Failed`] when parts of it cannot be read.
-    pub(super) fn ledger(&self, query: &LedgerQuery, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    /// Writes the ledger.
+    pub(super) fn ledger(&self, query: &LedgerQuery, out: &mut dyn Write) -> anyhow::Result<Told> {
         match self {
-            Self::Running(client) => {
-                client.ledger(query, out)?;
-                Ok(Exit::Done)
-            }
+            Self::Running(client) => Ok(client.ledger(query, out)?),
             Self::Stopped(spool) => {
-                let damage = query.tell(&spool.queue, query.span()?, out)?;
-                Ok(if damage == LedgerDamage::default() { Exit::Done } else { Exit::Failed })
+                let span = query.read(&spool.queue, spool.config)?;
+                Ok(query.tell(&spool.queue, span, out)?)
             }
         }
     }
