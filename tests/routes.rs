@@ -232,3 +232,43 @@ fn a_rule_that_cannot_be_meant_keeps_the_node_from_starting() {
     assert_eq!(node.wait_end().code(), Some(78));
     assert!(node.output().contains("route.when: can never match"), "{}", node.output());
 }
+
+#[test]
+fn a_long_header_is_asked_the_same_when_it_comes_and_when_it_is_retried() {
+    let node = house("[[route]]\nwhen = { calling_ae = \"NOBODY\" }\nto = [\"pacs\"]");
+    let filler = vec![b'x'; 60_000];
+    let mut elements: Vec<Element<'_>> = (0..40).map(|n| (0x0009, 0x1000 + n, b"LT", &filler[..])).collect();
+    elements.push((0x0010, 0x0020, b"LO", b"KEEP"));
+    let (waits, comes) = (image(1, &elements), image(2, &elements));
+    assert_eq!(store(&node, "X", &waits), 0);
+    assert_eq!(standing(&node, &waits), [line("none", "held", "no route")]);
+    let text = std::fs::read_to_string(node.config()).unwrap();
+    let (rules, _) = text.split_once("[[route]]").unwrap();
+    let more = "[[route]]\nwhen = 'not PatientID = \"KEEP\"'\naction = \"drop\"\n\
+                [[route]]\nwhen = 'PatientID = \"KEEP\"'\nto = [\"archive\"]\n";
+    let admin = &text[text.find("[admin]").unwrap()..];
+    std::fs::write(node.config(), format!("{rules}{more}{admin}")).unwrap();
+    node.run(&["reload"]).expect_success();
+    node.run(&["queue", "retry", "--destination", "none"]);
+    node.wait_state(&waits, "archive", "delivered");
+    assert_eq!(store(&node, "X", &comes), 0);
+    assert_eq!(standing(&node, &comes), [line("archive", "delivered", "")]);
+}
+
+#[test]
+fn what_is_too_long_to_be_compared_is_held_and_not_dropped() {
+    let node = house(
+        "[[route]]\nname = \"junk\"\nwhen = 'not (ImageComments ~ \"KEEP\")'\naction = \"drop\"\n[[route]]\n\
+         when = { calling_ae = \"NOBODY\" }\nto = [\"pacs\"]",
+    );
+    let comment = |length: usize| [vec![b'x'; length], b"KEEP".to_vec()].concat();
+    let with = |number, comment: &[u8]| image(number, &[(0x0020, 0x4000, b"LT", comment)]);
+    let (kept, unseen, junk) = (with(1, &comment(10_000)), with(2, &comment(20_000)), with(3, b"junk"));
+    for instance in [&kept, &unseen, &junk] {
+        assert_eq!(store(&node, "X", instance), 0);
+    }
+    assert_eq!(standing(&node, &kept), [line("none", "held", "no route")]);
+    let held = standing(&node, &unseen);
+    assert!(held[0].1 == "held" && held[0].2.contains("rule junk would drop it"), "{held:?}");
+    assert_eq!(standing(&node, &junk)[0].1, "discarded");
+}

@@ -151,11 +151,11 @@ impl Scope<'_> {
     fn is_patients(&self, filter: &Filter, row: &Row) -> Option<bool> {
         let (headers, queue, instance) = (self.headers, self.queue, &row.instance);
         if let Some(pattern) = &filter.patient_id {
-            let id = headers.known_patient_id(instance);
-            let id = match id {
+            // What is gone could be known from another instance, or not, by what was searched before: so it never is.
+            let id = match headers.known_patient_id(instance) {
+                _ if !row.has_payload => return None,
                 Some(id) => id,
-                None if row.has_payload => headers.patient_id(queue, instance).ok()?,
-                None => return None,
+                None => headers.patient_id(queue, instance).ok()?,
             };
             if !fits(pattern, &id) {
                 return Some(false);

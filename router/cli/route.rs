@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::table::printable;
 use crate::config::{Config, Listener};
+use crate::dicom::AeTitle;
 use crate::dicom::part10::FileHead;
-use crate::dicom::stored::read_with;
-use crate::dicom::{AeTitle, Encoding};
+use crate::dicom::stored::walk_whole;
 use crate::route::{Decision, Facts, Found, Header, Miss, Outcome, Routes};
 
 /// Which files, and how they are thought to come.
@@ -102,19 +102,18 @@ impl RouteArgs {
             file.seek(SeekFrom::Start(head.data_set_offset + offset))?;
             file.read(buffer)
         };
-        let attributes = read_with(read_at, &head.transfer_syntax, routes.tags())?;
+        let scan = walk_whole(read_at, &head.transfer_syntax, routes.tags())?;
         let own_title = || listener.called_ae.first().unwrap_or(&config.node.ae_title).clone();
         let calling_ae = self.calling_ae.clone().or(head.calling).unwrap_or_default();
         let called_ae = self.called_ae.clone().or(head.called).unwrap_or_else(own_title);
-        let is_known = head.transfer_syntax.encoding() != Encoding::Unknown;
         let facts = Facts {
             listener: listener.name.as_str(),
             calling_ae: &calling_ae,
             called_ae: &called_ae,
             peer_addr: self.source,
             sop_class: &head.sop_class,
-            attributes: &attributes,
-            header: if is_known { Header::Whole } else { Header::Partial },
+            attributes: &scan.attributes,
+            header: Header::of(&scan, routes.tags()),
         };
         let (decision, misses) = (routes.decide(&facts), routes.misses(&facts));
         Ok(Answer { calling_ae, decision, misses })

@@ -13,6 +13,9 @@ use super::uid::Uid;
 /// The most bytes kept of one value; longer ones are cut and marked.
 pub const MAX_VALUE: usize = 1024;
 
+/// The same for an extra tag: rules compare whole values, and the longest that is bounded is of 10,240 characters (LT).
+pub const MAX_EXTRA_VALUE: usize = 16 << 10;
+
 /// The most tags that may be asked for beside the fixed set.
 pub const MAX_EXTRA_TAGS: usize = 64;
 
@@ -204,6 +207,12 @@ impl Attributes {
         fixed.or_else(asked).and_then(|index| u8::try_from(index).ok()).map(Slot)
     }
 
+    /// Whether one of these was longer than what is kept.
+    pub fn is_any_cut(&self, tags: &[Tag]) -> bool {
+        let values = tags.iter().filter_map(|tag| self.slot(number(*tag)).and_then(|slot| self.value(slot)));
+        values.into_iter().any(|value| value.cut)
+    }
+
     /// Starts an attribute; returns whether it is the first of its tag.
     pub(super) fn begin(&mut self, slot: Slot, vr: Option<[u8; 2]>) -> bool {
         match self.values.get_mut(usize::from(slot.0)) {
@@ -218,7 +227,8 @@ impl Attributes {
     /// Adds the next piece of the attribute's value.
     pub(super) fn extend(&mut self, slot: Slot, piece: &[u8]) {
         if let Some(Some(value)) = self.values.get_mut(usize::from(slot.0)) {
-            let room = MAX_VALUE - value.bytes.len();
+            let is_extra = usize::from(slot.0) >= Attribute::ALL.len();
+            let room = if is_extra { MAX_EXTRA_VALUE } else { MAX_VALUE } - value.bytes.len();
             value.cut |= piece.len() > room;
             value.bytes.extend_from_slice(piece.get(..room).unwrap_or(piece));
         }

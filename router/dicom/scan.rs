@@ -284,6 +284,15 @@ impl Scanner {
         }
     }
 
+    /// Leaves out what is left of a value that is not captured, but for its last byte: that one is to be fed, so that a data set
+    /// which ends before it is seen to. Returns how many bytes were left out.
+    pub(super) fn skip_value(&mut self) -> u64 {
+        let Phase::Value { left: left @ 2.., capture: None } = self.phase else { return 0 };
+        self.position += left - 1;
+        self.phase = Phase::Value { left: 1, capture: None };
+        left - 1
+    }
+
     fn feed_value(&mut self, chunk: &[u8], left: u64, capture: Option<Slot>) -> usize {
         let used = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
         if let (Some(slot), Some(piece)) = (capture, chunk.get(..used)) {

@@ -69,6 +69,11 @@ impl Walk {
         }
     }
 
+    /// Leaves out what is left of a value that nobody asked for: how many bytes, which are then not fed.
+    pub fn skip_value(&mut self) -> u64 {
+        if self.inflater.is_some() { 0 } else { self.scanner.skip_value() }
+    }
+
     /// What was captured so far.
     pub fn attributes(&self) -> &Attributes {
         self.scanner.attributes()

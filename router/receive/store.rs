@@ -150,7 +150,7 @@ fn decide(
         peer_addr: peer.ip(),
         sop_class: &message.command.sop_class,
         attributes: &scan.attributes,
-        header: if scan.is_followed { Header::Whole } else { Header::Partial },
+        header: Header::of(scan, routes.tags()),
     })
 }
 

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::field::Field;
-use crate::dicom::{AeTitle, Attributes, Uid};
+use crate::dicom::scan::Scan;
+use crate::dicom::{AeTitle, Attributes, Tag, Uid};
 
 /// What is known about an instance when it is routed. Nothing of it is trusted: titles are what the peer said.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,8 @@ pub struct Facts<'a> {
     pub sop_class: &'a Uid,
     /// What was captured of its data set: at least the tags of [`Routes::extra_tags`](super::Routes::extra_tags).
     pub attributes: &'a Attributes,
-    /// Whether the data set could be read to its end, so that what was not found in it is not there.
+    /// Whether the data set could be read to its end, so that what was not found in it is not there, and nothing that is
+    /// asked for was cut.
     pub header: Header,
 }
 
@@ -29,8 +31,15 @@ pub struct Facts<'a> {
 pub enum Header {
     /// All of it.
     Whole,
-    /// A part, or nothing: it is encoded or built in a way that is not understood.
+    /// A part, or nothing: it is encoded or built in a way that is not understood, or a value is longer than what is kept.
     Partial,
+}
+
+impl Header {
+    /// How much a walk could read of what is needed to know these tags.
+    pub fn of(scan: &Scan, tags: &[Tag]) -> Self {
+        if scan.is_followed && !scan.attributes.is_any_cut(tags) { Self::Whole } else { Self::Partial }
+    }
 }
 
 impl Facts<'_> {

@@ -5,7 +5,7 @@ use std::io;
 use chrysalis_queue::{BlobError, Instance, Queue};
 
 use super::facts::{Facts, Header};
-use crate::dicom::stored::read_attributes;
+use crate::dicom::stored::walk_whole;
 use crate::dicom::{AeTitle, Attributes, Tag, TransferSyntax, Uid};
 use crate::receive::{Arrival, ArrivalError};
 
@@ -17,6 +17,7 @@ pub struct StoredFacts {
     called_ae: AeTitle,
     sop_class: Uid,
     attributes: Attributes,
+    header: Header,
 }
 
 /// Why the facts about an instance cannot be had.
@@ -40,16 +41,20 @@ pub enum FactsError {
 pub fn facts_of(queue: &Queue, instance: &Instance, tags: &[Tag]) -> Result<StoredFacts, FactsError> {
     let arrival = Arrival::of(instance)?;
     let transfer_syntax = TransferSyntax(Uid::new(&arrival.transfer_syntax));
-    let attributes = if tags.is_empty() {
-        Attributes::default()
+    let (attributes, header) = if tags.is_empty() {
+        (Attributes::default(), Header::Whole)
     } else {
-        read_attributes(&queue.open_blob(instance)?, &transfer_syntax, tags)?
+        let blob = queue.open_blob(instance)?;
+        let scan = walk_whole(|buffer, offset| blob.read_at(buffer, offset), &transfer_syntax, tags)?;
+        let header = Header::of(&scan, tags);
+        (scan.attributes, header)
     };
     Ok(StoredFacts {
         calling_ae: AeTitle::from_text(&arrival.calling_ae),
         called_ae: AeTitle::from_text(&arrival.called_ae),
         sop_class: Uid::new(&instance.keys.kind),
         attributes,
+        header,
         arrival,
     })
 }
@@ -64,7 +69,7 @@ impl StoredFacts {
             peer_addr: self.arrival.peer.ip(),
             sop_class: &self.sop_class,
             attributes: &self.attributes,
-            header: if self.arrival.sound { Header::Whole } else { Header::Partial },
+            header: self.header,
         }
     }
 }
