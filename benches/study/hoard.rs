@@ -95,7 +95,7 @@ fn meta(n: u32, instance: &Instance) -> Meta {
         0 => Owed::hold("pacs", Hold::new(HoldKind::Rule, "held by rule look-first")),
         _ => Owed::send("pacs"),
     };
-    let share = (n / STUDY % 2 == 0).then(|| Owed::send("share"));
+    let share = (n / STUDY).is_multiple_of(2).then(|| Owed::send("share"));
     let owed = std::iter::once(pacs).chain(share).collect();
     Meta { keys, owed, attachment: arrival.to_bytes() }
 }
