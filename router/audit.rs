@@ -100,9 +100,9 @@ impl Log {
     /// is worth knowing; never patient data. Returns when the line is on the disk, or its failure in the log. Blocks for
     /// as long as the disk takes.
     pub fn record(&self, by: &Actor, decision: &str, subject: &str, details: &Value) {
-        tracing::info!(who = by.who, from = ?by.from, decision, subject, %details, "A decision.");
-        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         let from = by.from.map(|from| from.to_string());
+        tracing::info!(who = by.who, from, decision, subject, %details, "A decision.");
+        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         let entry = json!({
             "at": at, "who": by.who, "from": from, "decision": decision, "subject": short(subject, MAX_TEXT),
             "details": details,
@@ -160,12 +160,12 @@ mod tests {
     fn a_decision_is_one_line_with_who_when_and_from_where() {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::open(folder.path()).unwrap();
-        let by = Actor::new(Some("maria\nroot"), "127.0.0.1:5000".parse().unwrap());
+        let by = Actor::new(Some("oncall\nroot"), "127.0.0.1:5000".parse().unwrap());
         log.record(&by, "pause", "destination pacs", &json!({ "reason": "upgrade" }));
         log.record(&Actor::local("SIGHUP"), "reload", "", &Value::Null);
         let lines = lines(&fs::read_to_string(folder.path().join(FILE)).unwrap());
         assert_eq!(lines.len(), 2);
-        assert_eq!((&lines[0]["who"], &lines[0]["from"]), (&json!("maria root"), &json!("127.0.0.1:5000")));
+        assert_eq!((&lines[0]["who"], &lines[0]["from"]), (&json!("oncall root"), &json!("127.0.0.1:5000")));
         assert_eq!(lines[0]["details"]["reason"], "upgrade");
         assert!(lines[0]["at"].as_str().unwrap().ends_with('Z'));
         assert_eq!((&lines[1]["who"], &lines[1]["from"]), (&json!("SIGHUP"), &Value::Null));

@@ -76,7 +76,7 @@ impl Pause {
         Self { who: who.to_owned(), since, reason: short(reason, MAX_REASON) }
     }
 
-    /// In the words of a listing: `paused by maria: upgrade of the PACS`.
+    /// In the words of a listing: `paused by oncall: upgrade of the PACS`.
     pub fn words(&self) -> String {
         let colon = if self.reason.is_empty() { "" } else { ": " };
         format!("paused by {}{colon}{}", self.who, self.reason)
@@ -300,12 +300,12 @@ mod tests {
     #[test]
     fn a_pause_is_there_after_a_restart_and_gone_after_it_was_lifted() {
         let folder = tempfile::tempdir().unwrap();
-        let pause = Pause::new("maria", "upgrade");
+        let pause = Pause::new("oncall", "upgrade");
         let subjects = vec![destination("pacs"), lane("VIVID1"), Subject::Listener("wards".into())];
         assert_eq!(open(&folder).pause(subjects.clone(), &pause).unwrap(), subjects);
         let again = open(&folder);
         assert_eq!(again.destination("pacs").unwrap(), pause);
-        assert_eq!(again.lane("cloud", "VIVID1").unwrap().words(), "paused by maria: upgrade");
+        assert_eq!(again.lane("cloud", "VIVID1").unwrap().words(), "paused by oncall: upgrade");
         assert!(again.listener("wards").is_some() && again.destination("cloud").is_none());
         assert_eq!(again.lanes("cloud").len(), 1);
         again.resume(|subject| *subject == lane("VIVID1")).unwrap();
@@ -318,10 +318,11 @@ mod tests {
     fn who_paused_first_is_who_paused() {
         let folder = tempfile::tempdir().unwrap();
         let pauses = open(&folder);
-        pauses.pause(vec![destination("pacs")], &Pause::new("maria", "")).unwrap();
-        let fresh = pauses.pause(vec![destination("pacs"), lane("X")], &Pause::new("otto", "drain")).unwrap();
+        pauses.pause(vec![destination("pacs")], &Pause::new("oncall", "")).unwrap();
+        let fresh =
+            pauses.pause(vec![destination("pacs"), lane("X")], &Pause::new("night", "drain")).unwrap();
         assert_eq!(fresh, [lane("X")]);
-        assert_eq!(pauses.destination("pacs").unwrap().words(), "paused by maria");
+        assert_eq!(pauses.destination("pacs").unwrap().words(), "paused by oncall");
     }
 
     #[test]
@@ -343,7 +344,7 @@ mod tests {
     fn a_pause_that_cannot_be_written_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let pauses = open(&folder);
-        let pause = Pause::new("maria", "");
+        let pause = Pause::new("oncall", "");
         let many = (0..=MAX_PAUSES).map(|n| lane(&n.to_string())).collect();
         assert!(matches!(pauses.pause(many, &pause), Err(PauseError::TooMany)));
         drop(folder);

@@ -5,7 +5,7 @@ mod support;
 
 use support::archive::Archive;
 use support::deliveries::{BRISK, SOON};
-use support::instance::{DataSet, Instance, Study};
+use support::instance::{Instance, Study};
 use support::modality::Modality;
 use support::node::Node;
 use support::wait::eventually;
@@ -22,24 +22,16 @@ fn store(node: &Node, instance: &Instance) {
 
 /// The same SOP Instance UID with other pixels.
 fn other_pixels(instance: &Instance) -> Instance {
-    edited(instance, |bytes| *bytes.last_mut().unwrap() ^= 1)
+    instance.edited(|bytes| *bytes.last_mut().unwrap() ^= 1)
 }
 
 /// The same SOP Instance UID of another patient.
 fn other_patient(instance: &Instance, study: &Study) -> Instance {
-    edited(instance, |bytes| {
+    instance.edited(|bytes| {
         let id = study.patient_id.as_bytes();
         let at = bytes.windows(id.len()).position(|window| window == id).unwrap();
         bytes[at] = b'X';
     })
-}
-
-fn edited(instance: &Instance, edit: impl Fn(&mut Vec<u8>)) -> Instance {
-    let DataSet::Bytes(bytes) = &instance.data_set else { panic!("a generated instance") };
-    let mut bytes = bytes.to_vec();
-    edit(&mut bytes);
-    let (class, name, syntax) = (&instance.sop_class, &instance.sop_instance, &instance.transfer_syntax);
-    Instance::new(class, name, syntax, DataSet::Bytes(bytes.into()))
 }
 
 #[test]

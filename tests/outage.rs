@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::archive::{Action, Archive, Greeting, Script};
@@ -17,20 +16,6 @@ use support::wait::eventually;
 /// Deliveries that a crash may repeat: one batch of outcomes, and what was under way.
 const REPEATS_PER_CRASH: usize = 64 + 1;
 
-/// How often each of these arrived with the bytes that were sent; none may be missing.
-#[track_caller]
-fn arrivals(archive: &Archive, sent: &[Instance]) -> Vec<usize> {
-    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for arrival in archive.stored() {
-        *counts.entry((arrival.sop_instance, arrival.digest)).or_default() += 1;
-    }
-    let count = |i: &Instance| counts.get(&(i.sop_instance.clone(), i.digest())).copied().unwrap_or(0);
-    let counted: Vec<_> = sent.iter().map(count).collect();
-    assert!(counted.iter().all(|count| *count > 0), "missing: {counted:?}");
-    assert_eq!(counts.len(), sent.len(), "something arrived that was not sent");
-    counted
-}
-
 #[test]
 fn what_was_sent_while_the_pacs_was_down_arrives_after_a_kill_and_a_restart() {
     let mut archive = Archive::new();
@@ -43,7 +28,7 @@ fn what_was_sent_while_the_pacs_was_down_arrives_after_a_kill_and_a_restart() {
     node.start();
     archive.start_again();
     node.wait_drained();
-    assert_eq!(arrivals(&archive, &sent).iter().sum::<usize>(), sent.len(), "each once");
+    assert_eq!(archive.times_stored(&sent).iter().sum::<usize>(), sent.len(), "each once");
 }
 
 #[test]
@@ -59,7 +44,7 @@ fn a_kill_in_the_middle_of_forwarding_repeats_a_batch_at_most() {
         node.start();
     }
     node.wait_drained();
-    let total: usize = arrivals(&archive, &sent).iter().sum();
+    let total: usize = archive.times_stored(&sent).iter().sum();
     assert!(total <= sent.len() + 2 * REPEATS_PER_CRASH, "{total} arrivals of {}", sent.len());
 }
 
@@ -97,8 +82,8 @@ impl HalfDone {
         assert_eq!(held.reason, "to be looked at");
         self.node.decide("release", &held, "");
         self.node.wait_state(&self.sent[1], "away", "delivered");
-        assert_eq!(arrivals(&self.away, &self.sent[1..]).iter().sum::<usize>(), self.sent.len() - 1);
-        assert_eq!(arrivals(&self.done, &self.sent).iter().sum::<usize>(), self.sent.len());
+        assert_eq!(self.away.times_stored(&self.sent[1..]).iter().sum::<usize>(), self.sent.len() - 1);
+        assert_eq!(self.done.times_stored(&self.sent).iter().sum::<usize>(), self.sent.len());
     }
 }
 
@@ -175,7 +160,7 @@ fn beside(ill: Archive, seed: u64) -> Duration {
         (well.stored().len() == sent.len()).then_some(())
     });
     let took = begun.elapsed();
-    arrivals(&well, &sent);
+    well.times_stored(&sent);
     // Nothing of what the ill one has not is lost or held for its illness.
     let seen = node.deliveries();
     let ill: Vec<&Seen> = seen.iter().filter(|seen| seen.destination == "ill").collect();
@@ -282,7 +267,7 @@ fn the_queue_commands_look_into_a_stopped_nodes_spool_and_leave_it_as_it_is() {
     node.start();
     archive.start_again();
     node.wait_drained();
-    assert_eq!(arrivals(&archive, &sent).iter().sum::<usize>(), sent.len());
+    assert_eq!(archive.times_stored(&sent).iter().sum::<usize>(), sent.len());
 }
 
 #[test]

@@ -397,14 +397,14 @@ fn one_calling_title_is_paused_and_the_others_go_on() {
     let archive = Archive::new();
     let keys = format!("calling_ae = \"passthrough\"\n{BRISK}");
     let node = Node::builder().dicom_with("pacs", archive.address(), &keys).start();
-    let order = json!({ "calling_ae": "VIVID1", "reason": "wrong patients", "who": "maria" });
+    let order = json!({ "calling_ae": "VIVID1", "reason": "wrong patients", "who": "oncall" });
     assert_eq!(post(&node, "/api/destinations/pacs/pause", &order)["changed"], true);
     let (one, two) = (Study::new(11).small(1), Study::new(11).small(2));
     Modality::new(node.address).calling("VIVID1").store(&one).unwrap();
     Modality::new(node.address).calling("VIVID2").store(&two).unwrap();
     node.wait_state(&two, "pacs", "delivered");
     let waiting = node.wait_state(&one, "pacs", "waiting");
-    assert_eq!(waiting.reason, "destination for VIVID1 paused by maria: wrong patients");
+    assert_eq!(waiting.reason, "destination for VIVID1 paused by oncall: wrong patients");
     node.decide("retry", &waiting, "");
     node.wait_state(&one, "pacs", "waiting");
     assert_eq!(archive.arrivals().len(), 1);

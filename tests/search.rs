@@ -205,7 +205,7 @@ fn a_decision_about_everything_has_to_be_meant_and_can_be_tried_first() {
     assert_eq!(held.map(|seen| seen.reason).collect::<Vec<_>>(), ["wrong room", "wrong room"]);
     let all = post(&node, "/api/queue/release", &json!({ "filter": {}, "all": true }));
     assert_eq!((all.0, &all.1["matched"], &all.1["changed"]), (200, &json!(2), &json!(2)));
-    let who = json!({ "filter": { "study": canary[0].study }, "reason": "no", "who": "anna" });
+    let who = json!({ "filter": { "study": canary[0].study }, "reason": "no", "who": "oncall" });
     assert_eq!(post(&node, "/api/queue/hold", &who).1["changed"], 3);
     let discarded =
         node.run(&["queue", "discard", "--reason-was", "NO", "--reason", "a test"]).expect_success();

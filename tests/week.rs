@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,33 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::archive::{Action, Archive, Greeting, Script};
 use support::deliveries::{BRISK, SOON, small, store_all};
-use support::instance::{DataSet, Instance, Study};
+use support::instance::{Instance, Study};
 use support::modality::{Last, Modality};
 use support::node::Node;
 use support::process::write_file;
 use support::wait::eventually;
-
-/// How often each of these arrived; with the bytes that were sent, and nothing else with them.
-#[track_caller]
-fn arrivals(archive: &Archive, sent: &[Instance]) -> Vec<usize> {
-    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for arrival in archive.stored() {
-        *counts.entry((arrival.sop_instance, arrival.digest)).or_default() += 1;
-    }
-    let count = |i: &Instance| counts.get(&(i.sop_instance.clone(), i.digest())).copied().unwrap_or(0);
-    let counted: Vec<_> = sent.iter().map(count).collect();
-    assert!(counted.iter().all(|count| *count > 0), "missing: {counted:?}");
-    assert_eq!(counts.len(), sent.len(), "something arrived that was not sent");
-    counted
-}
-
-fn edited(instance: &Instance, edit: impl Fn(&mut Vec<u8>)) -> Instance {
-    let DataSet::Bytes(bytes) = &instance.data_set else { panic!("a generated instance") };
-    let mut bytes = bytes.to_vec();
-    edit(&mut bytes);
-    let (class, name, syntax) = (&instance.sop_class, &instance.sop_instance, &instance.transfer_syntax);
-    Instance::new(class, name, syntax, DataSet::Bytes(bytes.into()))
-}
 
 #[test]
 fn a_cart_that_lost_patience_sends_its_whole_study_again_and_the_pacs_gets_each_instance() {
@@ -58,7 +35,7 @@ fn a_cart_that_lost_patience_sends_its_whole_study_again_and_the_pacs_gets_each_
     store_all(&node, &study);
     archive.start_again();
     node.wait_drained();
-    assert_eq!(arrivals(&archive, &study), vec![1; study.len()], "each once, none from the broken attempt");
+    assert_eq!(archive.times_stored(&study), vec![1; study.len()], "each once, none from the broken attempt");
 }
 
 #[test]
@@ -66,7 +43,7 @@ fn a_cart_with_a_wrong_clock_is_served_in_the_order_of_its_calls() {
     let archive = Archive::new();
     let node = Node::builder().dicom_with("pacs", archive.address(), BRISK).start();
     let dated = |number: u32, date: &'static [u8; 8]| {
-        edited(&Study::new(2).small(number), move |bytes| {
+        Study::new(2).small(number).edited(move |bytes| {
             let at = bytes.windows(8).position(|window| window == b"20260102").unwrap();
             bytes[at..at + 8].copy_from_slice(date);
         })
@@ -75,7 +52,7 @@ fn a_cart_with_a_wrong_clock_is_served_in_the_order_of_its_calls() {
         vec![dated(1, b"20991231"), dated(2, b"19700101"), dated(3, b"00000000"), dated(4, b"20260102")];
     store_all(&node, &sent);
     node.wait_drained();
-    arrivals(&archive, &sent);
+    archive.times_stored(&sent);
     let order: Vec<_> = archive.arrivals().into_iter().map(|arrival| arrival.sop_instance).collect();
     assert_eq!(order, sent.iter().map(|i| i.sop_instance.clone()).collect::<Vec<_>>());
     let listing = node.api_get("/api/queue").text();
@@ -87,7 +64,7 @@ fn one_uid_with_two_contents_reaches_the_pacs_twice_and_says_so() {
     let archive = Archive::new();
     let node = Node::builder().dicom_with("pacs", archive.address(), BRISK).start();
     let first = Study::new(3).small(1);
-    let second = edited(&first, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let second = first.edited(|bytes| *bytes.last_mut().unwrap() ^= 1);
     store_all(&node, &[first.clone(), second.clone()]);
     node.wait_drained();
     let digests: Vec<_> = archive.arrivals().into_iter().map(|arrival| arrival.digest).collect();
@@ -113,7 +90,7 @@ fn a_pacs_that_takes_one_association_only_gets_everything_all_the_same() {
         }
     });
     node.wait_drained();
-    assert_eq!(arrivals(&archive, &sent), vec![1; sent.len()]);
+    assert_eq!(archive.times_stored(&sent), vec![1; sent.len()]);
 }
 
 #[test]
@@ -141,7 +118,7 @@ fn a_wrong_ae_title_of_friday_is_mended_on_monday_and_nothing_of_the_weekend_is_
     node.run(&["reload"]).expect_success();
     node.wait_drained();
     let sent = [friday, saturday, sunday].concat();
-    assert_eq!(arrivals(&archive, &sent), vec![1; sent.len()]);
+    assert_eq!(archive.times_stored(&sent), vec![1; sent.len()]);
 }
 
 #[test]
@@ -168,7 +145,7 @@ fn a_pacs_that_moves_to_another_address_under_its_name_is_found_there() {
     names.say("127.0.0.1 pacs.example.test\n");
     store_all(&node, &sent[2..]);
     node.wait_drained();
-    assert_eq!(arrivals(&archive, &sent), vec![1; sent.len()]);
+    assert_eq!(archive.times_stored(&sent), vec![1; sent.len()]);
 }
 
 /// A hosts file that only the node sees.
@@ -230,8 +207,8 @@ fn a_node_moved_to_another_machine_goes_on_where_it_was() {
     assert_eq!(held.reason, "to be looked at");
     node.decide("release", &held, "");
     node.wait_drained();
-    assert_eq!(arrivals(&elsewhere, &sent), vec![1; sent.len()]);
-    assert_eq!(arrivals(&done, &sent), vec![1; sent.len()], "what was delivered is known to be");
+    assert_eq!(elsewhere.times_stored(&sent), vec![1; sent.len()]);
+    assert_eq!(done.times_stored(&sent), vec![1; sent.len()], "what was delivered is known to be");
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -264,7 +241,7 @@ fn an_upgrade_while_carts_send_costs_them_a_second_try_and_nothing_else() {
         ended.store(true, Ordering::Relaxed);
     });
     node.wait_drained();
-    arrivals(&archive, &studies.concat());
+    archive.times_stored(&studies.concat());
 }
 
 /// One association for a study, and whatever had no Success on the next one, until all of it has.

@@ -236,6 +236,6 @@ mod tests {
         let there = "10.0.0.5".parse().expect("an address");
         let by = |name| Actor::new(name, "127.0.0.1:1".parse().expect("an address"));
         assert_eq!(who(&by(None), here), "admin api");
-        assert_eq!(who(&by(Some("anna")), there), "anna at 10.0.0.5");
+        assert_eq!(who(&by(Some("oncall")), there), "oncall at 10.0.0.5");
     }
 }

@@ -7,8 +7,8 @@ use chrysalis_queue::{self as queue, Glimpse, Instance, Select, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::moment::{self, Edge, NotAMoment};
-use super::pattern::Pattern;
 use crate::config::Config;
+use crate::dicom::Pattern;
 
 /// The states that a delivery is shown in.
 pub const STATES: [&str; 7] = ["ready", "waiting", "leased", "held", "delivered", "superseded", "discarded"];
@@ -120,7 +120,7 @@ impl Filter {
         let before = |age: std::time::Duration| {
             moment::now().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
         };
-        let pattern = |text: &Option<String>| text.as_deref().and_then(Pattern::new);
+        let pattern = |text: &Option<String>| text.as_deref().and_then(asks);
         let trimmed = |text: &Option<String>| text.as_deref().map(|text| text.trim().to_owned());
         Ok(Self {
             study: trimmed(&asked.study),
@@ -209,7 +209,7 @@ impl Filter {
             return true;
         }
         let arrival = Sender::of(attachment);
-        self.calling_ae.as_ref().is_none_or(|pattern| pattern.fits(&arrival.calling_ae))
+        self.calling_ae.as_ref().is_none_or(|pattern| fits(pattern, &arrival.calling_ae))
             && self.listener.as_ref().is_none_or(|listener| *listener == arrival.listener)
     }
 
@@ -272,6 +272,18 @@ fn states(text: Option<&str>) -> Result<Vec<&'static str>, FilterError> {
     wanted
         .map(|name| known(name).ok_or_else(|| FilterError::State(name.chars().take(40).collect())))
         .collect()
+}
+
+/// The pattern that is written like this; none where every text fits it, so that it asks for nothing.
+fn asks(text: &str) -> Option<Pattern> {
+    let text = text.trim();
+    let says_something = text.is_empty() || text.chars().any(|character| character != '*');
+    says_something.then(|| Pattern::new(text))
+}
+
+/// Whether the whole text fits; white space around it does not count.
+pub(super) fn fits(pattern: &Pattern, text: &str) -> bool {
+    pattern.matches(text.trim())
 }
 
 #[cfg(test)]

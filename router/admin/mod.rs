@@ -27,7 +27,6 @@ mod ledger;
 mod listing;
 mod moment;
 mod order;
-mod pattern;
 mod plan;
 mod queries;
 mod search;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrysalis_queue::{Queue, Row, Sequence, Unavailable};
 use tokio_util::sync::CancellationToken;
 
-use super::filter::{Filter, FilterError, check_destination};
+use super::filter::{Filter, FilterError, check_destination, fits};
 use super::headers::{Headers, Patient};
 use super::view::standing;
 use crate::config::Config;
@@ -157,14 +157,14 @@ impl Scope<'_> {
                 None if row.has_payload => headers.patient_id(queue, instance).ok()?,
                 None => return None,
             };
-            if !pattern.fits(&id) {
+            if !fits(pattern, &id) {
                 return Some(false);
             }
         }
         match &filter.accession {
             None => Some(true),
             Some(_) if !row.has_payload => None,
-            Some(pattern) => Some(pattern.fits(&headers.accession(queue, instance).ok()?)),
+            Some(pattern) => Some(fits(pattern, &headers.accession(queue, instance).ok()?)),
         }
     }
 

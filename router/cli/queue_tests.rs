@@ -126,12 +126,12 @@ fn a_list_as_json_is_one_object() {
 fn what_is_about_patients_goes_into_no_url_and_carries_the_token() {
     let revealed = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1","study_instance_uid":"1","sop_class_uid":"2",
         "destination":"pacs","state":"held","reason":null,"received_at":"2026-01-01T00:00:00Z","age_seconds":5,"bytes":10,
-        "calling_ae":"X","has_data":true,"patient":{"patient_id":"4711","patient_name":"Doe^Jane","accession_number":"A1",
+        "calling_ae":"X","has_data":true,"patient":{"patient_id":"4711","patient_name":"Test^Patient","accession_number":"A1",
         "study_date":"20260101","study_description":"Heart","modality":"US"}}],"next":null,"unread":2}"#;
     let node = Node::answering([(200, revealed)]);
     let (outcome, out) = node.run("list --reveal --patient-id 47*");
     assert_eq!(outcome.expect("a list"), Exit::Done);
-    assert!(out.contains("Doe^Jane") && out.contains("2 instances could not be searched"), "{out}");
+    assert!(out.contains("Test^Patient") && out.contains("2 instances could not be searched"), "{out}");
     let asked = node.next_request();
     assert!(asked.starts_with("POST /api/queue/search HTTP/1.1\r\n"), "{asked}");
     assert!(asked.to_ascii_lowercase().contains("authorization: bearer sesame\r\n"), "{asked}");

@@ -72,7 +72,7 @@ source = ["10.0.0.0/8", "192.168.1.7"]
 modality = "US"
 sop_class = ["UltrasoundImageStorage", "1.2.840.10008.5.1.4.1.1.3.*"]
 station_name = "ROOM ?"
-institution = "St. Anna"
+institution = "General Hospital"
 NumberOfFrames = [1, "2"]
 any = [{ StudyDescription = "ECHO*" }, 'StudyDescription ~ "stress"']
 all = [{ modality = "US" }]

@@ -95,7 +95,7 @@ mod tests {
         [
             element(Attribute::Modality.tag(), b"CS", b"US"),
             element(Tag(0x0009, 0x1010), b"OW", &vec![0; before]),
-            element(Tag(0x0010, 0x0010), b"PN", b"Doe^Jane"),
+            element(Tag(0x0010, 0x0010), b"PN", b"Test^Patient"),
             element(Attribute::PatientId.tag(), b"LO", b"4711"),
             element(Tag(0x7FE0, 0x0010), b"OW", &vec![0; 4 << 20]),
         ]
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn reading_stops_where_the_last_tag_is_passed() {
         let tags = [Attribute::PatientId.tag(), Tag(0x0010, 0x0010)];
-        let values = vec!["4711".to_owned(), "Doe^Jane".to_owned()];
+        let values = vec!["4711".to_owned(), "Test^Patient".to_owned()];
         assert_eq!(read(&data_set(0), &tags), (values.clone(), 4 << 10));
         assert_eq!(read(&data_set(10_000), &tags), (values.clone(), 20 << 10));
         assert_eq!(read(&data_set(100_000), &tags), (values, 148 << 10));

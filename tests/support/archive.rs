@@ -1,11 +1,13 @@
 //! A PACS: accepts, logs every arrival, and follows a script of answers and faults.
 
-use super::instance::{Digest, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPEG_BASELINE, RLE_LOSSLESS};
+use super::instance::{
+    Digest, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Instance, JPEG_BASELINE, RLE_LOSSLESS,
+};
 use super::ports::free_address;
 use super::wait::eventually;
 use super::wire::{self, Answered, Associate, COMMAND_BIT, Command, LAST_BIT, Proposed};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,6 +218,21 @@ impl Archive {
             Action::Abort | Action::AbortDuring(_) | Action::Close | Action::Silence => false,
         });
         arrivals
+    }
+
+    /// How often each of these was stored, with the bytes that were sent; none may be missing, and nothing else be there.
+    #[track_caller]
+    pub fn times_stored(&self, sent: &[Instance]) -> Vec<usize> {
+        let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+        for arrival in self.stored() {
+            *counts.entry((arrival.sop_instance, arrival.digest)).or_default() += 1;
+        }
+        let count =
+            |i: &Instance| counts.get(&(i.sop_instance.clone(), i.digest())).copied().unwrap_or_default();
+        let counted: Vec<_> = sent.iter().map(count).collect();
+        assert!(counted.iter().all(|count| *count > 0), "missing: {counted:?}");
+        assert_eq!(counts.len(), sent.len(), "something arrived that was not sent");
+        counted
     }
 
     /// Every association request, accepted or not.

@@ -113,6 +113,15 @@ impl Instance {
     }
 
     /// SHA-256 of the data set.
+    /// The same SOP Instance UID with a data set that differs as `edit` says.
+    pub fn edited(&self, edit: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let DataSet::Bytes(bytes) = &self.data_set else { panic!("only what is in memory can be edited") };
+        let mut bytes = bytes.to_vec();
+        edit(&mut bytes);
+        let (class, name, syntax) = (&self.sop_class, &self.sop_instance, &self.transfer_syntax);
+        Self::new(class, name, syntax, DataSet::Bytes(bytes.into()))
+    }
+
     pub fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| {
             let mut hash = Sha256::new();

@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn a_hold_by_hand_keeps_the_refusal_it_stands_for() {
         let held = |kind, why: &str| State::Held(Hold::new(kind, why));
-        let first = with_reason_before("ask Ann", &held(HoldKind::Refused, "A900 (no such study)"));
-        assert_eq!(first, "ask Ann (was: A900 (no such study))");
-        let second = with_reason_before("ask Bob", &held(HoldKind::Operator, &first));
-        assert_eq!(second, "ask Bob (was: A900 (no such study))");
+        let first = with_reason_before("ask the PACS", &held(HoldKind::Refused, "A900 (no such study)"));
+        assert_eq!(first, "ask the PACS (was: A900 (no such study))");
+        let second = with_reason_before("ask the cart", &held(HoldKind::Operator, &first));
+        assert_eq!(second, "ask the cart (was: A900 (no such study))");
         assert_eq!(with_reason_before("x", &held(HoldKind::Operator, "y")), "x");
         assert_eq!(with_reason_before("x", &State::Owed), "x");
         assert_eq!(with_reason_before("no route", &held(HoldKind::Rule, "no route")), "no route");
