@@ -208,7 +208,7 @@ impl Filter {
         if self.calling_ae.is_none() && self.listener.is_none() {
             return true;
         }
-        let arrival: Sender<'_> = serde_json::from_slice(attachment).unwrap_or_default();
+        let arrival = Sender::of(attachment);
         self.calling_ae.as_ref().is_none_or(|pattern| fits(pattern, &arrival.calling_ae))
             && self.listener.as_ref().is_none_or(|listener| *listener == arrival.listener)
     }
@@ -244,6 +244,28 @@ struct Sender<'a> {
     calling_ae: Cow<'a, str>,
 }
 
+impl<'a> Sender<'a> {
+    /// Reads what was written by [`Arrival::to_bytes`](crate::receive::Arrival::to_bytes). Half of a search by title was
+    /// reading JSON, so what has no escapes is taken from where it stands.
+    fn of(attachment: &'a [u8]) -> Self {
+        let plain = |key| plain_text(attachment, key).map(Cow::Borrowed);
+        match (plain(b"\"listener\":\""), plain(b"\"calling_ae\":\"")) {
+            (Some(listener), Some(calling_ae)) => Self { listener, calling_ae },
+            _ => serde_json::from_slice(attachment).unwrap_or_default(),
+        }
+    }
+}
+
+/// The text behind a key with its quotation marks, which within another text would be escaped and so is not found there;
+/// none when the text has escapes of its own.
+fn plain_text<'a>(json: &'a [u8], key: &[u8]) -> Option<&'a str> {
+    let at = json.windows(key.len()).position(|window| window == key)?;
+    let text = json.get(at + key.len()..)?;
+    let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let text = text.split_at_checked(end).filter(|(_, rest)| rest.starts_with(b"\""))?.0;
+    std::str::from_utf8(text).ok()
+}
+
 fn states(text: Option<&str>) -> Result<Vec<&'static str>, FilterError> {
     let wanted = text.into_iter().flat_map(|text| text.split(',')).map(str::trim);
     let known = |name: &str| STATES.into_iter().find(|state| *state == name);
@@ -266,7 +288,7 @@ pub(super) fn fits(pattern: &Pattern, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Filter};
+    use super::{Asked, Filter, Sender};
     use chrysalis_queue::Glimpse;
     use std::sync::Arc;
 
@@ -313,6 +335,20 @@ mod tests {
                 *field(&mut asked) = text(value);
                 assert_eq!(takes(asked.clone()), expected, "{asked:?}");
                 assert!(!Filter::read(&asked).expect("a filter").is_everything(), "{asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sender_is_read_as_it_was_written_whatever_the_titles_contain() {
+        let odd = ["VIVID1", "", "A\"B\\", "\",\"calling_ae\":\"X", "\u{1}\u{e9}"];
+        for listener in odd {
+            for calling_ae in odd {
+                let json =
+                    serde_json::json!({ "listener": listener, "peer": "[::1]:1", "calling_ae": calling_ae });
+                let bytes = json.to_string().into_bytes();
+                let sender = Sender::of(&bytes);
+                assert_eq!((&*sender.listener, &*sender.calling_ae), (listener, calling_ae));
             }
         }
     }
