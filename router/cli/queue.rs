@@ -38,7 +38,8 @@ pub enum QueueCommand {
         /// The instance, as `list` names it.
         instance: String,
     },
-    /// Try again now; what has no route is routed again. By filter: all that is not delivered yet.
+    /// Try again now; what has no route is routed again. By filter: all that is not delivered yet, but for what a
+    /// person, a rule or a conflict holds.
     Retry(SweepArgs),
     /// Keep back until released. By filter: what is ready or waiting.
     Hold(HoldArgs),
@@ -48,7 +49,7 @@ pub enum QueueCommand {
     Discard(DiscardArgs),
     /// Send somewhere else what is not delivered yet.
     Reroute(RerouteArgs),
-    /// Send again what was delivered, as long as its data is kept.
+    /// Send again what was delivered, as long as its data is kept; with --to, to another place whatever has come.
     Resend(ResendArgs),
     /// Write instances into a folder, as they were received.
     Export(ExportArgs),
@@ -315,9 +316,16 @@ impl Session<'_> {
 }
 
 fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Outcome { matched, changed, failed, failed_total, gone, unread } = outcome;
+    let Outcome { matched, changed, failed, failed_total, gone, passed_over, unread } = outcome;
     let changed_word = if order.dry_run { "would change" } else { "changed" };
-    writeln!(out, "{verb}: {matched} matched, {changed} {changed_word}, {failed_total} failed.")?;
+    write!(out, "{verb}: {matched} matched, {changed} {changed_word}, {failed_total} failed")?;
+    let passed_over = passed_over.iter().map(|(why, count)| match hint(why) {
+        Some(hint) => format!("{count} {} ({hint})", printable(why)),
+        None => format!("{count} {}", printable(why)),
+    });
+    let passed_over: Vec<_> = passed_over.collect();
+    let left_alone = if passed_over.is_empty() { "" } else { "; left alone: " };
+    writeln!(out, "{left_alone}{}.", passed_over.join(", "))?;
     if *gone > 0 {
         writeln!(out, "Of {gone} the data is no longer in the spool: only the ledger knows of them.")?;
     }
@@ -335,6 +343,16 @@ fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Wri
         writeln!(out, "and {untold} more.")?;
     }
     Ok(())
+}
+
+/// What to do about what a decision by filter leaves alone for this reason.
+fn hint(why: &str) -> Option<&'static str> {
+    match why {
+        "held by a person" | "held by a rule" | "conflict" => Some("release it"),
+        "held there" => Some("retry it"),
+        "discarded there" => Some("name it to send it all the same"),
+        _ => None,
+    }
 }
 
 fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
