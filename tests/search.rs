@@ -476,6 +476,10 @@ fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
     let api = node.api_get(&format!("/api/ledger?format=csv&study={}", canary[0].study)).text();
     assert!(api.contains(",\"'=1+1\","), "no cell is a formula: {api}");
     assert_eq!(node.api_get("/api/ledger?since=soon").status, 400);
+    assert_eq!(node.api_get("/api/ledger?since=today&until=yesterday").status, 400);
+    let from =
+        |ae: &str| node.run(&["ledger", "--format", "json", "--calling-ae", ae]).expect_success().output;
+    assert_eq!((from("EPIQ?").lines().count(), from("VIVID*").lines().count()), (2, 0));
     assert_eq!(node.api_get("/api/ledger?until=1h").text(), "");
     let unknown = node.api_get("/api/ledger?destination=pasc");
     assert_eq!(unknown.status, 400);

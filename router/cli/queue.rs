@@ -1,6 +1,6 @@
 //! `chrysalis queue`: what waits, and decisions about it.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -211,11 +211,11 @@ impl QueueArgs {
                 let (instances, filter) = args.select.asked(args.reason.as_deref());
                 let what = export::What { instances: instances.as_deref(), filter: filter.as_ref() };
                 let outcome = export::run(&session.source, what, &args.to)?;
-                if self.json {
-                    print_json(&outcome, out)?
+                unless_closed(if self.json {
+                    print_json(&outcome, out)
                 } else {
-                    outcome.print(&args.to, out)?
-                }
+                    outcome.print(&args.to, out)
+                })?;
                 Ok(outcome.exit())
             }
             QueueCommand::Fsck => session.fsck(out),
@@ -287,11 +287,11 @@ impl Session<'_> {
 
     fn decide(&self, verb: &str, order: Order, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let outcome = self.source.running()?.decide(verb, &order)?;
-        if self.json {
-            print_json(&outcome, out)?;
+        unless_closed(if self.json {
+            print_json(&outcome, out)
         } else {
-            print_outcome(verb, &order, &outcome, out)?;
-        }
+            print_outcome(verb, &order, &outcome, out)
+        })?;
         Ok(if outcome.failed_total == 0 { Exit::Done } else { Exit::Failed })
     }
 
@@ -299,20 +299,34 @@ impl Session<'_> {
         let report = self.source.fsck()?;
         let problems =
             report.get("problems").and_then(Value::as_array).context("the node's answer has no problems")?;
-        if self.json {
-            print_json(&report, out)?;
+        unless_closed(if self.json {
+            print_json(&report, out)
         } else {
-            writeln!(out, "{} checked, {} with problems.", plain(&report["checked"]), problems.len())?;
-            let mut table = Table::new(&["INSTANCE", "PROBLEM"]);
-            for problem in problems {
-                table.row(["instance", "problem"].map(|name| plain(&problem[name])));
-            }
-            if !problems.is_empty() {
-                table.write(out)?;
-            }
-        }
+            print_problems(&report["checked"], problems, out)
+        })?;
         Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
     }
+}
+
+/// Whoever read the output has seen enough; how it ended is told by the exit code all the same.
+fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    match printed {
+        Err(error) if error.downcast_ref().is_some_and(is_closed) => Ok(()),
+        printed => printed,
+    }
+}
+
+fn print_problems(checked: &Value, problems: &[Value], out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{} checked, {} with problems.", plain(checked), problems.len())?;
+    let mut table = Table::new(&["INSTANCE", "PROBLEM"]);
+    for problem in problems {
+        table.row(["instance", "problem"].map(|name| plain(&problem[name])));
+    }
+    if !problems.is_empty() {
+        table.write(out)?;
+    }
+    Ok(())
 }
 
 fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -356,7 +370,8 @@ fn hint(why: &str) -> Option<&'static str> {
 }
 
 fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
+    // As an error of the output, where it is one: so that a pipe that is closed is seen to be that.
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }
