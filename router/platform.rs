@@ -92,9 +92,30 @@ pub fn user_name() -> String {
     name.unwrap_or_else(unnamed)
 }
 
+/// Longest table of users that is looked at, in bytes.
+#[cfg(unix)]
+const MAX_USERS: u64 = 1 << 20;
+
+/// A cron job or a service has no such variables: its name is what the system's own table calls its number.
 #[cfg(unix)]
 fn unnamed() -> String {
-    format!("uid {}", rustix::process::getuid().as_raw())
+    use std::io::Read;
+    let uid = rustix::process::getuid().as_raw();
+    let mut users = Vec::new();
+    let read =
+        std::fs::File::open("/etc/passwd").and_then(|file| file.take(MAX_USERS).read_to_end(&mut users));
+    let name = read.ok().and_then(|_| named_in(&String::from_utf8_lossy(&users), uid));
+    name.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+/// The name that a table in the form of `passwd(5)` has for a number.
+#[cfg(unix)]
+fn named_in(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.trim().is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 #[cfg(not(unix))]
@@ -176,3 +197,16 @@ pub fn raise_descriptor_limit() {
 /// See the Unix version.
 #[cfg(not(unix))]
 pub fn raise_descriptor_limit() {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::named_in;
+
+    #[test]
+    fn a_number_is_named_as_the_table_of_users_has_it() {
+        let users = "# local\nroot:x:0:0:root:/root:/bin/sh\n::7:\nodd:x\n\noncall:x:1000:1000::/:/bin/sh\n";
+        assert_eq!(named_in(users, 0).as_deref(), Some("root"));
+        assert_eq!(named_in(users, 1000).as_deref(), Some("oncall"));
+        assert_eq!((named_in(users, 7), named_in(users, 100), named_in("", 0)), (None, None, None));
+    }
+}

@@ -122,6 +122,24 @@ fn the_uid_of_another_patient_is_held_as_a_conflict_and_goes_when_released() {
 }
 
 #[test]
+fn a_conflict_that_was_discarded_is_still_called_one_when_it_is_sent_again() {
+    let archive = Archive::new();
+    let node = node_to(&archive);
+    let study = Study::new(25);
+    let first = study.small(1);
+    let second = other_patient(&first, &study);
+    store(&node, &first);
+    node.wait_drained();
+    store(&node, &second);
+    let conflict = node.wait_state(&second, "pacs", "held");
+    node.decide("discard", &conflict, "the wrong patient");
+    store(&node, &second);
+    let again = node.wait_state(&second, "pacs", "held");
+    assert_eq!(again.reason, format!("{}; discarded before", conflict.reason));
+    assert_eq!(archive.arrivals().len(), 1);
+}
+
+#[test]
 fn what_was_discarded_is_held_when_it_is_sent_again() {
     let mut archive = Archive::new();
     archive.stop();

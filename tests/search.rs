@@ -274,6 +274,113 @@ fn a_delivered_study_is_sent_again_to_where_it_was_or_to_somewhere_new() {
     assert!(since.expect_success().output.contains("5 matched, 5 would change"));
 }
 
+/// What a decision says first, tried and then done: both must say the same.
+#[track_caller]
+fn tried_and_done(node: &Node, args: &[&str]) -> String {
+    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let tried = node.run(&[args, &["--dry-run"]].concat());
+    let done = node.run(args);
+    let (before, after) = (first(tried.output), first(done.output));
+    assert_eq!(before.replace("would change", "changed"), after);
+    assert_eq!(tried.status.code(), done.status.code(), "{before}");
+    after
+}
+
+/// A node whose PACS refuses everything but the first `taken` of a study.
+fn node_that_takes(study: &[Instance], taken: usize, rules: &str) -> (Node, Archive) {
+    let taken: Vec<_> = study[..taken].iter().map(|instance| instance.sop_instance.clone()).collect();
+    let answer = move |_, uid: &str| {
+        let is_taken = taken.iter().any(|taken| taken == uid);
+        support::archive::Action::Answer(if is_taken { 0 } else { 0xA900 })
+    };
+    let archive = Script::default().on_store(answer).start();
+    let node =
+        Node::builder().dicom_with("pacs", archive.address(), BRISK).folder("second").table(rules).start();
+    (node, archive)
+}
+
+#[test]
+fn a_retry_by_filter_leaves_alone_what_a_person_a_rule_or_a_conflict_holds() {
+    let (canary, other) = studies();
+    let rules = "[[route]]\nwhen = { calling_ae = \"VIVID1\" }\nto = [\"pacs\"]\n\
+                 [[route]]\nname = \"look\"\nwhen = { calling_ae = \"RULE\" }\nto = [\"pacs\"]\naction = \"hold\"";
+    let (node, archive) = node_that_takes(&canary, 0, rules);
+    store_as(&node, "VIVID1", &canary);
+    let conflict = Study { patient_id: "SOMEBODY".into(), ..Study::new(815_301) }.small(1);
+    assert_eq!(conflict.sop_instance, canary[0].sop_instance);
+    node.wait_all("at rest", |seen| seen.state == "held");
+    store_as(&node, "VIVID1", &[conflict]);
+    store_as(&node, "RULE", &other[..1]);
+    store_as(&node, "NOBODY", &other[1..]);
+    let person = node.deliveries_of(&canary[1], "pacs")[0].instance.clone();
+    node.run(&["queue", "hold", &person, "--reason", "wrong room"]).expect_success();
+    archive.set_script(Script::default());
+    let left = "left alone: 1 conflict (release it), 1 held by a person (release it), 1 held by a rule (release it).";
+    let said = tried_and_done(&node, &["queue", "retry", "--all"]);
+    assert_eq!(said, format!("retry: 6 matched, 2 changed, 1 failed; {left}"));
+    eventually("what was refused", SOON, || (archive.stored().len() == 2).then_some(()));
+    let none = ["queue", "retry", "--destination", "none"];
+    let run = node.run(&none);
+    assert!(run.status.code() == Some(1) && run.output.contains("no rule routes it"), "{}", run.output);
+    let run = node.run(&["queue", "release", "--destination", "none"]);
+    assert!(run.status.code() == Some(1) && run.output.contains("add a rule and retry"), "{}", run.output);
+    assert_eq!(node.wait_state(&other[1], "none", "held").reason, "no route");
+    let filter = json!({ "filter": { "reason": "wrong room" } });
+    let (_, answer) = post(&node, "/api/queue/retry", &filter);
+    assert_eq!((&answer["passed_over"], &answer["changed"]), (&json!({ "held by a person": 1 }), &json!(0)));
+    node.run(&["queue", "retry", &person]).expect_success();
+    node.wait_state(&canary[1], "pacs", "delivered");
+    let released = node.run(&["queue", "release", "--destination", "pacs"]).expect_success().output;
+    assert!(released.contains("2 matched, 2 changed, 0 failed."), "{released}");
+    eventually("what was released", SOON, || (archive.stored().len() == 5).then_some(()));
+    node.edit("calling_ae = \"RULE\"", "calling_ae = [\"RULE\", \"NOBODY\"]");
+    node.run(&["reload"]).expect_success();
+    let held = node.run(&none).expect_success().output;
+    assert!(held.contains("1 matched, 0 changed, 0 failed; left alone: 1 held by rule look."), "{held}");
+    node.edit("name = \"look\"\n", "");
+    node.edit("\naction = \"hold\"", "");
+    node.run(&["reload"]).expect_success();
+    assert_eq!(tried_and_done(&node, &none), "retry: 1 matched, 1 changed, 0 failed.");
+    node.wait_state(&other[1], "pacs", "delivered");
+}
+
+#[test]
+fn a_study_is_sent_again_as_far_as_nobody_keeps_it_back_and_the_rest_is_counted() {
+    let study = Study::new(5);
+    let study: Vec<_> = (1..=5).map(|n| study.small(n)).collect();
+    let (node, _archive) = node_that_takes(&study, 2, "[[route]]\nto = [\"pacs\"]");
+    store_all(&node, &study);
+    node.wait_all("at rest", |seen| ["delivered", "held"].contains(&seen.state.as_str()));
+    let id = |n: usize| node.deliveries_of(&study[n], "pacs")[0].instance.clone();
+    let (kept, discarded) = (id(3), id(4));
+    node.run(&["queue", "hold", &kept, "--reason", "ask the ward"]).expect_success();
+    node.run(&["queue", "discard", &discarded, "--reason", "a test image"]).expect_success();
+    let uid = study[0].study.as_str();
+    let done = tried_and_done(&node, &["queue", "hold", "--study", uid, "--state", "delivered"]);
+    assert_eq!(done, "hold: 2 matched, 0 changed, 2 failed.");
+    let again = node.run(&["queue", "resend", "--study", uid, "--dry-run"]).expect_success().output;
+    let left = "left alone: 1 discarded there (name it to send it all the same), 2 not delivered yet.\n";
+    assert_eq!(again, format!("resend: 5 matched, 2 would change, 0 failed; {left}"));
+    let second = tried_and_done(&node, &["queue", "resend", "--study", uid, "--to", "second"]);
+    let left = "left alone: 1 held by a person (release it), 1 never let go.";
+    assert_eq!(second, format!("resend: 5 matched, 3 changed, 0 failed; {left}"));
+    for instance in &study[..3] {
+        node.wait_state(instance, "second", "delivered");
+    }
+    assert_eq!(node.delivered("second").len(), 3);
+    let filter = json!({ "filter": { "study": uid }, "to": ["pacs"], "dry_run": true });
+    let (_, there) = post(&node, "/api/queue/resend", &filter);
+    let left = json!({ "discarded there": 1, "held by a person": 1, "held there": 1 });
+    assert_eq!((&there["changed"], &there["passed_over"]), (&json!(2), &left));
+    let rerouted =
+        ["queue", "reroute", "--from", "pacs", "--to", "second", "--state", "held", "--study", uid];
+    node.run(&[&rerouted[..], &["--reason", "A900"]].concat()).expect_success();
+    let (_, there) = post(&node, "/api/queue/resend", &filter);
+    assert_eq!(there["passed_over"]["discarded there"], 3, "what was rerouted counts as discarded: {there}");
+    node.run(&["queue", "resend", &discarded, "--to", "second"]).expect_success();
+    node.wait_state(&study[4], "second", "delivered");
+}
+
 #[test]
 fn what_is_no_longer_kept_is_not_sent_again_and_that_is_said() {
     let archive = Archive::new();
@@ -369,6 +476,10 @@ fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
     let api = node.api_get(&format!("/api/ledger?format=csv&study={}", canary[0].study)).text();
     assert!(api.contains(",\"'=1+1\","), "no cell is a formula: {api}");
     assert_eq!(node.api_get("/api/ledger?since=soon").status, 400);
+    assert_eq!(node.api_get("/api/ledger?since=today&until=yesterday").status, 400);
+    let from =
+        |ae: &str| node.run(&["ledger", "--format", "json", "--calling-ae", ae]).expect_success().output;
+    assert_eq!((from("EPIQ?").lines().count(), from("VIVID*").lines().count()), (2, 0));
     assert_eq!(node.api_get("/api/ledger?until=1h").text(), "");
     let unknown = node.api_get("/api/ledger?destination=pasc");
     assert_eq!(unknown.status, 400);

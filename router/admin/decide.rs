@@ -10,7 +10,7 @@ use chrysalis_queue::{Action, Row, Sequence, State};
 use super::filter::{Filter, FilterError};
 use super::forgotten;
 use super::order::{MAX_NAMED, Order, OrderError, Outcome, Verb, clean};
-use super::plan::{Planner, Refusal};
+use super::plan::{Fate, Planner, Refusal};
 use super::search::Scope;
 use crate::audit::Actor;
 use crate::route::Routes;
@@ -53,7 +53,7 @@ impl<'a> Decision<'a> {
             );
         }
         if order.filter.is_some() && filter.states.is_empty() {
-            filter.states = verb.states();
+            filter.states = verb.states(!order.to.is_empty());
         }
         scope.check_names(&filter)?;
         order.destination.as_deref().map_or(Ok(()), |name| scope.check_destination(name))?;
@@ -62,7 +62,8 @@ impl<'a> Decision<'a> {
         if verb == Verb::Discard && why.is_empty() {
             return senseless("to discard needs a reason");
         }
-        let planner = Planner { verb, to: &order.to, why, routes: Routes::new(scope.config) };
+        let (by_filter, routes) = (order.filter.is_some(), Routes::new(scope.config));
+        let planner = Planner { verb, by_filter, to: &order.to, why, routes };
         Ok(Self { order, filter, planner, who: who(by, peer) })
     }
 
@@ -125,7 +126,7 @@ impl<'a> Decision<'a> {
             match found.next {
                 Some(next) => after = Some(next),
                 None if self.planner.verb == Verb::Resend => {
-                    return forgotten::count(scope, &self.filter, outcome);
+                    return forgotten::count(scope, &self.filter, &self.order.to, outcome);
                 }
                 None => return Ok(()),
             }
@@ -135,14 +136,12 @@ impl<'a> Decision<'a> {
     /// Decides about some deliveries, those of one instance next to each other.
     fn decide(&self, scope: &Scope<'_>, rows: Vec<Row>, outcome: &mut Outcome) -> Result<(), OrderError> {
         let mut groups: Vec<(Action, Vec<(Sequence, String)>)> = Vec::new();
-        for (sequence, destination, planned) in self.planner.plan(scope.queue, &rows)? {
+        for (sequence, destination, fate) in self.planner.plan(scope.queue, &rows)? {
             outcome.matched += 1;
-            match planned {
-                Err(Refusal { why, is_gone }) => {
-                    outcome.gone += u64::from(is_gone);
-                    outcome.fail(&sequence.to_string(), Some(&destination), why);
-                }
-                Ok(action) => match groups.iter_mut().find(|(known, _)| *known == action) {
+            match fate {
+                Fate::PassOver(why) => outcome.pass_over(why),
+                Fate::Fail(refusal) => refused(refusal, sequence, &destination, outcome),
+                Fate::Change(action) => match groups.iter_mut().find(|(known, _)| *known == action) {
                     Some((_, targets)) => targets.push((sequence, destination)),
                     None => groups.push((action, vec![(sequence, destination)])),
                 },
@@ -160,7 +159,7 @@ impl<'a> Decision<'a> {
                         outcome.changed += 1;
                         self.tell(scope, &action, sequence, &destination);
                     }
-                    Err(error) => outcome.fail(&sequence.to_string(), Some(&destination), error.to_string()),
+                    Err(error) => refused(error.into(), sequence, &destination, outcome),
                 }
             }
         }
@@ -175,6 +174,11 @@ impl<'a> Decision<'a> {
         }
         tracing::debug!(instance = %sequence, destination, ?action, who = self.who, "An administrator decided about a delivery.");
     }
+}
+
+fn refused(refusal: Refusal, sequence: Sequence, destination: &str, outcome: &mut Outcome) {
+    outcome.gone += u64::from(refusal.is_gone);
+    outcome.fail(&sequence.to_string(), Some(destination), refusal.why);
 }
 
 /// Checks where something is to go, and for a reroute from where.

@@ -76,6 +76,7 @@ fn details(order: &Order, outcome: &Outcome, complete: bool) -> Value {
         "matched": outcome.matched,
         "changed": outcome.changed,
         "failed": outcome.failed_total,
+        "passed_over": outcome.passed_over,
         "complete": complete,
     })
 }

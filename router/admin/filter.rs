@@ -69,6 +69,9 @@ pub enum FilterError {
         /// What is wrong with it.
         error: NotAMoment,
     },
+    /// Nothing is received then.
+    #[error("since is later than until: nothing is received then")]
+    Backwards,
     /// An age that cannot be read.
     #[error("older_than: {0:?} is no duration; write 90m, 2h or 3d")]
     Age(String),
@@ -121,6 +124,9 @@ impl Filter {
             moment::now().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
         };
         let pattern = |text: &Option<String>| text.as_deref().and_then(asks);
+        let since = moment("since", &asked.since, Edge::Since)?;
+        let until = moment("until", &asked.until, Edge::Until)?;
+        check_span(since, until)?;
         let trimmed = |text: &Option<String>| text.as_deref().map(|text| text.trim().to_owned());
         Ok(Self {
             study: trimmed(&asked.study),
@@ -132,8 +138,8 @@ impl Filter {
             destination: asked.destination.clone(),
             states: states(asked.state.as_deref())?,
             reason: asked.reason.as_deref().map(str::to_lowercase).filter(|reason| !reason.is_empty()),
-            since: moment("since", &asked.since, Edge::Since)?,
-            until: moment("until", &asked.until, Edge::Until)?,
+            since,
+            until,
             owed_before: age.transpose()?.map(before),
         })
     }
@@ -221,6 +227,14 @@ impl Filter {
     }
 }
 
+/// Fails for a span that ends before it begins.
+pub(super) fn check_span(since: Option<u64>, until: Option<u64>) -> Result<(), FilterError> {
+    match (since, until) {
+        (Some(since), Some(until)) if since > until => Err(FilterError::Backwards),
+        _ => Ok(()),
+    }
+}
+
 /// Fails for a destination that is neither configured nor anywhere in the queue.
 pub(super) fn check_destination(name: &str, config: &Config, seen: &[String]) -> Result<(), FilterError> {
     let configured = config.destinations.iter().map(|destination| destination.name.as_str());
@@ -275,7 +289,7 @@ fn states(text: Option<&str>) -> Result<Vec<&'static str>, FilterError> {
 }
 
 /// The pattern that is written like this; none where every text fits it, so that it asks for nothing.
-fn asks(text: &str) -> Option<Pattern> {
+pub(super) fn asks(text: &str) -> Option<Pattern> {
     let text = text.trim();
     let says_something = text.is_empty() || text.chars().any(|character| character != '*');
     says_something.then(|| Pattern::new(text))
@@ -375,6 +389,7 @@ mod tests {
             (Asked { since: text("soon"), ..Asked::default() }, "since"),
             (Asked { until: text("soon"), ..Asked::default() }, "until"),
             (Asked { older_than: text("soon"), ..Asked::default() }, "older_than"),
+            (Asked { since: text("today"), until: text("yesterday"), ..Asked::default() }, "later than"),
         ];
         for (asked, hint) in table {
             let error = Filter::read(&asked).expect_err("no filter").to_string();

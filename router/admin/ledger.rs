@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::csv;
 use super::damage::{self, Told};
-use super::filter::{FilterError, check_destination};
+use super::filter::{FilterError, asks, check_destination, check_span, fits};
 use super::moment::{self, Edge};
 use super::view::reason;
 use crate::config::Config;
+use crate::dicom::Pattern;
 use crate::receive::Arrival;
 
 /// How the ledger is written.
@@ -40,6 +41,9 @@ pub struct LedgerQuery {
     /// Study Instance UID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub study: Option<String>,
+    /// Calling AE title, with `*` and `?`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calling_ae: Option<String>,
     /// Where it was owed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
@@ -95,10 +99,12 @@ impl LedgerQuery {
             let read = text.as_deref().map(|text| moment::parse(text, edge)).transpose();
             read.map_err(|error| FilterError::Moment { key, error })
         };
+        let since = moment("since", &self.since, Edge::Since)?;
         let until = moment("until", &self.until, Edge::Until)?;
+        check_span(since, until)?;
         // The queue's span ends before this moment, a query's with it.
         let until = until.map(|until| until.saturating_add(1));
-        Ok(LedgerSpan { since: moment("since", &self.since, Edge::Since)?, until })
+        Ok(LedgerSpan { since, until })
     }
 
     /// Writes the ledger, an instance at a time. Blocks on the disk and on `out`.
@@ -109,14 +115,16 @@ impl LedgerQuery {
         if self.format == LedgerFormat::Csv {
             csv::write_row(out, &HEADINGS.map(str::to_owned))?;
         }
+        let calling_ae = self.calling_ae.as_deref().and_then(asks);
         let mut failed = None;
-        let damage = queue.ledger(span, &mut |entry| match self.tell_one(&entry, out) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
+        let damage =
+            queue.ledger(span, &mut |entry| match self.tell_one(&entry, calling_ae.as_ref(), out) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            })?;
         failed.map_or(Ok(()), Err)?;
         if damage != LedgerDamage::default() {
             tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
@@ -125,8 +133,17 @@ impl LedgerQuery {
         Ok(Told::of(damage))
     }
 
-    fn tell_one(&self, entry: &LedgerEntry, out: &mut dyn Write) -> io::Result<()> {
+    fn tell_one(
+        &self,
+        entry: &LedgerEntry,
+        calling_ae: Option<&Pattern>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         if self.study.as_ref().is_some_and(|study| *study != entry.instance.keys.group) {
+            return Ok(());
+        }
+        let called = || Arrival::of(&entry.instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
+        if calling_ae.is_some_and(|pattern| !fits(pattern, &called())) {
             return Ok(());
         }
         let is_meant =
@@ -251,7 +268,7 @@ impl Line {
             self.bytes.to_string(),
             self.sha256.clone(),
             self.revision.clone(),
-            self.rules.join(" "),
+            self.rules.join("; "),
             self.destination.clone(),
             self.outcome.to_owned(),
             self.detail.clone(),

@@ -1,5 +1,7 @@
 //! A decision about many deliveries as it is asked for, and as it is answered.
 
+use std::collections::BTreeMap;
+
 use chrysalis_queue::Unavailable;
 use serde::{Deserialize, Serialize};
 
@@ -46,15 +48,17 @@ impl Verb {
     }
 
     /// What a filter that names no state is about: a sweep must not send again what was delivered, nor discard what is
-    /// about to leave.
-    pub(super) fn states(self) -> Vec<&'static str> {
+    /// about to leave. To resend looks at more than it sends, so that what is left out of a study is counted; somewhere
+    /// new goes what is in any state.
+    pub(super) fn states(self, somewhere_new: bool) -> Vec<&'static str> {
         match self {
             Self::Retry => vec!["held", "waiting", "ready"],
             Self::Release | Self::Discard => vec!["held"],
             Self::Hold => vec!["ready", "waiting"],
             // What is under way is refused one by one, so that nobody takes it for done.
             Self::Reroute => vec!["held", "waiting", "ready", "leased"],
-            Self::Resend => vec!["delivered"],
+            Self::Resend if somewhere_new => Vec::new(),
+            Self::Resend => vec!["delivered", "ready", "waiting", "leased", "held", "discarded"],
         }
     }
 }
@@ -122,7 +126,7 @@ impl From<Unavailable> for OrderError {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Outcome {
-    /// Deliveries that it was about.
+    /// Deliveries that it was about: those that changed, those that failed and those that were passed over.
     pub matched: u64,
     /// Those that changed, durably; in a dry run, those that would.
     pub changed: u64,
@@ -132,6 +136,9 @@ pub struct Outcome {
     pub failed_total: u64,
     /// Of these: whose data is no longer in the spool.
     pub gone: u64,
+    /// Those that a decision by filter leaves alone, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub passed_over: BTreeMap<String, u64>,
     /// Instances that could not be told to be the patient's or not, because their data is gone or unreadable.
     pub unread: u64,
 }
@@ -148,6 +155,11 @@ pub struct Failure {
 }
 
 impl Outcome {
+    /// Notes a delivery that is left alone.
+    pub(super) fn pass_over(&mut self, why: String) {
+        *self.passed_over.entry(why).or_default() += 1;
+    }
+
     /// Notes a delivery, or an instance, that did not change.
     pub(super) fn fail(&mut self, instance: &str, destination: Option<&str>, error: String) {
         self.failed_total += 1;

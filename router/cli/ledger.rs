@@ -25,6 +25,9 @@ pub struct LedgerArgs {
     /// Only of this study.
     #[arg(long, value_name = "UID")]
     pub study: Option<String>,
+    /// Only from this calling AE title; `*` is any text, `?` one character.
+    #[arg(long, value_name = "AE")]
+    pub calling_ae: Option<String>,
     /// Only for this destination.
     #[arg(long, value_name = "NAME")]
     pub destination: Option<String>,
@@ -48,6 +51,7 @@ impl LedgerArgs {
             since: self.since.clone(),
             until: self.until.clone(),
             study: self.study.clone(),
+            calling_ae: self.calling_ae.clone(),
             destination: self.destination.clone(),
             format: self.format,
         };

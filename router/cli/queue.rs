@@ -1,6 +1,6 @@
 //! `chrysalis queue`: what waits, and decisions about it.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -38,7 +38,8 @@ pub enum QueueCommand {
         /// The instance, as `list` names it.
         instance: String,
     },
-    /// Try again now; what has no route is routed again. By filter: all that is not delivered yet.
+    /// Try again now; what has no route is routed again. By filter: all that is not delivered yet, but for what a
+    /// person, a rule or a conflict holds.
     Retry(SweepArgs),
     /// Keep back until released. By filter: what is ready or waiting.
     Hold(HoldArgs),
@@ -48,7 +49,7 @@ pub enum QueueCommand {
     Discard(DiscardArgs),
     /// Send somewhere else what is not delivered yet.
     Reroute(RerouteArgs),
-    /// Send again what was delivered, as long as its data is kept.
+    /// Send again what was delivered, as long as its data is kept; with --to, to another place whatever has come.
     Resend(ResendArgs),
     /// Write instances into a folder, as they were received.
     Export(ExportArgs),
@@ -210,11 +211,11 @@ impl QueueArgs {
                 let (instances, filter) = args.select.asked(args.reason.as_deref());
                 let what = export::What { instances: instances.as_deref(), filter: filter.as_ref() };
                 let outcome = export::run(&session.source, what, &args.to)?;
-                if self.json {
-                    print_json(&outcome, out)?
+                unless_closed(if self.json {
+                    print_json(&outcome, out)
                 } else {
-                    outcome.print(&args.to, out)?
-                }
+                    outcome.print(&args.to, out)
+                })?;
                 Ok(outcome.exit())
             }
             QueueCommand::Fsck => session.fsck(out),
@@ -286,11 +287,11 @@ impl Session<'_> {
 
     fn decide(&self, verb: &str, order: Order, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let outcome = self.source.running()?.decide(verb, &order)?;
-        if self.json {
-            print_json(&outcome, out)?;
+        unless_closed(if self.json {
+            print_json(&outcome, out)
         } else {
-            print_outcome(verb, &order, &outcome, out)?;
-        }
+            print_outcome(verb, &order, &outcome, out)
+        })?;
         Ok(if outcome.failed_total == 0 { Exit::Done } else { Exit::Failed })
     }
 
@@ -298,26 +299,47 @@ impl Session<'_> {
         let report = self.source.fsck()?;
         let problems =
             report.get("problems").and_then(Value::as_array).context("the node's answer has no problems")?;
-        if self.json {
-            print_json(&report, out)?;
+        unless_closed(if self.json {
+            print_json(&report, out)
         } else {
-            writeln!(out, "{} checked, {} with problems.", plain(&report["checked"]), problems.len())?;
-            let mut table = Table::new(&["INSTANCE", "PROBLEM"]);
-            for problem in problems {
-                table.row(["instance", "problem"].map(|name| plain(&problem[name])));
-            }
-            if !problems.is_empty() {
-                table.write(out)?;
-            }
-        }
+            print_problems(&report["checked"], problems, out)
+        })?;
         Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
     }
 }
 
+/// Whoever read the output has seen enough; how it ended is told by the exit code all the same.
+fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    match printed {
+        Err(error) if error.downcast_ref().is_some_and(is_closed) => Ok(()),
+        printed => printed,
+    }
+}
+
+fn print_problems(checked: &Value, problems: &[Value], out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{} checked, {} with problems.", plain(checked), problems.len())?;
+    let mut table = Table::new(&["INSTANCE", "PROBLEM"]);
+    for problem in problems {
+        table.row(["instance", "problem"].map(|name| plain(&problem[name])));
+    }
+    if !problems.is_empty() {
+        table.write(out)?;
+    }
+    Ok(())
+}
+
 fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Outcome { matched, changed, failed, failed_total, gone, unread } = outcome;
+    let Outcome { matched, changed, failed, failed_total, gone, passed_over, unread } = outcome;
     let changed_word = if order.dry_run { "would change" } else { "changed" };
-    writeln!(out, "{verb}: {matched} matched, {changed} {changed_word}, {failed_total} failed.")?;
+    write!(out, "{verb}: {matched} matched, {changed} {changed_word}, {failed_total} failed")?;
+    let passed_over = passed_over.iter().map(|(why, count)| match hint(why) {
+        Some(hint) => format!("{count} {} ({hint})", printable(why)),
+        None => format!("{count} {}", printable(why)),
+    });
+    let passed_over: Vec<_> = passed_over.collect();
+    let left_alone = if passed_over.is_empty() { "" } else { "; left alone: " };
+    writeln!(out, "{left_alone}{}.", passed_over.join(", "))?;
     if *gone > 0 {
         writeln!(out, "Of {gone} the data is no longer in the spool: only the ledger knows of them.")?;
     }
@@ -337,8 +359,19 @@ fn print_outcome(verb: &str, order: &Order, outcome: &Outcome, out: &mut dyn Wri
     Ok(())
 }
 
+/// What to do about what a decision by filter leaves alone for this reason.
+fn hint(why: &str) -> Option<&'static str> {
+    match why {
+        "held by a person" | "held by a rule" | "conflict" => Some("release it"),
+        "held there" => Some("retry it"),
+        "discarded there" => Some("name it to send it all the same"),
+        _ => None,
+    }
+}
+
 fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
+    // As an error of the output, where it is one: so that a pipe that is closed is seen to be that.
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }

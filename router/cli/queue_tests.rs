@@ -45,12 +45,16 @@ impl Node {
     }
 
     fn run(&self, line: &str) -> (anyhow::Result<Exit>, String) {
+        let mut out = Vec::new();
+        let outcome = self.run_into(line, &mut out);
+        (outcome, String::from_utf8(out).expect("text"))
+    }
+
+    fn run_into(&self, line: &str, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let words = ["chrysalis", "queue"].into_iter().chain(line.split_whitespace());
         let cli = Cli::try_parse_from(words).expect("a command line");
         let Some(Command::Queue(queue)) = cli.command else { panic!("a queue command") };
-        let mut out = Vec::new();
-        let outcome = queue.run(&self.config, &mut out);
-        (outcome, String::from_utf8(out).expect("text"))
+        queue.run(&self.config, out)
     }
 
     fn next_request(&self) -> String {
@@ -170,6 +174,39 @@ fn a_decision_carries_the_token_and_who_decides_and_names_what_failed() {
     let body =
         format!(r#"{{"destination":"pacs","instances":["01A","01B"],"reason":"duplicate","who":"{who}"}}"#);
     assert!(asked.ends_with(&body), "{asked}");
+}
+
+/// Nobody reads any more.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_decision_that_nobody_reads_the_end_of_ends_with_its_own_code() {
+    let failed = r#"{"matched":2,"changed":1,"failed":[],"failed_total":1}"#;
+    let problems = r#"{"checked":3,"problems":[{"instance":"01A","problem":"hash"}]}"#;
+    let node = Node::answering([(200, failed), (200, failed), (200, problems)]);
+    for line in ["retry 01A", "retry 01A --json", "fsck"] {
+        assert_eq!(node.run_into(line, &mut Closed).expect("an outcome"), Exit::Failed, "{line}");
+    }
+}
+
+#[test]
+fn what_is_left_alone_is_counted_with_what_to_do_about_it() {
+    let answer = r#"{"matched":4,"changed":1,"failed":[],"failed_total":0,"passed_over":{"conflict":1,"not delivered yet":2}}"#;
+    let node = Node::answering([(200, answer)]);
+    let (outcome, out) = node.run("resend --all");
+    assert_eq!(outcome.expect("an outcome"), Exit::Done);
+    let left = "left alone: 1 conflict (release it), 2 not delivered yet.\n";
+    assert_eq!(out, format!("resend: 4 matched, 1 changed, 0 failed; {left}"));
 }
 
 #[test]

@@ -57,6 +57,25 @@ fn hint(state: &str) -> &'static str {
     }
 }
 
+impl Action {
+    /// Fails where this means nothing for a delivery in such a state, none where nothing was ever owed: what the queue
+    /// itself would answer, for whoever wants to know before.
+    ///
+    /// # Errors
+    /// [`CommandError`], but never [`CommandError::Unavailable`].
+    pub fn check(&self, state: Option<&State>, has_payload: bool) -> Result<(), CommandError> {
+        match (self, state) {
+            (Self::Resend, Some(state)) if state.is_open() => Err(CommandError::State(state.name())),
+            (Self::Resend, _) if !has_payload => Err(CommandError::PayloadGone),
+            (Self::Resend, _) => Ok(()),
+            (_, None) => Err(CommandError::NotFound),
+            (_, Some(state)) if !state.is_open() => Err(CommandError::State(state.name())),
+            (Self::Reroute { to }, _) if to.is_empty() => Err(CommandError::NotFound),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Keeper {
     /// Applies a decision. It is durable when a waiter given to [`Keeper::when_durable`] afterwards says so.
     pub(crate) fn command(
@@ -102,19 +121,12 @@ impl Keeper {
         let who = if who == BY_RULE { "a person named rule" } else { who };
         let (sequence, at, who) = (instance.sequence, self.spool.clock.wall_ms(), who.to_owned());
         let destination = destination.to_owned();
+        let has_payload = !self.view.is_payload_gone(sequence);
+        action.check(delivery.as_ref().map(|delivery| &delivery.state), has_payload)?;
         if action == Action::Resend {
-            if let Some(open) = delivery.filter(|delivery| delivery.state.is_open()) {
-                return Err(CommandError::State(open.state.name()));
-            }
-            if self.view.is_payload_gone(sequence) {
-                return Err(CommandError::PayloadGone);
-            }
             return Ok(Some(Record::Resent { sequence, destination, at, who }));
         }
         let delivery = delivery.ok_or(CommandError::NotFound)?;
-        if !delivery.state.is_open() {
-            return Err(CommandError::State(delivery.state.name()));
-        }
         Ok(match action {
             Action::Hold { why } => {
                 let hold = Hold::new(HoldKind::Operator, with_reason_before(&why, &delivery.state));
@@ -123,7 +135,6 @@ impl Keeper {
             Action::Release if delivery.state == State::Owed => None,
             Action::Release => Some(Record::Released { sequence, destination, at, who }),
             Action::Discard { why } => Some(Record::Discarded { sequence, destination, at, who, why }),
-            Action::Reroute { to } if to.is_empty() => return Err(CommandError::NotFound),
             Action::Reroute { to } => Some(Record::Rerouted { sequence, from: destination, to, at, who }),
             Action::Resend => None,
         })

@@ -54,13 +54,15 @@ pub(crate) fn decide(new: &Instance, owed: &[Owed], known: &[Known]) -> Decision
             decision.gives_way.entry(newer.instance.sequence).or_default().push(owed.destination.clone());
         }
         let last = same.iter().rev().find(|k| !k.was_dropped_at(&owed.destination));
-        if last.is_some_and(|k| k.was_discarded(&owed.destination)) {
-            hold(owed, "discarded before");
-        }
-        if let Some(foreign) = foreign
-            && !same.iter().any(|k| k.passed_conflict(&owed.destination))
-        {
-            hold(owed, &format!("UID conflict with {}", foreign.instance.sequence));
+        let passed = same.iter().any(|k| k.passed_conflict(&owed.destination));
+        let conflict =
+            foreign.filter(|_| !passed).map(|k| format!("UID conflict with {}", k.instance.sequence));
+        let discarded = last.is_some_and(|k| k.was_discarded(&owed.destination));
+        let discarded = discarded.then(|| "discarded before".to_owned());
+        // Neither hides the other from whoever decides.
+        let why: Vec<_> = conflict.into_iter().chain(discarded).collect();
+        if !why.is_empty() {
+            hold(owed, &why.join("; "));
         }
     }
     decision
@@ -291,6 +293,9 @@ mod tests {
         let decision = decided(&[known(3, 2, 7, delivered())]);
         assert_eq!(decision.owed[0].start.held().unwrap().why, "UID conflict with 1-3");
         assert_eq!(decided(&[known(3, 2, 7, discarded())]).owed[0].start, Start::Send);
+        let again = [known(3, 2, 7, delivered()), known(4, 1, 1, discarded())];
+        let why = "UID conflict with 1-3; discarded before";
+        assert_eq!(decided(&again).owed[0].start.held().unwrap().why, why);
         let released = [known(3, 2, 7, delivered()), known(4, 1, 1, delivered())];
         assert_eq!(decided(&released).owed[0].start, Start::Send);
     }
