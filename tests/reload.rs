@@ -487,8 +487,11 @@ fn a_drain_ends_when_only_what_is_held_or_paused_is_left_and_stops_the_node() {
     node.start();
     assert!(is_congested(node.address), "it takes nothing before somebody says so");
     away.start_again();
-    node.run(&["resume", "--all"]).expect_success();
+    let lifted = node.run(&["resume", "--drained"]).expect_success().output;
+    assert!(lifted.contains("listener modalities is resumed") && !lifted.contains("away"), "{lifted}");
     assert!(!is_congested(node.address));
+    assert!(!status(&node)["destinations"][1]["paused"].is_null(), "somebody paused it on purpose");
+    node.run(&["resume", "destination", "away"]).expect_success();
     node.wait_drained();
     assert!(decisions(&node).iter().any(|(decision, _)| decision.contains("drain")));
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &DrainArgs, client: &AdminClient, out: &mut dyn Write) -
         (true, false) => writeln!(out, "Drained.")?,
         (false, _) => writeln!(out, "Not drained within {}.", age(args.timeout.as_secs_f64()))?,
     }
-    writeln!(out, "The listeners stay paused, over a restart too, until: chrysalis resume --all")?;
+    writeln!(out, "The listeners stay paused, over a restart too, until: chrysalis resume --drained")?;
     Ok(if is_empty { Exit::Done } else { Exit::Failed })
 }
 
