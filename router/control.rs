@@ -448,7 +448,8 @@ impl From<&BindError> for Mistake {
     }
 }
 
-fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
+/// What is wrong with a configuration, one by one.
+pub fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
     match error {
         ConfigError::Invalid(problems) => problems
             .problems

@@ -84,7 +84,7 @@ pub struct DrainArgs {
     /// How long to wait, such as `90s` or `10m`.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
-    /// Stop the node when it is empty.
+    /// Stop the node when it is empty, and return when it has ended.
     #[arg(long)]
     pub stop: bool,
     /// Print JSON at the end instead of lines on the way.
@@ -155,7 +155,7 @@ impl DrainArgs {
     /// The node is not running or refuses, or `out` cannot be written. That something is left is no error but
     /// [`Exit::Failed`].
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        drain::run(self, &AdminClient::new(config), out)
+        drain::run(self, config, out)
     }
 }
 
