@@ -124,8 +124,9 @@ fn needs(status: &Value) -> Vec<String> {
 /// Why a destination takes nothing, or not from everybody.
 fn troubles(destination: &Value) -> Vec<String> {
     let mut troubles = Vec::new();
+    let waits = count(&destination["queued"]) + count(&destination["held"]) > 0;
     // `none` is no destination: what is there is held, which is said by itself.
-    if destination["configured"] == false && destination["destination"] != "none" {
+    if destination["configured"] == false && waits && destination["destination"] != "none" {
         troubles.push("not configured".to_owned());
     }
     troubles.extend(pause_of(destination));
@@ -203,7 +204,7 @@ mod tests {
             ),
             (status(Value::Null, json!({ "lanes": lane })), "pacs: ill: connection refused"),
             (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
-            (status(Value::Null, json!({ "configured": false })), "pacs: not configured"),
+            (status(Value::Null, json!({ "configured": false, "queued": 1 })), "pacs: not configured"),
             (
                 status(Value::Null, json!({ "held": 2 })),
                 "pacs: 2 held: chrysalis queue list --state held --destination pacs",

@@ -342,6 +342,7 @@ fn names<T: FromStr<Err: fmt::Display>>(
 ) -> Read<Vec<T>> {
     match root.get(list) {
         None => Ok(default()),
+        Some(item) if !item.is_list() => Err(Reported),
         Some(_) => root.tables(list).iter().map(read::name).collect(),
     }
 }
