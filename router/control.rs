@@ -12,9 +12,9 @@ use crate::config::{
     CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel, Place,
 };
 use crate::dicom::AeTitle;
-use crate::forward::Fleet;
+use crate::forward::{Fleet, Health};
 use crate::metrics::Metrics;
-use crate::pauses::{Pause, PauseError, Pauses, Subject};
+use crate::pauses::{Pause, PauseError, Paused, Pauses, Subject};
 use crate::receive::{BindError, Bound, Ports};
 use crate::route::Routes;
 
@@ -129,8 +129,13 @@ impl std::fmt::Display for Mistake {
 #[derive(Debug, thiserror::Error)]
 pub enum PauseRefused {
     /// The name.
-    #[error("there is no {0}")]
-    Unknown(Subject),
+    #[error("there is no {subject}; there are {}", known.join(", "))]
+    Unknown {
+        /// What was meant.
+        subject: Subject,
+        /// What there is of that kind.
+        known: Vec<String>,
+    },
     /// One title only makes sense where titles are passed through.
     #[error("destination {0} is always called with one title; pause it as a whole")]
     NoLanes(String),
@@ -140,6 +145,17 @@ pub enum PauseRefused {
     /// It could not be made durable.
     #[error(transparent)]
     Pauses(#[from] PauseError),
+}
+
+/// What came of lifting a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// It was paused, and is not any more.
+    Lifted,
+    /// Nobody had paused it, but nothing could be sent there: that is tried now.
+    Tried,
+    /// It was not paused.
+    NotPaused,
 }
 
 impl Control {
@@ -196,35 +212,50 @@ impl Control {
         self.prepare(text).await.map(|(_, report, _)| report)
     }
 
-    /// Pauses a destination, a title at one, or a listener; true if it was not paused before. Durable then.
+    /// Pauses a destination, a title at one, or a listener. Durable then.
     ///
     /// # Errors
     /// [`PauseRefused`]
-    pub fn pause(&self, subject: &Subject, reason: &str, by: &Actor) -> Result<bool, PauseRefused> {
+    pub fn pause(&self, subject: &Subject, reason: &str, by: &Actor) -> Result<Paused, PauseRefused> {
         self.check(subject)?;
         let pause = Pause::new(by.who(), reason);
-        let fresh = self.0.pauses.pause(vec![subject.clone()], &pause)?;
-        if !fresh.is_empty() {
-            self.0.audit.record(by, "pause", &subject.to_string(), &json!({ "reason": pause.reason }));
-        }
-        Ok(!fresh.is_empty())
+        let met = self.0.pauses.pause(subject, &pause)?;
+        let instead = match &met {
+            Paused::Already => return Ok(met),
+            Paused::New => None,
+            Paused::Instead(old) => Some(old.words()),
+        };
+        let details = json!({ "reason": pause.reason, "instead_of": instead });
+        self.0.audit.record(by, "pause", &subject.to_string(), &details);
+        Ok(met)
     }
 
-    /// Lifts a pause; true if there was one. To resume a destination as a whole resumes every title at it.
+    /// Lifts a pause. To resume a destination as a whole resumes every title at it. A destination that nobody paused and
+    /// that is ill, or rejects us, is tried at once.
     ///
     /// # Errors
     /// [`PauseRefused`]
-    pub fn resume(&self, subject: &Subject, by: &Actor) -> Result<bool, PauseRefused> {
+    pub fn resume(&self, subject: &Subject, by: &Actor) -> Result<Resumed, PauseRefused> {
         let within = |other: &Subject| match (subject, other) {
             (Subject::Destination(name), Subject::Lane { destination, .. }) => name == destination,
             _ => subject == other,
         };
-        let lifted = self.0.pauses.resume(within)?;
-        if lifted.is_empty() {
-            self.check(subject)?;
+        let lifted = self.0.pauses.resume(|other, _| within(other))?;
+        if !lifted.is_empty() {
+            self.resumed(&lifted, by);
+            return Ok(Resumed::Lifted);
         }
-        self.resumed(&lifted, by);
-        Ok(!lifted.is_empty())
+        self.check(subject)?;
+        let (Subject::Destination(name) | Subject::Lane { destination: name, .. }) = subject else {
+            return Ok(Resumed::NotPaused);
+        };
+        if self.0.fleet.board.health(name) == Health::Well {
+            return Ok(Resumed::NotPaused);
+        }
+        self.hurry(name);
+        self.0.fleet.board.try_now(name);
+        self.0.audit.record(by, "try now", &subject.to_string(), &Value::Null);
+        Ok(Resumed::Tried)
     }
 
     /// Lifts every pause, and returns what was paused.
@@ -232,7 +263,17 @@ impl Control {
     /// # Errors
     /// [`PauseRefused`]
     pub fn resume_all(&self, by: &Actor) -> Result<Vec<Subject>, PauseRefused> {
-        let lifted = self.0.pauses.resume(|_| true)?;
+        let lifted = self.0.pauses.resume(|_, _| true)?;
+        self.resumed(&lifted, by);
+        Ok(lifted)
+    }
+
+    /// Lifts what a drain paused and nobody has paused since, and returns that.
+    ///
+    /// # Errors
+    /// [`PauseRefused`]
+    pub fn resume_drained(&self, by: &Actor) -> Result<Vec<Subject>, PauseRefused> {
+        let lifted = self.0.pauses.resume(|_, pause| pause.by_drain)?;
         self.resumed(&lifted, by);
         Ok(lifted)
     }
@@ -245,7 +286,7 @@ impl Control {
         let config = self.0.live.now();
         let every =
             config.listeners.iter().map(|listener| Subject::Listener(listener.name.as_str().to_owned()));
-        let fresh = self.0.pauses.pause(every.collect(), &Pause::new(by.who(), reason))?;
+        let fresh = self.0.pauses.pause_others(every.collect(), &Pause::of_drain(by.who(), reason))?;
         let names: Vec<_> = fresh.iter().map(ToString::to_string).collect();
         self.0.audit.record(by, "drain", "every listener", &json!({ "reason": reason, "paused": names }));
         Ok(fresh)
@@ -353,28 +394,41 @@ impl Control {
     /// What waited because its title was paused is due.
     fn resumed(&self, lifted: &[Subject], by: &Actor) {
         for subject in lifted {
-            if let Subject::Lane { destination, .. } = subject
-                && let Err(error) = self.0.queue.hurry(destination)
-            {
-                tracing::warn!(destination, %error, "What waits there is due only when its pause is over.");
+            if let Subject::Lane { destination, .. } = subject {
+                self.hurry(destination);
             }
             self.0.audit.record(by, "resume", &subject.to_string(), &Value::Null);
         }
     }
 
+    /// What waits there for its turn is due.
+    fn hurry(&self, destination: &str) {
+        if let Err(error) = self.0.queue.hurry(destination) {
+            tracing::warn!(destination, %error, "What waits there is due only when its pause is over.");
+        }
+    }
+
     fn check(&self, subject: &Subject) -> Result<(), PauseRefused> {
         let config = self.0.live.now();
-        let unknown = || PauseRefused::Unknown(subject.clone());
+        let unknown = |subject: Subject| {
+            let destinations = || config.destinations.iter().map(|d| d.name.to_string()).collect();
+            let known = match &subject {
+                Subject::Listener(_) => config.listeners.iter().map(|l| l.name.to_string()).collect(),
+                Subject::Destination(_) | Subject::Lane { .. } => destinations(),
+            };
+            PauseRefused::Unknown { subject, known }
+        };
         match subject {
             Subject::Listener(name) => {
                 let known = config.listeners.iter().any(|listener| listener.name.as_str() == name);
-                if known { Ok(()) } else { Err(unknown()) }
+                if known { Ok(()) } else { Err(unknown(subject.clone())) }
             }
-            Subject::Destination(name) => config.destination(name).map(drop).ok_or_else(unknown),
+            Subject::Destination(name) => {
+                config.destination(name).map(drop).ok_or_else(|| unknown(subject.clone()))
+            }
             Subject::Lane { destination: name, calling_ae } => {
                 let destination = config.destination(name);
-                let destination =
-                    destination.ok_or_else(|| PauseRefused::Unknown(Subject::Destination(name.clone())))?;
+                let destination = destination.ok_or_else(|| unknown(Subject::Destination(name.clone())))?;
                 let title = calling_ae.parse::<AeTitle>();
                 title.map_err(|error| PauseRefused::Title(error.to_string()))?;
                 match &destination.kind {
@@ -394,7 +448,8 @@ impl From<&BindError> for Mistake {
     }
 }
 
-fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
+/// What is wrong with a configuration, one by one.
+pub fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
     match error {
         ConfigError::Invalid(problems) => problems
             .problems

@@ -67,13 +67,21 @@ pub struct Pause {
     pub since: String,
     /// Why; may be empty.
     pub reason: String,
+    /// A drain did it on its way, and nobody meant this one in particular.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_drain: bool,
 }
 
 impl Pause {
     /// A pause that begins now.
     pub fn new(who: &str, reason: &str) -> Self {
         let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        Self { who: who.to_owned(), since, reason: short(reason, MAX_REASON) }
+        Self { who: who.to_owned(), since, reason: short(reason, MAX_REASON), by_drain: false }
+    }
+
+    /// A pause that begins now, of whatever a drain finds open.
+    pub fn of_drain(who: &str, reason: &str) -> Self {
+        Self { by_drain: true, ..Self::new(who, reason) }
     }
 
     /// In the words of a listing: `paused by oncall: upgrade of the PACS`.
@@ -81,6 +89,17 @@ impl Pause {
         let colon = if self.reason.is_empty() { "" } else { ": " };
         format!("paused by {}{colon}{}", self.who, self.reason)
     }
+}
+
+/// What a pause met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paused {
+    /// It was not paused before.
+    New,
+    /// It was paused already, in this way; that is said differently now.
+    Instead(Pause),
+    /// It was paused already, and nothing is said anew.
+    Already,
 }
 
 /// A pause could not be made or lifted; everything is as it was.
@@ -146,12 +165,38 @@ impl Pauses {
         Self { data_dir: Arc::new(data_dir.to_owned()), writing: Arc::default(), now }
     }
 
+    /// Pauses this. What was paused already gets this reason and this name, unless no reason is given and somebody meant
+    /// it already; it stays paused since when it was. Durable then.
+    ///
+    /// # Errors
+    /// [`PauseError`]; nothing has changed then.
+    pub fn pause(&self, subject: &Subject, pause: &Pause) -> Result<Paused, PauseError> {
+        let mut met = Paused::New;
+        self.change(|entries| {
+            let mut pause = pause.clone();
+            if let Some(old) = entries.get(subject) {
+                let says_no_more = pause.reason.is_empty() && !old.by_drain;
+                let is_same =
+                    (&old.who, &old.reason, old.by_drain) == (&pause.who, &pause.reason, pause.by_drain);
+                if says_no_more || is_same {
+                    met = Paused::Already;
+                    return Vec::new();
+                }
+                pause.since.clone_from(&old.since);
+                met = Paused::Instead(old.clone());
+            }
+            entries.insert(subject.clone(), pause);
+            vec![subject.clone()]
+        })?;
+        Ok(met)
+    }
+
     /// Pauses all of these; one that is paused already stays so, by whom it was. Returns those that are new. They are
     /// durable then.
     ///
     /// # Errors
     /// [`PauseError`]; nothing has changed then.
-    pub fn pause(&self, subjects: Vec<Subject>, pause: &Pause) -> Result<Vec<Subject>, PauseError> {
+    pub fn pause_others(&self, subjects: Vec<Subject>, pause: &Pause) -> Result<Vec<Subject>, PauseError> {
         self.change(|entries| {
             let fresh = subjects.into_iter().filter(|subject| !entries.contains_key(subject));
             let fresh: Vec<_> = fresh.collect();
@@ -164,10 +209,11 @@ impl Pauses {
     ///
     /// # Errors
     /// [`PauseError`]; nothing has changed then.
-    pub fn resume(&self, which: impl Fn(&Subject) -> bool) -> Result<Vec<Subject>, PauseError> {
+    pub fn resume(&self, which: impl Fn(&Subject, &Pause) -> bool) -> Result<Vec<Subject>, PauseError> {
         self.change(|entries| {
-            let lifted: Vec<_> = entries.keys().filter(|subject| which(subject)).cloned().collect();
-            entries.retain(|subject, _| !which(subject));
+            let lifted = entries.iter().filter(|(subject, pause)| which(subject, pause));
+            let lifted: Vec<_> = lifted.map(|(subject, _)| subject.clone()).collect();
+            entries.retain(|subject, pause| !which(subject, pause));
             lifted
         })
     }
@@ -283,7 +329,7 @@ fn write(data_dir: &Path, entries: &BTreeMap<Subject, Pause>, keep_old: bool) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{BAD_FILE, FILE, MAX_PAUSES, Pause, PauseError, Pauses, Subject};
+    use super::{BAD_FILE, FILE, MAX_PAUSES, Pause, PauseError, Paused, Pauses, Subject};
 
     fn open(folder: &tempfile::TempDir) -> Pauses {
         Pauses::open(folder.path(), ["pacs", "cloud"].into_iter())
@@ -302,27 +348,58 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pause = Pause::new("oncall", "upgrade");
         let subjects = vec![destination("pacs"), lane("VIVID1"), Subject::Listener("wards".into())];
-        assert_eq!(open(&folder).pause(subjects.clone(), &pause).unwrap(), subjects);
+        assert_eq!(open(&folder).pause_others(subjects.clone(), &pause).unwrap(), subjects);
         let again = open(&folder);
         assert_eq!(again.destination("pacs").unwrap(), pause);
         assert_eq!(again.lane("cloud", "VIVID1").unwrap().words(), "paused by oncall: upgrade");
         assert!(again.listener("wards").is_some() && again.destination("cloud").is_none());
         assert_eq!(again.lanes("cloud").len(), 1);
-        again.resume(|subject| *subject == lane("VIVID1")).unwrap();
+        again.resume(|subject, _| *subject == lane("VIVID1")).unwrap();
         assert!(open(&folder).lane("cloud", "VIVID1").is_none());
-        assert_eq!(open(&folder).resume(|_| true).unwrap().len(), 2);
+        assert_eq!(open(&folder).resume(|_, _| true).unwrap().len(), 2);
         assert!(open(&folder).all().is_empty());
     }
 
     #[test]
-    fn who_paused_first_is_who_paused() {
+    fn a_drain_leaves_alone_what_somebody_paused_and_what_is_lifted_of_it_is_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let pauses = open(&folder);
-        pauses.pause(vec![destination("pacs")], &Pause::new("oncall", "")).unwrap();
-        let fresh =
-            pauses.pause(vec![destination("pacs"), lane("X")], &Pause::new("night", "drain")).unwrap();
-        assert_eq!(fresh, [lane("X")]);
-        assert_eq!(pauses.destination("pacs").unwrap().words(), "paused by oncall");
+        let (wards, lab) = (Subject::Listener("wards".into()), Subject::Listener("lab".into()));
+        pauses.pause(&lab, &Pause::new("oncall", "cable")).unwrap();
+        let drain = Pause::of_drain("night", "drain");
+        assert_eq!(pauses.pause_others(vec![wards.clone(), lab.clone()], &drain).unwrap().len(), 1);
+        assert_eq!(pauses.listener("lab").unwrap().words(), "paused by oncall: cable");
+        let again = open(&folder);
+        assert_eq!(again.resume(|_, pause| pause.by_drain).unwrap().len(), 1);
+        assert!(again.listener("wards").is_none());
+        assert!(again.listener("lab").is_some());
+        again.pause_others(vec![wards.clone()], &drain).unwrap();
+        again.pause(&wards, &Pause::new("oncall", "")).unwrap();
+        assert!(!again.listener("wards").unwrap().by_drain, "somebody means it now");
+    }
+
+    #[test]
+    fn who_says_why_last_is_who_paused_and_it_stays_paused_since_when_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let pauses = open(&folder);
+        let pacs = destination("pacs");
+        let first = Pause { since: "2026-11-21T00:00:00Z".to_owned(), ..Pause::new("oncall", "upgrade") };
+        assert_eq!(pauses.pause(&pacs, &first).unwrap(), Paused::New);
+        assert_eq!(pauses.pause(&pacs, &Pause::new("night", "")).unwrap(), Paused::Already);
+        assert_eq!(
+            pauses.pause(&pacs, &Pause::new("night", "disk")).unwrap(),
+            Paused::Instead(first.clone())
+        );
+        let now = open(&folder).destination("pacs").unwrap();
+        assert_eq!((now.words().as_str(), now.since), ("paused by night: disk", first.since));
+    }
+
+    #[test]
+    fn a_file_from_before_drains_were_told_apart_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = r#"[{"subject":{"listener":"wards"},"pause":{"who":"a","since":"2026-11-21T00:00:00Z","reason":"drain"}}]"#;
+        std::fs::write(folder.path().join(FILE), written).unwrap();
+        assert!(!open(&folder).listener("wards").unwrap().by_drain);
     }
 
     #[test]
@@ -333,7 +410,7 @@ mod tests {
             let pauses = open(&folder);
             assert!(pauses.destination("pacs").is_some() && pauses.destination("cloud").is_some());
             assert!(pauses.listener("wards").is_none(), "carts can get rid of their studies");
-            pauses.resume(|subject| *subject == destination("pacs")).unwrap();
+            pauses.resume(|subject, _| *subject == destination("pacs")).unwrap();
             assert!(pauses.destination("pacs").is_none() && pauses.destination("cloud").is_some());
             assert_eq!(open(&folder).all().len(), 1);
             assert_eq!(std::fs::read_to_string(folder.path().join(BAD_FILE)).unwrap(), content);
@@ -346,9 +423,9 @@ mod tests {
         let pauses = open(&folder);
         let pause = Pause::new("oncall", "");
         let many = (0..=MAX_PAUSES).map(|n| lane(&n.to_string())).collect();
-        assert!(matches!(pauses.pause(many, &pause), Err(PauseError::TooMany)));
+        assert!(matches!(pauses.pause_others(many, &pause), Err(PauseError::TooMany)));
         drop(folder);
-        assert!(matches!(pauses.pause(vec![lane("X")], &pause), Err(PauseError::Disk { .. })));
+        assert!(matches!(pauses.pause(&lane("X"), &pause), Err(PauseError::Disk { .. })));
         assert!(pauses.all().is_empty());
     }
 }

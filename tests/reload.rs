@@ -188,6 +188,11 @@ fn a_broken_file_keeps_the_old_configuration_and_says_every_mistake() {
     eventually("the second refusal", SOON, || {
         (node.metric("chrysalis_config_reloads_total", &["refused"]) == 2.0).then_some(())
     });
+    let told = node.run(&["reload", "--json"]);
+    let answer: Value = serde_json::from_str(&told.output).expect("JSON");
+    assert_eq!((told.status.code(), &answer["applied"]), (Some(78), &json!(false)), "{}", told.output);
+    let refused = node.metric("chrysalis_config_reloads_total", &["refused"]);
+    assert_eq!(refused, 3.0, "the command line has the node read it too");
     let finished = node.run(&["reload"]);
     assert_eq!(finished.status.code(), Some(78), "{}", finished.output);
     assert_eq!(status(&node)["revision"], revision);
@@ -484,12 +489,22 @@ fn a_drain_ends_when_only_what_is_held_or_paused_is_left_and_stops_the_node() {
     assert!(done.status.success() && done.output.contains("\"stopping\": true"), "{}", done.output);
     assert_eq!(node.wait_end().code(), Some(0));
     assert_eq!(archive.stored().len(), 10);
+    let stopped = node.run(&["status"]);
+    assert!(stopped.status.code() == Some(1) && stopped.output.contains("is stopped"), "{}", stopped.output);
     node.start();
+    let paused = node.run(&["status"]);
+    assert!(paused.status.code() == Some(1), "{}", paused.output);
+    assert!(paused.output.contains("listener modalities is paused by"), "{}", paused.output);
     assert!(is_congested(node.address), "it takes nothing before somebody says so");
     away.start_again();
-    node.run(&["resume", "--all"]).expect_success();
+    let lifted = node.run(&["resume", "--drained"]).expect_success().output;
+    assert!(lifted.contains("listener modalities is resumed") && !lifted.contains("away"), "{lifted}");
     assert!(!is_congested(node.address));
+    assert!(!status(&node)["destinations"][1]["paused"].is_null(), "somebody paused it on purpose");
+    node.run(&["resume", "destination", "away"]).expect_success();
     node.wait_drained();
+    let well = node.run(&["status"]).expect_success().output;
+    assert!(well.contains("All is well."), "{well}");
     assert!(decisions(&node).iter().any(|(decision, _)| decision.contains("drain")));
 }
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::api::{AdminState, Refused, ask};
 use crate::audit::Actor;
 use crate::config::Config;
-use crate::control::{PauseRefused, ReloadError};
-use crate::pauses::{Pause, Pauses, Subject};
+use crate::control::{PauseRefused, ReloadError, Resumed};
+use crate::pauses::{Pause, Paused, Pauses, Subject};
 
 pub(super) fn router() -> Router<AdminState> {
     Router::new()
@@ -51,10 +51,17 @@ struct Order {
     who: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ResumeOrder {
+    drained: bool,
+    who: Option<String>,
+}
+
 impl From<PauseRefused> for Refused {
     fn from(error: PauseRefused) -> Self {
         let status = match &error {
-            PauseRefused::Unknown(_) => StatusCode::NOT_FOUND,
+            PauseRefused::Unknown { .. } => StatusCode::NOT_FOUND,
             PauseRefused::NoLanes(_) | PauseRefused::Title(_) => StatusCode::UNPROCESSABLE_ENTITY,
             PauseRefused::Pauses(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -147,11 +154,15 @@ async fn resume_listener(
 async fn resume_all(
     State(state): State<AdminState>,
     peer: Peer,
-    order: Option<Json<Order>>,
+    order: Option<Json<ResumeOrder>>,
 ) -> Result<Json<Value>, Refused> {
     let Json(order) = order.unwrap_or_default();
     let by = actor(order.who.as_deref(), &peer);
-    let lifted = ask(move || state.control.resume_all(&by)).await??;
+    let lift = move || match order.drained {
+        true => state.control.resume_drained(&by),
+        false => state.control.resume_all(&by),
+    };
+    let lifted = ask(lift).await??;
     Ok(Json(json!({ "resumed": names(&lifted) })))
 }
 
@@ -200,8 +211,13 @@ async fn pause(
     peer: &Peer,
 ) -> Result<Json<Value>, Refused> {
     let by = actor(order.who.as_deref(), peer);
-    let changed = ask(move || state.control.pause(&subject, &order.reason, &by)).await??;
-    Ok(Json(json!({ "paused": true, "changed": changed })))
+    let met = ask(move || state.control.pause(&subject, &order.reason, &by)).await??;
+    let (changed, instead_of) = match met {
+        Paused::New => (true, None),
+        Paused::Instead(old) => (true, Some(old)),
+        Paused::Already => (false, None),
+    };
+    Ok(Json(json!({ "paused": true, "changed": changed, "instead_of": instead_of })))
 }
 
 async fn resume(
@@ -211,8 +227,9 @@ async fn resume(
     peer: &Peer,
 ) -> Result<Json<Value>, Refused> {
     let by = actor(order.who.as_deref(), peer);
-    let changed = ask(move || state.control.resume(&subject, &by)).await??;
-    Ok(Json(json!({ "paused": false, "changed": changed })))
+    let resumed = ask(move || state.control.resume(&subject, &by)).await??;
+    let (changed, tried) = (resumed == Resumed::Lifted, resumed == Resumed::Tried);
+    Ok(Json(json!({ "paused": false, "changed": changed, "tried": tried })))
 }
 
 fn names(subjects: &[Subject]) -> Vec<String> {

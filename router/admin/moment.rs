@@ -1,11 +1,11 @@
-//! A moment as people write it: a date, a date and a time of day, `yesterday`, or an age such as `2h`.
+//! A moment as people write it: a date, a time of day, both, `yesterday`, or an age such as `2h`.
 
 use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone};
 
 /// What is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no moment; write 2026-11-21, \"2026-11-21 14:00\", 2026-11-21T14:00:00Z, today, yesterday, or an age such as 90m or 2d"
+    "{0:?} is no moment; write 2026-11-21, \"2026-11-21 14:00\", 2026-11-21T14:00:00Z, 14:00, today, yesterday, \"yesterday 14:00\", or an age such as 90m or 2d"
 )]
 pub struct NotAMoment(String);
 
@@ -47,20 +47,26 @@ fn read<Z: TimeZone>(text: &str, edge: Edge, now: DateTime<Z>) -> Option<u64> {
     if let Ok(age) = humantime::parse_duration(text) {
         return since_1970(&now.checked_sub_signed(chrono::Duration::from_std(age).ok()?)?);
     }
-    let day = match text {
+    let day = |text: &str| match text {
         "today" => Some(today),
         "yesterday" => today.checked_sub_days(Days::new(1)),
         _ => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok(),
     };
-    if let Some(day) = day {
+    if let Some(day) = day(text) {
         return match edge {
             Edge::Since => begin(day, &zone),
             Edge::Until => begin(day.checked_add_days(Days::new(1))?, &zone)?.checked_sub(1),
         };
     }
-    let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
-    let local = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
+    let local = match text.split_once([' ', 'T']) {
+        Some((date, time)) => day(date)?.and_time(time_of_day(time.trim_start())?),
+        None => today.and_time(time_of_day(text)?),
+    };
     at(local, &zone)
+}
+
+fn time_of_day(text: &str) -> Option<NaiveTime> {
+    ["%H:%M", "%H:%M:%S"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok())
 }
 
 fn begin<Z: TimeZone>(day: NaiveDate, zone: &Z) -> Option<u64> {
@@ -100,6 +106,9 @@ mod tests {
             ("2026-11-20T14:00:05-02:00", "2026-11-20T16:00:05.000Z"),
             ("today", "2026-11-20T23:00:00.000Z"),
             ("yesterday", "2026-11-19T23:00:00.000Z"),
+            ("08:15", "2026-11-21T07:15:00.000Z"),
+            ("today 08:15", "2026-11-21T07:15:00.000Z"),
+            ("yesterday 14:00:30", "2026-11-20T13:00:30.000Z"),
             ("2h", "2026-11-21T06:30:00.000Z"),
             ("1d 30m", "2026-11-20T08:00:00.000Z"),
         ];
@@ -117,7 +126,17 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_said_to_be_none() {
-        for text in ["", "tomorrow", "2026-13-01", "21.11.2026", "14:00", "1900-01-01", "99999999999y"] {
+        for text in [
+            "",
+            "tomorrow",
+            "2026-13-01",
+            "21.11.2026",
+            "24:00",
+            "tomorrow 14:00",
+            "yesterday 2h",
+            "1900-01-01",
+            "99999999999y",
+        ] {
             let error = parse(text, Edge::Since).expect_err(text).to_string();
             assert!(error.contains("yesterday"), "{error}");
         }

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use machine::{clock, data_dir, descriptors, ports};
-pub use spool::{Inside, Look, look, spool};
+pub use spool::{Inside, Look, is_locked, look, spool};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -52,6 +52,11 @@ impl Inside {
     }
 }
 
+/// Whether a process has the spool of `config`, as far as this user may look.
+pub fn is_locked(config: &Config) -> bool {
+    matches!(owner(&config.node.data_dir.join("lock")), Ok(Some(_)))
+}
+
 /// Looks at the spool of `config`.
 pub fn look(config: &Config) -> Look {
     let root = &config.node.data_dir;

@@ -35,7 +35,9 @@ pub struct AdminClient {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// Nothing listens there: the node is stopped, or its configuration names another address.
-    #[error("no node answers at {0}; is it running with this configuration?")]
+    #[error(
+        "no node answers at {0}; is it running with this configuration? After a change of admin.address it listens at the old one until a restart: --set admin.address=OLD"
+    )]
     NotRunning(SocketAddr),
     /// The file that holds the right to change something.
     #[error("{}: cannot be read: {source}", file.display())]

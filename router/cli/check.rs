@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::admin_client::AdminClient;
+use super::control::pause_words;
 use super::table::printable;
 use super::{Exit, echo, reload};
 use crate::check::{self, Inside, Line, Look, State};
@@ -141,7 +142,10 @@ fn spool(config: &Config) -> (Vec<Line>, Inside) {
     let (mut lines, mut inside) = check::spool(config, looked);
     if is_running {
         match AdminClient::new(config).read("/api/status") {
-            Ok(status) => lines.extend(inside.learn(&status)),
+            Ok(status) => {
+                lines.extend(inside.learn(&status));
+                lines.extend(paused(&status));
+            }
             Err(error) => lines.push(Line::question(
                 "spool",
                 printable(&error.to_string()),
@@ -151,6 +155,33 @@ fn spool(config: &Config) -> (Vec<Line>, Inside) {
         }
     }
     (lines, inside)
+}
+
+/// Everything that somebody paused, each as a question.
+fn paused(status: &Value) -> Vec<Line> {
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
+    let mut lines = Vec::new();
+    let kinds = [
+        ("listeners", "listener", "Carts are told to come again later."),
+        ("destinations", "destination", "Nothing is sent there; what is owed waits."),
+    ];
+    for (list, kind, means) in kinds {
+        for part in status[list].as_array().into_iter().flatten() {
+            let about = format!("{kind} {}", text(&part[kind]));
+            if part["paused"].is_object() {
+                let attempt = format!("When the reason is gone: chrysalis resume {about}");
+                lines.push(Line::question(&about, pause_words(&part["paused"]), means, &attempt));
+            }
+            for lane in part["paused_lanes"].as_array().into_iter().flatten() {
+                let title = text(&lane["calling_ae"]);
+                let what = format!("for {title} {}", pause_words(&lane["paused"]));
+                let attempt =
+                    format!("When the reason is gone: chrysalis resume {about} --calling-ae {title}");
+                lines.push(Line::question(&about, what, "What this title sent waits.", &attempt));
+            }
+        }
+    }
+    lines
 }
 
 /// A destination in one finding.

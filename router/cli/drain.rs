@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::admin_client::{AdminClient, PAGE, State};
+use super::admin_client::{AdminClient, AdminError, PAGE, State};
 use super::control::DrainArgs;
 use super::table::{age, printable};
 use crate::admin::Asked;
+use crate::check;
+use crate::config::Config;
 use crate::platform;
 
 /// How often the node is asked.
 const ASK: Duration = Duration::from_millis(250);
+/// How long a node may take to end after its grace period.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
 /// How often is said what is left.
 const SAY: Duration = Duration::from_secs(5);
 
@@ -26,7 +30,8 @@ struct Left {
     waits: Vec<String>,
 }
 
-pub(super) fn run(args: &DrainArgs, client: &AdminClient, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &DrainArgs, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let client = &AdminClient::new(config);
     let order = json!({ "who": platform::user_name(), "reason": "drain" });
     client.tell("/api/drain", &order)?;
     if !args.json {
@@ -34,25 +39,50 @@ pub(super) fn run(args: &DrainArgs, client: &AdminClient, out: &mut dyn Write) -
     }
     let left = wait(args, client, out)?;
     let is_empty = left.to_do.is_empty();
-    let is_stopped = is_empty && args.stop;
-    if is_stopped {
+    let is_stopping = is_empty && args.stop;
+    let mut has_ended = false;
+    if is_stopping {
         client.tell("/api/stop", &order)?;
+        has_ended = wait_for_end(config, client);
     }
+    let exit = if is_empty && has_ended == args.stop { Exit::Done } else { Exit::Failed };
     if args.json {
-        let said =
-            json!({ "empty": is_empty, "stopping": is_stopped, "left": left.to_do, "waits": left.waits });
+        let said = json!({
+            "empty": is_empty, "stopping": is_stopping, "stopped": has_ended,
+            "left": left.to_do, "waits": left.waits,
+        });
         writeln!(out, "{said:#}")?;
-        return Ok(if is_empty { Exit::Done } else { Exit::Failed });
+        return Ok(exit);
     }
     list(out, "Not delivered:", &left.to_do)?;
     list(out, "Waiting for a person, and not for the drain:", &left.waits)?;
-    match (is_empty, is_stopped) {
-        (true, true) => writeln!(out, "Drained; the node stops.")?,
+    match (is_empty, is_stopping) {
+        (true, true) if has_ended => writeln!(out, "Drained; the node has stopped.")?,
+        (true, true) => writeln!(out, "Drained; the node was told to stop, and still runs.")?,
         (true, false) => writeln!(out, "Drained.")?,
         (false, _) => writeln!(out, "Not drained within {}.", age(args.timeout.as_secs_f64()))?,
     }
-    writeln!(out, "The listeners stay paused, over a restart too, until: chrysalis resume --all")?;
-    Ok(if is_empty { Exit::Done } else { Exit::Failed })
+    writeln!(out, "The listeners stay paused, over a restart too, until: chrysalis resume --drained")?;
+    Ok(exit)
+}
+
+/// Waits until the node neither answers nor has its data directory; whether that came within its grace period.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a node that has ended tells nobody: it is looked at, up to a deadline"
+)]
+fn wait_for_end(config: &Config, client: &AdminClient) -> bool {
+    let (begun, limit) = (Instant::now(), config.node.grace + BEYOND_GRACE);
+    loop {
+        if matches!(client.read("/health/live"), Err(AdminError::NotRunning(_))) && !check::is_locked(config)
+        {
+            return true;
+        }
+        if begun.elapsed() >= limit {
+            return false;
+        }
+        std::thread::sleep(ASK);
+    }
 }
 
 /// Asks until there is nothing left to do, or no time. Twice, because an association that was just being negotiated when

@@ -15,6 +15,7 @@ mod selection;
 pub mod send;
 pub mod serve;
 mod source;
+pub mod status;
 mod table;
 
 use std::ffi::OsString;
@@ -53,6 +54,8 @@ pub struct Cli {
 pub enum Command {
     /// Receive, keep and forward until told to stop.
     Serve,
+    /// Say how the running node stands; exit code 1 when something needs somebody.
+    Status(status::StatusArgs),
     /// Send DICOM files to a peer with C-STORE.
     Send(send::SendArgs),
     /// Look whether everything is as a node needs it: configuration, spool, ports, clock, each destination.
@@ -84,6 +87,14 @@ impl Cli {
         let arguments: Vec<_> = arguments.into_iter().collect();
         let cli = Self::try_parse_from(&arguments)?;
         // clap keeps only those of the innermost subcommand; none must be without effect unnoticed.
+        if let (Some(Command::Reload(_)), Some(given)) =
+            (&cli.command, cli.set.iter().find(|given| !given.says_where_the_node_is()))
+        {
+            let message = format!(
+                "{given}: overrides are given to serve; with reload only admin.address and node.data_dir, which say where the node is"
+            );
+            return Err(Self::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+        }
         let options = arguments.iter().take_while(|argument| *argument != "--");
         let is_set = |argument: &&OsString| {
             argument.to_str().is_some_and(|text| text == "--set" || text.starts_with("--set="))
@@ -158,6 +169,8 @@ mod tests {
         assert_eq!(set(&["chrysalis", "serve", "--set", "node.grace=1s", "--set=node.ae_title=A"]), Some(2));
         assert_eq!(set(&["chrysalis", "--set", "node.grace=1s", "serve", "--set", "node.ae_title=A"]), None);
         assert_eq!(set(&["chrysalis", "serve", "--set", "node.grace"]), None);
+        assert_eq!(set(&["chrysalis", "reload", "--set", "node.grace=1s"]), None, "the node has its own");
+        assert_eq!(set(&["chrysalis", "reload", "--set", "admin.address=127.0.0.1:8081"]), Some(1));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::admin_client::AdminClient;
 use super::table::printable;
-use crate::config::Config;
+use crate::config::Sources;
+use crate::control::mistakes_of;
 use crate::platform;
 
 /// How it reads it.
@@ -23,15 +24,23 @@ pub struct ReloadArgs {
 }
 
 impl ReloadArgs {
-    /// Does it, and says what changed.
+    /// Does it, and says what changed. A file with mistakes is the node's to refuse, so that they are in its log too.
     ///
     /// # Errors
     ///
     /// The node is not running, or `out` cannot be written. A configuration that is wrong is no error but
-    /// [`Exit::Configuration`].
-    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    /// [`Exit::Configuration`], also where no node can be asked.
+    pub fn run(&self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let order = json!({ "dry_run": self.dry_run, "who": platform::user_name() });
-        let answer = AdminClient::new(config).reload(&order)?;
+        let (config, wrong) = sources.whom_to_ask()?;
+        let answer = match (AdminClient::new(&config).reload(&order), wrong) {
+            (Ok(answer), _) => answer,
+            (Err(error), Some(wrong)) => {
+                let error = format!("the configuration is wrong, and the node cannot be asked: {error}");
+                Err(json!({ "applied": false, "error": error, "problems": mistakes_of(wrong) }))
+            }
+            (Err(error), None) => return Err(error.into()),
+        };
         if self.json {
             let (Ok(body) | Err(body)) = &answer;
             writeln!(out, "{body:#}")?;
@@ -49,7 +58,7 @@ impl ReloadArgs {
                 if !self.json {
                     let problems = refused["problems"].as_array().into_iter().flatten();
                     problems.map(problem).try_for_each(|line| writeln!(out, "{line}"))?;
-                    writeln!(out, "Nothing is changed: {}.", text(&refused["error"]))?;
+                    writeln!(out, "Nothing is changed: {}", text(&refused["error"]))?;
                 }
                 Ok(Exit::Configuration)
             }

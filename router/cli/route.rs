@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::table::printable;
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, RouteAction};
 use crate::dicom::AeTitle;
 use crate::dicom::part10::FileHead;
 use crate::dicom::stored::walk_whole;
@@ -129,6 +129,12 @@ impl RouteArgs {
                 Found::Private(_) => "is something else; --reveal shows it".to_owned(),
                 Found::Holds => "but that is so".to_owned(),
                 Found::Earlier => "not asked, an earlier rule decided".to_owned(),
+                Found::Overruled { by, action } => {
+                    let does = if *action == RouteAction::Hold { "holds" } else { "sends" };
+                    let line = format!("matches, but does not drop: {} {does} it", rule_named(by));
+                    writeln!(out, "  {} {}", rule_named(rule), printable(&line))?;
+                    continue;
+                }
             };
             writeln!(
                 out,
@@ -151,10 +157,11 @@ impl RouteArgs {
         let misses = answer.misses.iter().map(|miss| {
             let (found, value) = match &miss.found {
                 Found::Missing => ("missing", None),
-                Found::Known(value) => ("other", Some(value)),
-                Found::Private(value) => ("other", Some(value).filter(|_| self.reveal)),
+                Found::Known(value) => ("other", Some(value.as_str())),
+                Found::Private(value) => ("other", Some(value.as_str()).filter(|_| self.reveal)),
                 Found::Holds => ("holds", None),
                 Found::Earlier => ("not asked", None),
+                Found::Overruled { by, .. } => ("overruled", Some(&**by)),
             };
             json!({ "rule": &*miss.rule, "condition": miss.condition, "found": found, "value": value })
         });

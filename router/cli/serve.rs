@@ -117,12 +117,12 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
         let _ =
             writeln!(screen, "  storescu -aec {ae} {} {} FILE...      (DCMTK)", address.ip(), address.port());
         let _ = writeln!(screen, "  chrysalis send {ae}@{address} FILE...");
-        let _ = writeln!(screen, "See where it is:");
         let with = match origin {
             Origin::Named(file) => format!(" --config {}", file.display()),
             Origin::WorkingDirectory(_) | Origin::Embedded => String::new(),
         };
-        let _ = writeln!(screen, "  chrysalis queue list{with}");
+        let _ = writeln!(screen, "See how it stands:\n  chrysalis status{with}");
+        let _ = writeln!(screen, "See where it is:\n  chrysalis queue list{with}");
     }
     screen
 }

@@ -10,9 +10,11 @@ use serde::Serialize;
 use super::error::Problem;
 use super::file::{Item, Section};
 use super::meaning::{
-    CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
+    CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener, Match,
+    RouteAction, RouteRule,
 };
 use super::places::Look;
+use crate::route::{Field, Operand, never};
 
 /// One question, as it is printed: `chrysalis.toml:12: listener.address: ...`. A configuration is in force in spite of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +76,50 @@ pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
                 same_address(section, dicom, config.destinations.iter().take(index));
             }
             DestinationKind::Folder(place) => folder(section, place, &config.node.data_dir, look),
+        }
+    }
+    for (section, rule) in root.tables("route").iter().zip(&config.routes) {
+        drops_nothing(section, rule, config);
+        conditions(section, rule);
+    }
+}
+
+/// A drop gives way to every rule that sends or holds; one that always does drops nothing.
+fn drops_nothing(section: &Section<'_>, rule: &RouteRule, config: &Config) {
+    if rule.action != RouteAction::Drop || config.routing.matching != Match::All {
+        return;
+    }
+    let others = config.routes.iter().filter(|other| other.action != RouteAction::Drop);
+    if let Some(other) = others.into_iter().find(|other| never::is_hidden(&rule.when, &other.when)) {
+        let does = if other.action == RouteAction::Hold { "holds" } else { "sends" };
+        let question = format_args!(
+            "drops nothing: rule \"{}\" {does} the same; use match = \"first\" with this rule before it, or put `not` into that rule",
+            other.name
+        );
+        section.question("action", question);
+    }
+}
+
+fn conditions(section: &Section<'_>, rule: &RouteRule) {
+    for test in rule.when.tests() {
+        match &test.with {
+            Operand::OneOf(titles) if matches!(test.field, Field::CallingAe | Field::CalledAe) => {
+                for title in titles.iter().map(|title| title.as_str()) {
+                    let asked = title_questions(title).into_iter();
+                    asked.for_each(|question| {
+                        section.question("when", format!("{} \"{title}\" {question}", test.field))
+                    });
+                }
+            }
+            Operand::Contains(text) if text.contains('*') => {
+                let bare = text.replace('*', "");
+                let question = format!(
+                    "~ takes no wildcards: it looks for the star itself; write {} ~ {bare:?}",
+                    test.field
+                );
+                section.question("when", question);
+            }
+            Operand::OneOf(_) | Operand::Within(_) | Operand::Contains(_) | Operand::Exists => {}
         }
     }
 }

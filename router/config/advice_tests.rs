@@ -22,6 +22,53 @@ fn a_plain_configuration_raises_no_question() {
     assert_eq!(questions(&text), [""; 0]);
 }
 
+fn rules(lines: &str) -> Vec<String> {
+    questions(&format!("[[destination]]\nname = \"pacs\"\nkind = \"folder\"\npath = \"/srv/a\"\n{lines}"))
+}
+
+#[test]
+fn a_drop_that_always_gives_way_is_asked_about() {
+    let send = "[[route]]\nname = \"all\"\nto = [\"pacs\"]\n";
+    let drop = "[[route]]\nwhen = { modality = \"PR\" }\naction = \"drop\"\n";
+    let found = rules(&format!("{send}{drop}"));
+    let expected =
+        "site.toml:10: route.action: drops nothing: rule \"all\" sends the same; use match = \"first\"";
+    assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
+    assert_eq!(rules(&format!("{drop}{send}[routing]\nmatch = \"first\"\n")), [""; 0]);
+    let not = "[[route]]\nwhen = { not = { modality = \"PR\" } }\nto = [\"pacs\"]\n";
+    assert_eq!(rules(&format!("{not}{drop}")), [""; 0]);
+}
+
+#[test]
+fn no_example_of_the_manual_drops_nothing() {
+    let manual = include_str!("../../docs/OPERATIONS.md");
+    let examples = manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let dropping: Vec<_> = examples.filter(|example| example.contains("action = \"drop\"")).collect();
+    assert!(!dropping.is_empty());
+    for example in dropping {
+        assert_eq!(rules(example), [""; 0], "{example}");
+    }
+}
+
+#[test]
+fn stars_that_stand_for_themselves_and_titles_in_lower_case_are_asked_about() {
+    let found = rules(
+        "[[route]]\nto = [\"pacs\"]\nwhen = 'calling_ae = \"vivid*\" or StudyDescription ~ \"*echo*\"'\n",
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+    let both = found.join("\n");
+    assert!(
+        both.contains("calling_ae \"vivid*\" has lower case letters: case counts; is it not \"VIVID*\"?"),
+        "{both}"
+    );
+    assert!(
+        both.contains(
+            "~ takes no wildcards: it looks for the star itself; write StudyDescription ~ \"echo\""
+        ),
+        "{both}"
+    );
+}
+
 #[test]
 fn what_is_seldom_meant_is_asked_about_with_line_and_key() {
     let table: [(String, &str); 16] = [

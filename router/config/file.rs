@@ -162,6 +162,10 @@ impl<'t> Section<'t> {
     /// The tables `[[name]]`, none where the file has none.
     pub(super) fn tables(&self, name: &str) -> Vec<Section<'t>> {
         let Some(item) = self.get(name) else { return Vec::new() };
+        if matches!(item.value, DeValue::Table(_)) {
+            item.fail(format_args!("write [[{name}]]: there can be several"));
+            return Vec::new();
+        }
         let items = item.list().unwrap_or_default();
         if items.is_empty() && item.value.is_array() {
             item.fail("is empty");
@@ -230,7 +234,11 @@ impl<'t> Section<'t> {
     fn refuse_unknown(&self, allowed: &[&'static str]) {
         let unknown = self.table.into_iter().flat_map(|table| table.keys());
         for key in unknown.filter(|key| !allowed.contains(&key.get_ref().as_ref())) {
-            let message = format!("unknown key; allowed here: {}", allowed.join(", "));
+            let known = allowed.iter().copied();
+            let nearest = crate::dicom::keyword::nearest_of(key.get_ref(), known)
+                .map(|name| format!("; did you mean {name}?"));
+            let nearest = nearest.unwrap_or_else(|| ";".to_owned());
+            let message = format!("unknown key{nearest} allowed here: {}", allowed.join(", "));
             self.source.problem(key.span(), self.dotted(key.get_ref()), message);
         }
     }

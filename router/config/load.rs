@@ -83,6 +83,23 @@ impl Sources {
         self.load_with(places::UNSEEN)
     }
 
+    /// The node that this configuration is of, whatever else is wrong with it: the embedded default with this one's
+    /// `node.data_dir` and `admin.address`, as far as these can be read; and what is wrong, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read at all.
+    pub fn whom_to_ask(&self) -> Result<(Config, Option<ConfigError>), ConfigError> {
+        let problems = match self.load_to_ask() {
+            Ok(loaded) => return Ok((loaded.config, None)),
+            Err(error @ ConfigError::Invalid(_)) => error,
+            Err(error) => return Err(error),
+        };
+        let (text, origin) = self.text()?;
+        let config = on_deep_stack(&origin.to_string(), || find_node(&text, &self.overrides))?;
+        Ok((config, Some(problems)))
+    }
+
     /// What `text` would mean in the place of the file, under the same overrides; `name` is what errors call it.
     ///
     /// # Errors
@@ -93,17 +110,7 @@ impl Sources {
     }
 
     fn load_with(&self, look: Look) -> Result<Loaded, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let (text, origin) = match &self.file {
-            Some(file) => (read_file(file)?, Origin::Named(file.clone())),
-            None => match read_file(default) {
-                Ok(text) => (text, Origin::WorkingDirectory(default.to_owned())),
-                Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    (DEFAULT_TEXT.to_owned(), Origin::Embedded)
-                }
-                Err(error) => return Err(error),
-            },
-        };
+        let (text, origin) = self.text()?;
         let (config, mut advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
         if origin == Origin::Embedded {
             // Nobody wrote it, so nobody is asked about it.
@@ -111,6 +118,20 @@ impl Sources {
             advice.retain(|advice| !advice.place.starts_with(&built_in));
         }
         Ok(Loaded { config, origin, advice })
+    }
+
+    fn text(&self) -> Result<(String, Origin), ConfigError> {
+        if let Some(file) = &self.file {
+            return Ok((read_file(file)?, Origin::Named(file.clone())));
+        }
+        let default = Path::new(DEFAULT_FILE);
+        match read_file(default) {
+            Ok(text) => Ok((text, Origin::WorkingDirectory(default.to_owned()))),
+            Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok((DEFAULT_TEXT.to_owned(), Origin::Embedded))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -186,12 +207,32 @@ const STACK_BYTES: usize = 64 << 20;
 type Assembled = Result<(Config, Vec<Advice>), ConfigError>;
 
 fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
+    on_deep_stack(file, || assemble_here(text, file, overrides, look))?
+}
+
+fn on_deep_stack<T: Send>(file: &str, read: impl FnOnce() -> T + Send) -> Result<T, ConfigError> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
-        let reading = builder.spawn_scoped(scope, || assemble_here(text, file, overrides, look));
+        let reading = builder.spawn_scoped(scope, read);
         let reading = reading.map_err(|source| ConfigError::Unreadable { file: file.into(), source })?;
-        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        Ok(reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// Of a text with mistakes, even one that is no TOML from some place on, what says where the node is.
+fn find_node(text: &str, overrides: &[Override]) -> Config {
+    let mut config = Config::embedded_default();
+    let source = Source::new(text, overrides);
+    let (mut tree, _) = DeTable::parse_recoverable(text);
+    overrides::apply(&source, tree.get_mut());
+    let root = Section::root(&source, &tree);
+    if let Ok(data_dir) = read::data_dir(&root.table("node"), places::UNSEEN) {
+        config.node.data_dir = data_dir;
+    }
+    if let Ok(admin) = read::admin(&root.table("admin")) {
+        config.admin = admin;
+    }
+    config
 }
 
 fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
@@ -301,6 +342,7 @@ fn names<T: FromStr<Err: fmt::Display>>(
 ) -> Read<Vec<T>> {
     match root.get(list) {
         None => Ok(default()),
+        Some(item) if !item.is_list() => Err(Reported),
         Some(_) => root.tables(list).iter().map(read::name).collect(),
     }
 }

@@ -52,6 +52,13 @@ impl Override {
         overrides
     }
 
+    /// Whether it only says where a running node is to be found, rather than what it does.
+    pub fn says_where_the_node_is(&self) -> bool {
+        let words = self.words();
+        let is = |section, name| words == [fold(section), fold(name)];
+        is("admin", "address") || is("node", "data_dir")
+    }
+
     pub(super) fn text(&self) -> &str {
         self.value.as_deref().unwrap_or_default()
     }

@@ -193,8 +193,16 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         ("[[listener]]\nname = \"a\"\naddress = \"104\"", "3: listener.address: \"104\" is not host:port"),
         (
+            "[destination]\nname = \"pacs\"\n[[route]]\nto = [\"pacs\"]",
+            "1: destination: write [[destination]]: there can be several",
+        ),
+        (
+            "[destinations]",
+            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, queue, destination, routing, route, admin, log",
+        ),
+        (
             "[node]\nae_titel = \"X\"",
-            "2: node.ae_titel: unknown key; allowed here: ae_title, data_dir, grace",
+            "2: node.ae_titel: unknown key; did you mean ae_title? allowed here: ae_title, data_dir, grace",
         ),
         (
             "include = \"more.toml\"",
@@ -202,7 +210,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),
-        ("[listener]", "1: listener: expected a list, found a table"),
+        ("[listener]", "1: listener: write [[listener]]: there can be several"),
         ("[node]\nae_title = \"\"", "2: node.ae_title: an AE title cannot be empty"),
         ("[node]\ndata_dir = \"/\"", "2: node.data_dir: is the root directory"),
         ("[node]\ndata_dir = \"\"", "2: node.data_dir: is empty"),
@@ -597,4 +605,20 @@ fn a_file_that_is_missing_too_large_or_no_text_is_said_so() {
 #[test]
 fn the_embedded_text_is_readable_as_a_file() {
     assert!(DEFAULT_TEXT.lines().all(|line| line.len() < 80) && DEFAULT_TEXT.ends_with('\n'));
+}
+
+#[test]
+fn where_the_node_is_can_be_read_from_a_file_that_is_wrong_elsewhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("site.toml");
+    let place = "[node]\ndata_dir = \"/srv/node\"\n[admin]\naddress = \"127.0.0.1:9090\"\n";
+    for mistake in ["[nodes]\n", "[[destination]]\nkind = 3\n", "[log]\nlevel = = 3\n"] {
+        std::fs::write(&file, format!("{place}{mistake}")).expect("a file");
+        let (config, wrong) = Sources::file(Some(&file)).whom_to_ask().expect("a readable file");
+        assert_eq!(config.node.data_dir, Path::new("/srv/node"), "{mistake}");
+        assert_eq!(config.admin.address.port(), 9090, "{mistake}");
+        assert!(wrong.is_some(), "{mistake}");
+    }
+    std::fs::write(&file, place).expect("a file");
+    assert!(Sources::file(Some(&file)).whom_to_ask().expect("a readable file").1.is_none());
 }

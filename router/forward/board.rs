@@ -85,6 +85,13 @@ impl Board {
         }
     }
 
+    /// The same without saying with which instance.
+    pub fn try_now(&self, destination: &str) {
+        if let Some(wake) = self.place(destination) {
+            wake.probe.notify_one();
+        }
+    }
+
     /// The instance that the next probe is to begin with.
     pub fn take_probe(&self, destination: &str) -> Option<Sequence> {
         let wake = self.place(destination)?;

@@ -173,6 +173,13 @@ pub enum Found {
     Holds,
     /// An earlier rule matched, and the first match decides.
     Earlier,
+    /// It matches and would drop, but this rule sends or holds the instance.
+    Overruled {
+        /// That rule's name.
+        by: Arc<str>,
+        /// What that rule does.
+        action: RouteAction,
+    },
 }
 
 impl Routes {
@@ -186,6 +193,7 @@ impl Routes {
             } else {
                 first_failure(&rule.when, facts)
             };
+            let missed = missed.or_else(|| self.overruled(rule, facts));
             is_decided |= missed.is_none();
             misses.extend(missed.map(|(condition, found)| Miss {
                 rule: Arc::clone(&rule.name),
@@ -194,6 +202,19 @@ impl Routes {
             }));
         }
         misses
+    }
+}
+
+impl Routes {
+    /// Where all rules are asked, a drop gives way to the first that sends or holds.
+    fn overruled(&self, rule: &RouteRule, facts: &Facts<'_>) -> Option<(String, Found)> {
+        if rule.action != RouteAction::Drop || self.routing.matching == Match::First {
+            return None;
+        }
+        let louder = |other: &&RouteRule| other.action != RouteAction::Drop && other.when.holds(facts);
+        let other = self.rules.iter().find(louder)?;
+        let found = Found::Overruled { by: Arc::clone(&other.name), action: other.action };
+        Some((rule.when.to_string(), found))
     }
 }
 
@@ -500,5 +521,21 @@ mod tests {
             ("route 4", "PatientID = \"2\"", &Found::Private("1".into())),
         ];
         assert_eq!(shown, expected);
+    }
+    #[test]
+    fn a_drop_that_gives_way_is_explained_by_the_rule_that_sends() {
+        let rules = r#"
+            [[route]]
+            name = "all"
+            to = ["pacs"]
+            [[route]]
+            name = "no"
+            when = { modality = "PR" }
+            action = "drop"
+        "#;
+        let instance = with(&[(Attribute::Modality.tag(), b"PR")]);
+        let misses = instance.ask(&routes(rules), |routes, facts| routes.misses(facts));
+        let found = Found::Overruled { by: "all".into(), action: crate::config::RouteAction::Send };
+        assert_eq!(misses.iter().map(|m| (&*m.rule, &m.found)).collect::<Vec<_>>(), [("no", &found)]);
     }
 }

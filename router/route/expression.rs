@@ -89,7 +89,11 @@ impl fmt::Display for Token {
 }
 
 /// Longer signs before the shorter ones that they begin with.
-const SIGNS: [&str; 9] = ["!=", "==", "=", "~", "(", ")", "[", "]", ","];
+const SIGNS: [&str; 8] = ["!=", "=", "~", "(", ")", "[", "]", ","];
+
+/// Signs of other languages, and what is written here.
+const FOREIGN: [(&str, &str); 6] =
+    [("==", "="), ("&&", "and"), ("||", "or"), ("&", "and"), ("|", "or"), ("!", "not")];
 
 struct Parser<'a> {
     text: &'a str,
@@ -129,6 +133,8 @@ impl Parser<'_> {
             };
             let (token, length) = if first == '"' {
                 self.read_text(rest, at)?
+            } else if let Some((sign, ours)) = foreign(rest) {
+                return Err(self.fail(at, format!("unexpected {sign}: write {ours}")));
             } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
                 (Token::Sign(sign), sign.len())
             } else {
@@ -221,6 +227,9 @@ impl Parser<'_> {
         if self.take_word("in") {
             let condition = self.values(field, true)?;
             return Ok(if negated { condition.negated() } else { condition });
+        }
+        if self.peek().is_word("contains") {
+            return Err(self.fail(at, "unexpected contains: write ~"));
         }
         let wanted = if negated { "`in`" } else { "=, !=, ~ or `in`" };
         let found = if negated { self.peek() } else { self.token_at(at) };
@@ -340,6 +349,11 @@ impl Parser<'_> {
     }
 }
 
+/// The sign of another language that a text begins with, and what is written here.
+fn foreign(rest: &str) -> Option<(&'static str, &'static str)> {
+    FOREIGN.into_iter().find(|(sign, _)| rest.starts_with(sign) && !rest.starts_with("!="))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{MAX_TEXT, parse};
@@ -369,6 +383,19 @@ mod tests {
     }
 
     #[test]
+    fn what_other_languages_write_is_answered_with_what_is_written_here() {
+        for (text, expected) in [
+            ("modality == \"US\"", "column 10: unexpected ==: write ="),
+            ("modality = \"US\" && Rows = 1", "column 17: unexpected &&: write and"),
+            ("modality = \"US\" || Rows = 1", "column 17: unexpected ||: write or"),
+            ("!(modality = \"US\")", "column 1: unexpected !: write not"),
+            ("StudyDescription contains \"echo\"", "column 18: unexpected contains: write ~"),
+        ] {
+            assert_eq!(errors(text), [expected]);
+        }
+    }
+
+    #[test]
     fn words_bind_as_they_do_in_speech() {
         for (text, meant) in [
             (
@@ -394,7 +421,6 @@ mod tests {
         for (text, expected) in [
             ("", "column 1: expected an attribute such as calling_ae or StudyDescription, found the end"),
             ("modality", "column 9: expected =, !=, ~ or `in`, found the end"),
-            ("modality == \"US\"", "column 10: expected =, !=, ~ or `in`, found =="),
             ("modality = US", "column 12: expected a text in double quotes, found US"),
             ("modality = \"US", "column 12: this text has no closing quote"),
             ("modality = 'US'", "column 12: unexpected '\\''; texts stand in double quotes"),

@@ -1,0 +1,220 @@
+//! `chrysalis status`: how a node stands, on one screen, and whether that needs somebody.
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::admin_client::{AdminClient, AdminError};
+use super::control::pause_words;
+use super::table::{Table, age, printable, size};
+use crate::config::Config;
+
+/// Less room than this, and new associations are refused.
+const LEAST_ROOM: u64 = 16 << 20;
+
+/// How it is printed.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print what the node answers, and what of it needs somebody.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl StatusArgs {
+    /// Asks the node and says how it stands. [`Exit::Failed`] when something needs somebody, or the node is stopped.
+    ///
+    /// # Errors
+    ///
+    /// The node answers with something else, or `out` cannot be written.
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let status = match AdminClient::new(config).read("/api/status") {
+            Ok(status) => status,
+            Err(error @ AdminError::NotRunning(_)) => {
+                let error = error.to_string();
+                match self.json {
+                    true => writeln!(out, "{:#}", json!({ "running": false, "error": error }))?,
+                    false => writeln!(out, "The node is stopped: {error}")?,
+                }
+                return Ok(Exit::Failed);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let needs = needs(&status);
+        if self.json {
+            let mut status = status;
+            status["running"] = true.into();
+            status["needs_somebody"] = json!(needs);
+            writeln!(out, "{status:#}")?;
+        } else {
+            write(&status, &needs, out)?;
+        }
+        Ok(if needs.is_empty() { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "Chrysalis {}, revision {}\n", text(&status["version"]), text(&status["revision"]))?;
+    let mut listeners = Table::new(&["LISTENER", "ADDRESS", "OPEN", "STATE"]);
+    for listener in list(&status["listeners"]) {
+        let state = pause_of(listener).unwrap_or_else(|| "takes associations".to_owned());
+        let open = count(&listener["associations"]).to_string();
+        listeners.row([text(&listener["listener"]), text(&listener["address"]), open, state]);
+    }
+    listeners.write(out)?;
+    writeln!(out)?;
+    let mut destinations = Table::new(&["DESTINATION", "QUEUED", "HELD", "OLDEST", "STATE"]);
+    for destination in list(&status["destinations"]) {
+        let troubles = troubles(destination);
+        let state = if troubles.is_empty() { "well".to_owned() } else { troubles.join("; ") };
+        let oldest = destination["oldest_age_seconds"].as_f64().map(age).unwrap_or_default();
+        let (queued, held) = (count(&destination["queued"]), count(&destination["held"]));
+        let name = text(&destination["destination"]);
+        destinations.row([name, queued.to_string(), held.to_string(), oldest, state]);
+    }
+    destinations.write(out)?;
+    let spool = &status["spool"];
+    let bytes = |key: &str| spool[key].as_u64().map_or_else(|| "?".to_owned(), size);
+    writeln!(
+        out,
+        "\nSpool: {} instances, {}; {} may be received, {} free\n",
+        count(&spool["instances"]),
+        bytes("bytes"),
+        bytes("room_bytes"),
+        bytes("free_bytes"),
+    )?;
+    if needs.is_empty() {
+        return writeln!(out, "All is well.");
+    }
+    writeln!(out, "Needs somebody:")?;
+    needs.iter().try_for_each(|need| writeln!(out, "  {need}"))
+}
+
+/// What somebody has to look at, a line for each.
+fn needs(status: &Value) -> Vec<String> {
+    let mut needs = Vec::new();
+    if let Some(why) = status["poisoned"].as_str() {
+        needs.push(format!("the spool failed, and nothing is taken until a restart: {}", printable(why)));
+    }
+    let spool = &status["spool"];
+    if spool["room_bytes"].as_u64().is_some_and(|room| room < LEAST_ROOM) {
+        needs.push("the spool is full: carts are refused until there is room".to_owned());
+    }
+    if count(&spool["corrupt_files"]) > 0 {
+        let files = count(&spool["corrupt_files"]);
+        needs.push(format!("{files} files of the spool are damaged: chrysalis queue fsck"));
+    }
+    for listener in list(&status["listeners"]) {
+        let name = text(&listener["listener"]);
+        needs.extend(pause_of(listener).map(|pause| format!("listener {name} is {pause}")));
+    }
+    for destination in list(&status["destinations"]) {
+        let name = text(&destination["destination"]);
+        let held = count(&destination["held"]);
+        needs.extend(troubles(destination).into_iter().map(|trouble| format!("{name}: {trouble}")));
+        if held > 0 {
+            needs
+                .push(format!("{name}: {held} held: chrysalis queue list --state held --destination {name}"));
+        }
+    }
+    needs
+}
+
+/// Why a destination takes nothing, or not from everybody.
+fn troubles(destination: &Value) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let waits = count(&destination["queued"]) + count(&destination["held"]) > 0;
+    // `none` is no destination: what is there is held, which is said by itself.
+    if destination["configured"] == false && waits && destination["destination"] != "none" {
+        troubles.push("not configured".to_owned());
+    }
+    troubles.extend(pause_of(destination));
+    for lane in list(&destination["paused_lanes"]) {
+        troubles.extend(pause_of(lane).map(|pause| format!("for {} {pause}", text(&lane["calling_ae"]))));
+    }
+    for lane in list(&destination["lanes"]).filter(|lane| lane["health"] != "well") {
+        let title = text(&lane["calling_ae"]);
+        let whom = if title.is_empty() { String::new() } else { format!(" for {title}") };
+        // A peer that rejects us is not paused by anybody.
+        let health = if lane["health"] == "paused" { "rejects us" } else { "ill" };
+        troubles.push(format!("{health}{whom}: {}", text(&lane["reason"])));
+    }
+    troubles
+}
+
+fn pause_of(of: &Value) -> Option<String> {
+    let pause = &of["paused"];
+    pause.is_object().then(|| pause_words(pause))
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn text(value: &Value) -> String {
+    printable(value.as_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{needs, write};
+    use serde_json::{Value, json};
+
+    fn status(listener_paused: Value, destination: Value) -> Value {
+        let mut pacs = json!({ "destination": "pacs", "configured": true, "paused": null, "paused_lanes": [],
+            "lanes": [{ "calling_ae": "", "health": "well", "reason": "" }], "queued": 0, "held": 0 });
+        if let (Some(pacs), Some(given)) = (pacs.as_object_mut(), destination.as_object()) {
+            pacs.extend(given.clone());
+        }
+        json!({ "version": "0", "revision": "r", "poisoned": null, "destinations": [pacs],
+            "listeners": [{ "listener": "wards", "address": "127.0.0.1:11112", "associations": 2, "paused": listener_paused }],
+            "spool": { "instances": 1, "bytes": 1536, "room_bytes": 1u64 << 30, "free_bytes": 2u64 << 30, "corrupt_files": 0 } })
+    }
+
+    #[test]
+    fn what_is_well_needs_nobody() {
+        let status = status(Value::Null, json!({ "queued": 3, "oldest_age_seconds": 12 }));
+        assert_eq!(needs(&status), Vec::<String>::new());
+        let mut out = Vec::new();
+        write(&status, &[], &mut out).expect("a vector takes everything");
+        let shown = String::from_utf8(out).expect("text");
+        assert!(shown.contains("wards     127.0.0.1:11112  2     takes associations"), "{shown}");
+        assert!(shown.contains("pacs         3       0     12s     well"), "{shown}");
+        assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
+    }
+
+    #[test]
+    fn everything_that_needs_somebody_is_named() {
+        let pause = json!({ "who": "oncall", "since": "2026-11-21T20:14:05.123Z", "reason": "upgrade" });
+        let lane = json!([{ "calling_ae": "", "health": "ill", "reason": "connection refused" }]);
+        let rejects = json!([{ "calling_ae": "A", "health": "paused", "reason": "unknown" }]);
+        for (status, expected) in [
+            (
+                status(pause.clone(), json!({})),
+                "listener wards is paused by oncall since 2026-11-21T20:14:05Z: upgrade",
+            ),
+            (
+                status(Value::Null, json!({ "paused": pause })),
+                "pacs: paused by oncall since 2026-11-21T20:14:05Z: upgrade",
+            ),
+            (status(Value::Null, json!({ "lanes": lane })), "pacs: ill: connection refused"),
+            (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
+            (status(Value::Null, json!({ "configured": false, "queued": 1 })), "pacs: not configured"),
+            (
+                status(Value::Null, json!({ "held": 2 })),
+                "pacs: 2 held: chrysalis queue list --state held --destination pacs",
+            ),
+        ] {
+            assert_eq!(needs(&status), [expected]);
+        }
+        let mut broken = status(Value::Null, json!({}));
+        broken["poisoned"] = json!("a sync failed");
+        broken["spool"]["room_bytes"] = json!(0);
+        assert_eq!(needs(&broken).len(), 2);
+    }
+}
