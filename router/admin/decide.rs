@@ -73,9 +73,11 @@ impl<'a> Decision<'a> {
     /// [`OrderError::Search`]
     pub(super) fn carry_out(&self, scope: &Scope<'_>, outcome: &mut Outcome) -> Result<(), OrderError> {
         match &self.order.instances {
-            Some(named) => self.named(scope, named, outcome),
-            None => self.filtered(scope, outcome),
+            Some(named) => self.named(scope, named, outcome)?,
+            None => self.filtered(scope, outcome)?,
         }
+        // Even "nothing to change" is said of what is on the disk, and by a queue that can record.
+        Ok(scope.queue.flush()?)
     }
 
     fn named(&self, scope: &Scope<'_>, named: &[String], outcome: &mut Outcome) -> Result<(), OrderError> {
