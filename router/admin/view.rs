@@ -75,10 +75,21 @@ pub(super) fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'
             ("held", Some("destination not configured".to_owned()))
         }
         Standing::Leased | Standing::Waiting | Standing::Journalled(Journalled::Owed) => {
-            (row.standing.name(), board.and_then(|board| board.trouble(destination, &calling_ae(row))))
+            let trouble = board.and_then(|board| board.trouble(destination, &calling_ae(row)));
+            (row.standing.name(), trouble.or_else(|| board.and_then(|_| quiet(row, config))))
         }
         Standing::Journalled(state) => (state.name(), reason(state)),
     }
+}
+
+/// That a delivery waits for its study to be complete. How long still, the queue knows: whatever comes begins it again.
+fn quiet(row: &Row, config: &Config) -> Option<String> {
+    let is_ready = row.standing == Standing::Journalled(Journalled::Owed);
+    let quiet = config.destination(&row.delivery.destination)?.study_quiet;
+    (is_ready && !quiet.is_zero()).then(|| {
+        let quiet = humantime::format_duration(quiet);
+        format!("waits until nothing has come of its study for {quiet} (up to {quiet} more)")
+    })
 }
 
 fn calling_ae(row: &Row) -> String {
@@ -109,7 +120,7 @@ pub(crate) fn show_json(
     let arrival = Arrival::of(instance).ok();
     let has_payload = shown.rows.iter().any(|row| row.has_payload);
     let hash: String = instance.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({
+    let mut shown = json!({
         "instance": instance.sequence.to_string(),
         "sop_instance_uid": instance.keys.key,
         "study_instance_uid": instance.keys.group,
@@ -124,7 +135,12 @@ pub(crate) fn show_json(
         "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
         "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
         "rules": arrival.as_ref().map(|a| a.rules.clone()),
-        "file": has_payload.then(|| queue.path(instance).display().to_string()),
         "deliveries": shown.rows.iter().map(view).collect::<Vec<_>>(),
-    })
+    });
+    if has_payload {
+        shown["file"] = queue.path(instance).display().to_string().into();
+    } else {
+        shown["data"] = "removed, only the ledger knows of it".into();
+    }
+    shown
 }

@@ -126,8 +126,7 @@ impl Board {
             return Some(format!("destination {}", pause.words()));
         }
         let pause = self.pauses.lane(destination, calling_ae);
-        let paused =
-            pause.iter().map(|pause| format!("destination for {calling_ae} {}", pause.words()));
+        let paused = pause.iter().map(|pause| format!("destination for {calling_ae} {}", pause.words()));
         let notices = self.lock();
         let concerns = |lane: &str| lane.is_empty() || lane == calling_ae;
         let ill = notices.iter().filter(|((name, lane), notice)| {

@@ -281,13 +281,7 @@ impl Circuit {
         Some((Health::Well, was))
     }
 
-    fn failed(
-        &mut self,
-        health: Health,
-        why: &str,
-        now: Duration,
-        chance: f64,
-    ) -> Option<(Health, String)> {
+    fn failed(&mut self, health: Health, why: &str, now: Duration, chance: f64) -> Option<(Health, String)> {
         let pause = match health {
             Health::Paused => self.backoff.max,
             Health::Well | Health::Ill => doubled(self.backoff, self.failures),

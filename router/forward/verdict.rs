@@ -122,9 +122,10 @@ impl Verdict {
     /// What the destination answered, or why not; without what it said in words.
     pub fn why(&self) -> Cow<'_, str> {
         match self {
-            Self::Delivered { detail: why, .. } | Self::Retry(why) | Self::Pause(why) | Self::Refused(why) => {
-                why.text().into()
-            }
+            Self::Delivered { detail: why, .. }
+            | Self::Retry(why)
+            | Self::Pause(why)
+            | Self::Refused(why) => why.text().into(),
             Self::Hold(hold) => without_comment(&hold.why),
         }
     }
@@ -231,7 +232,10 @@ mod tests {
             let stored = why.stored();
             assert!(stored.starts_with("C000 (cannot understand), said: \"") && stored.ends_with('"'));
             assert_eq!(without_comment(&stored), why.text());
-            assert_eq!(without_comment(&format!("a hold (was: {stored})")), format!("a hold (was: {})", why.text()));
+            assert_eq!(
+                without_comment(&format!("a hold (was: {stored})")),
+                format!("a hold (was: {})", why.text())
+            );
             assert_eq!(without_comment(&stored[..stored.len() - 1]), why.text(), "cut");
         }
         assert_eq!(Why::from("A700 (out of resources)").stored(), "A700 (out of resources)");
