@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrysalis::cli::{Cli, Command, Exit, send, serve};
+use chrysalis::cli::{Cli, Command, Exit, once, send, serve};
 use chrysalis::config::{Loader, Override, Sources};
 
 fn main() -> ExitCode {
@@ -58,18 +58,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
-}
-
-/// An error with its causes, each said once: many repeat their cause in their own words.
-fn once(error: &anyhow::Error) -> String {
-    let mut said = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !said.contains(&cause) {
-            let between = if said.is_empty() { "" } else { ": " };
-            said = format!("{said}{between}{cause}");
-        }
-    }
-    said
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

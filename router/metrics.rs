@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrysalis_queue::{NO_ROUTE, Stats};
+use chrysalis_queue::{DestinationStats, NO_ROUTE, Stats};
 use prometheus::core::Collector as _;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -332,18 +332,13 @@ impl Metrics {
     /// Notes how the queue stands.
     pub fn set_queue(&self, stats: &Stats, config: &Config) {
         for destination in &stats.destinations {
-            let name = &[destination.name.as_str()];
-            let mut tally = destination.tally;
-            // What is owed to a destination that is not configured waits for a person.
-            if config.destination(&destination.name).is_none() {
-                tally.held += std::mem::take(&mut tally.owed);
-                tally.held_bytes += std::mem::take(&mut tally.owed_bytes);
-            }
+            let DestinationStats { name, tally, oldest, .. } = as_listed(destination, config);
+            let name = &[name.as_str()];
             self.queued_instances.with_label_values(name).set(signed(tally.owed));
             self.queued_bytes.with_label_values(name).set(signed(tally.owed_bytes));
             self.held_instances.with_label_values(name).set(signed(tally.held));
             self.held_bytes.with_label_values(name).set(signed(tally.held_bytes));
-            let age = destination.oldest.map_or(0.0, |since| age_seconds(since).as_secs_f64());
+            let age = oldest.map_or(0.0, |since| age_seconds(since).as_secs_f64());
             self.oldest_age.with_label_values(name).set(age);
         }
         self.forget_what_is_gone(stats, config);
@@ -366,6 +361,19 @@ impl Metrics {
     pub fn render(&self) -> Result<String, MetricsError> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// How a destination's deliveries stand for people: what is owed to one that is not configured is held for as long as
+/// that lasts, and nothing there is on its way.
+pub fn as_listed(destination: &DestinationStats, config: &Config) -> DestinationStats {
+    let mut listed = destination.clone();
+    if config.destination(&listed.name).is_none() {
+        let tally = &mut listed.tally;
+        tally.held += std::mem::take(&mut tally.owed);
+        tally.held_bytes += std::mem::take(&mut tally.owed_bytes);
+        listed.oldest = None;
+    }
+    listed
 }
 
 /// How long ago a moment of the wall clock was; zero when it lies ahead.

@@ -444,6 +444,8 @@ fn a_paused_listener_rejects_as_transient_and_lets_what_is_under_way_finish() {
     assert_eq!(early.store(&instances[0]).unwrap().status, 0);
     node.run(&["pause", "listener", "modalities"]).expect_success();
     assert!(is_congested(node.address));
+    let ready = node.api_get("/health/ready");
+    assert!(ready.status == 503 && ready.text().contains("every listener is paused"), "{}", ready.text());
     assert_eq!(early.store(&instances[1]).unwrap().status, 0);
     assert_eq!(status(&node)["listeners"][0]["associations"], 1);
     early.release().unwrap();
@@ -452,7 +454,7 @@ fn a_paused_listener_rejects_as_transient_and_lets_what_is_under_way_finish() {
     assert!(is_congested(node.address), "after a kill too");
     assert_eq!(node.metric("chrysalis_listener_paused", &["modalities"]), 1.0);
     node.run(&["resume", "--all"]).expect_success();
-    assert!(!is_congested(node.address));
+    assert!(!is_congested(node.address) && node.is_ready());
 }
 
 #[test]

@@ -473,20 +473,24 @@ fn the_ledger_tells_what_came_and_what_became_of_it_after_the_data_is_gone() {
     let text = std::fs::read_to_string(&csv).unwrap();
     assert_eq!(text.split("\r\n").count(), 1 + 2 + 1, "{text}");
     assert!(text.starts_with("instance,received_at,") && text.contains("say \"\"no\"\", twice"), "{text}");
-    let api = node.api_get(&format!("/api/ledger?format=csv&study={}", canary[0].study)).text();
+    let api = node.api_get_revealed(&format!("/api/ledger?format=csv&study={}", canary[0].study)).text();
     assert!(api.contains(",\"'=1+1\","), "no cell is a formula: {api}");
-    assert_eq!(node.api_get("/api/ledger?since=soon").status, 400);
-    assert_eq!(node.api_get("/api/ledger?since=today&until=yesterday").status, 400);
+    assert_eq!(node.api_get_revealed("/api/ledger?since=soon").status, 400);
+    assert_eq!(node.api_get_revealed("/api/ledger?since=today&until=yesterday").status, 400);
     let from =
         |ae: &str| node.run(&["ledger", "--format", "json", "--calling-ae", ae]).expect_success().output;
     assert_eq!((from("EPIQ?").lines().count(), from("VIVID*").lines().count()), (2, 0));
-    assert_eq!(node.api_get("/api/ledger?until=1h").text(), "");
-    let unknown = node.api_get("/api/ledger?destination=pasc");
+    assert_eq!(node.api_get_revealed("/api/ledger?until=1h").text(), "");
+    let unknown = node.api_get_revealed("/api/ledger?destination=pasc");
     assert_eq!(unknown.status, 400);
     assert!(unknown.text().contains("pacs"), "the known ones are named: {}", unknown.text());
     node.edit("name = \"pacs\"", "name = \"other\"");
     node.restart();
-    assert_eq!(node.api_get("/api/ledger?destination=other").text(), "", "configured, and owed nothing yet");
+    assert_eq!(
+        node.api_get_revealed("/api/ledger?destination=other").text(),
+        "",
+        "configured, and owed nothing yet"
+    );
     let gone = node.run(&["ledger", "--format", "json", "--destination", "pacs"]).expect_success().output;
     assert_eq!(gone, told, "a destination that is gone is still in the ledger");
     node.stop();
@@ -504,10 +508,10 @@ fn a_ledger_that_cannot_be_told_whole_says_so_in_its_last_line_and_by_the_exit_c
     store_as(&node, "VIVID1", &canary);
     node.wait_drained();
     // What is asked for is synced first; only before a batch that was synced later is a bad record damage.
-    assert_eq!(node.api_get("/api/ledger").text().lines().count(), canary.len());
+    assert_eq!(node.api_get_revealed("/api/ledger").text().lines().count(), canary.len());
     store_as(&node, "EPIQ7", &other);
     node.wait_drained();
-    assert_eq!(node.api_get("/api/ledger").text().lines().count(), canary.len() + other.len());
+    assert_eq!(node.api_get_revealed("/api/ledger").text().lines().count(), canary.len() + other.len());
     let journals = list(&node.data_dir.join("journal"));
     let written = |path: &&std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
     let journal = journals.iter().find(written).unwrap();
@@ -515,7 +519,7 @@ fn a_ledger_that_cannot_be_told_whole_says_so_in_its_last_line_and_by_the_exit_c
     bytes[100] ^= 1;
     std::fs::write(journal, &bytes).unwrap();
     let json: Value = {
-        let text = node.api_get("/api/ledger").text();
+        let text = node.api_get_revealed("/api/ledger").text();
         serde_json::from_str(text.lines().last().unwrap()).unwrap()
     };
     assert_eq!(json["damage"]["journals"], 1, "{json}");

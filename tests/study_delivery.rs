@@ -133,3 +133,16 @@ fn a_study_is_held_together_until_it_is_quiet_while_others_have_it_at_once() {
     let arrivals = wait_arrivals(&archive, sent.len() + 1);
     assert!(arrivals.last().unwrap().at - restarted >= QUIET);
 }
+
+#[test]
+fn what_waits_for_its_study_to_be_quiet_says_so() {
+    let archive = Archive::new();
+    let keys = format!("study_quiet = \"10m\"\n{BRISK}");
+    let node = Node::builder().dicom_with("pacs", archive.address(), &keys).start();
+    store_all(&node, &small(930, 2));
+    for seen in node.deliveries() {
+        let why = "waits until nothing has come of its study for 10m (up to 10m more)";
+        assert_eq!((seen.state.as_str(), seen.reason.as_str()), ("ready", why));
+    }
+    assert_eq!(archive.arrivals().len(), 0);
+}

@@ -100,9 +100,56 @@ fn a_refusal_by_a_well_destination_is_held_with_the_statuss_name_and_the_comment
         node.wait_state(&sent[2], "pacs", "delivered");
         let reason = listed(&node, &sent[1]).reason;
         assert!(reason.contains(code) && reason.contains(name), "{reason}");
-        assert!(reason.contains("the PACS's own words"), "{reason}");
+        assert!(!reason.contains("the PACS's own words"), "{reason}");
+        let shown = node.run(&["queue", "show", &listed(&node, &sent[1]).instance]).expect_success().output;
+        assert!(shown.contains("the PACS's own words"), "{shown}");
         assert_eq!(arrivals_of(&archive, &sent[1]), 1, "{code} is not tried again");
         assert_eq!(node.health("pacs"), "well");
+    }
+}
+
+#[test]
+fn what_a_peer_says_in_words_is_told_only_where_somebody_with_the_token_asks() {
+    const CANARY: &str = "ZZCanary^Name \"unknown\" patient";
+    let statuses = [0xB000, 0xC000, 0xC000, 0xC000, 0xC000, 0xC000, 0xA700, 0x0124];
+    let answer = move |n: usize, _: &str| Action::AnswerWith(statuses[(n - 1).min(7)], CANARY);
+    let archive = Script::default().on_store(answer).start();
+    let log = "[log]\nlevel = \"trace\"";
+    let mut node = Node::builder().dicom_with("pacs", archive.address(), BRISK).table(log).start();
+    let sent = small(77, 9);
+    store_all(&node, &sent);
+    node.wait_state(&sent[5], "pacs", "held");
+    eventually("the last status", SOON, || node.output().contains("0124").then_some(()));
+    let held = node.deliveries_of(&sent[1], "pacs").pop().unwrap();
+    node.decide("hold", &held, "my own words");
+    let show = format!("/api/queue/{}", held.instance);
+    let open = node.api_get(&show).text();
+    assert!(open.contains("my own words (was: C000 (cannot understand))"), "{open}");
+    let mut texts: Vec<_> = ["/metrics", "/api/status", "/api/queue?limit=1000", "/api/queue?by_study=true"]
+        .map(|path| node.api_get(path).text())
+        .into();
+    texts.push(open);
+    texts.push(node.api_get("/api/ledger").text());
+    let quiet: [&[&str]; 4] = [
+        &["queue", "list"],
+        &["queue", "list", "--json", "--reason", "C000"],
+        &["queue", "list", "--by-study", "--reveal"],
+        &["check", "--offline"],
+    ];
+    texts.extend(quiet.iter().map(|args| node.run(args).output));
+    let ledger = node.run(&["ledger", "--format", "json"]).expect_success().output;
+    let loud: [&[&str]; 3] =
+        [&["queue", "list", "--reveal", "--json"], &["queue", "show", &held.instance], &["ledger"]];
+    let told: Vec<_> = loud.iter().map(|args| node.run(args).expect_success().output).collect();
+    for text in told.iter().chain([&ledger, &node.api_get_revealed(&show).text()]) {
+        assert!(text.contains("ZZCanary^Name 'unknown' patient"), "{text}");
+    }
+    node.stop();
+    texts.push(node.output());
+    texts.push(node.run(&["queue", "list"]).expect_success().output);
+    texts.push(std::fs::read_to_string(node.data_dir.join("decisions.log")).unwrap());
+    for text in texts {
+        assert!(!text.contains("ZZCanary"), "{text}");
     }
 }
 
@@ -361,6 +408,15 @@ fn with_the_carts_own_titles_a_pacs_that_rejects_one_cart_takes_the_other() {
     assert!(seen.iter().all(|seen| seen.state != "held"), "{seen:#?}");
     let status = node.api_get("/api/status").text();
     assert!(status.contains("CART2") && !status.contains("CART1"), "{status}");
+    let why = |n: usize| node.deliveries_of(&rejected[n], "pacs").pop().unwrap().reason;
+    assert!(why(0).contains("CART2"), "{}", why(0));
+    node.run(&["pause", "destination", "pacs", "--calling-ae", "CART1"]).expect_success();
+    node.run(&["pause", "destination", "pacs", "--calling-ae", "CART3"]).expect_success();
+    Modality::new(node.address).calling("CART1").store(&small(76, 1)[0]).unwrap();
+    let paused = node.deliveries_of(&small(76, 1)[0], "pacs").pop().unwrap().reason;
+    assert!(paused.contains("for CART1 paused by") && !paused.contains("CART2"), "{paused}");
+    assert!(!why(0).contains("CART1") && !why(0).contains("CART3"), "{}", why(0));
+    node.run(&["resume", "--all"]).expect_success();
     archive.set_script(Script::default());
     node.wait_drained();
     let calling = |instance: &Instance| {
@@ -403,6 +459,19 @@ fn a_destination_that_is_not_configured_any_more_holds_until_its_name_returns() 
     std::fs::write(node.config(), text.replace("name = \"pacs\"", "name = \"other\"")).unwrap();
     node.restart();
     assert_eq!(node.wait_state(&sent[0], "pacs", "held").reason, "destination not configured");
+    let status: serde_json::Value = serde_json::from_str(&node.api_get("/api/status").text()).unwrap();
+    let gone =
+        status["destinations"].as_array().unwrap().iter().find(|d| d["destination"] == "pacs").unwrap();
+    assert_eq!((&gone["queued"], &gone["held"]), (&0.into(), &2.into()), "{gone}");
+    assert!(gone["queued_bytes"] == 0 && gone["oldest_age_seconds"].is_null(), "{gone}");
+    let pacs = ["destination=\"pacs\""];
+    assert_eq!(node.metric("chrysalis_held_instances", &pacs), 2.0);
+    assert_eq!(node.metric("chrysalis_oldest_undelivered_age_seconds", &pacs), 0.0);
+    node.stop();
+    let check = node.run(&["check", "--offline"]).output;
+    assert!(check.contains("0 deliveries wait, 2 are held"), "{check}");
+    assert!(check.contains("is not configured, and 2 deliveries are held for it"), "{check}");
+    node.start();
     std::fs::write(node.config(), text).unwrap();
     archive.start_again();
     node.restart();

@@ -19,7 +19,7 @@ use super::{control, decisions, guard, queries};
 use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
-use crate::metrics::{Metrics, age_seconds};
+use crate::metrics::{Metrics, age_seconds, as_listed};
 
 /// What the API works on.
 #[derive(Clone)]
@@ -151,6 +151,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
         Some("stopping".to_owned())
     } else {
         match ask(move || queue.admission()).await {
+            Ok(Admission::Open) if is_closed(&state) => Some("every listener is paused".to_owned()),
             Ok(Admission::Open) => None,
             Ok(Admission::Full) => Some("the spool is full".to_owned()),
             Ok(Admission::Poisoned(why)) => Some(format!("queue poisoned: {why}")),
@@ -162,6 +163,12 @@ async fn ready(State(state): State<AdminState>) -> Response {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "reason": why })))
             .into_response(),
     }
+}
+
+/// Whether somebody has paused every listener.
+fn is_closed(state: &AdminState) -> bool {
+    let (config, pauses) = (state.live.now(), state.control.pauses());
+    config.listeners.iter().all(|listener| pauses.listener(listener.name.as_str()).is_some())
 }
 
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
@@ -177,7 +184,8 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     let strangers = strangers.filter(|name| config.destination(name).is_none());
     let destinations = configured.chain(strangers).map(|name| {
         let known = stats.destinations.iter().find(|known| known.name == name);
-        let tally = known.map(|known| known.tally).unwrap_or_default();
+        let known = known.map(|known| as_listed(known, &config));
+        let tally = known.as_ref().map(|known| known.tally).unwrap_or_default();
         let lanes = notices.iter().filter(|((destination, _), _)| destination == name);
         let lanes = lanes.map(|((_, lane), notice)| {
             json!({ "calling_ae": lane, "health": notice.health.name(), "reason": notice.why })

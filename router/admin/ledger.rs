@@ -1,5 +1,6 @@
 //! The ledger in a form that others read: what came, and what became of it at each destination, also after the data is
-//! gone. One line for an instance and a destination. UIDs, titles and hashes, never patient data.
+//! gone. One line for an instance and a destination. UIDs, titles and hashes; and what destinations said in words, which may
+//! tell of patients: it is for those with the token.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

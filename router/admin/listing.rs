@@ -25,9 +25,9 @@ const MAX_SENDERS: usize = 4;
 /// Whether a listing tells of patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reveal {
-    /// Only UIDs.
+    /// Only UIDs and statuses.
     Nothing,
-    /// Patient and study in words, read from the data sets.
+    /// Patient and study in words, read from the data sets, and what destinations said in words.
     Patient,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn deliveries(
             patient = Some((sequence, scope.reveal(row)));
         }
         let whose = patient.as_ref().and_then(|(_, patient)| patient.clone());
-        views.push(DeliveryView::new(row, scope.config, scope.board).revealing(whose));
+        views.push(DeliveryView::new(row, scope.config, scope.board, reveal).revealing(whose));
     }
     let next = found.next.map(|sequence| sequence.to_string());
     Ok(json!({ "deliveries": views, "next": next, "unread": found.unread }))

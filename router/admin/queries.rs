@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use super::damage::Told;
 use super::export::{Export, ExportError};
 use super::filter::{Asked, Filter};
 use super::fsck::fsck;
+use super::guard;
 use super::ledger::{LedgerFormat, LedgerQuery, QueryError, TellError};
 use super::listing::{self, PAGE, Reveal};
 use super::stream;
@@ -25,13 +26,13 @@ use super::view::show_json;
 pub(super) fn router(state: &AdminState) -> Router<AdminState> {
     let patients = Router::new()
         .route("/api/queue/{instance}/file", get(file))
+        .route("/api/ledger", get(ledger))
         .route_layer(from_fn_with_state(state.clone(), guard_patients));
     Router::new()
         .route("/api/queue", get(list))
         .route("/api/queue/search", post(search))
         .route("/api/queue/fsck", post(check_all))
         .route("/api/queue/{instance}", get(show))
-        .route("/api/ledger", get(ledger))
         .merge(patients)
 }
 
@@ -99,12 +100,21 @@ async fn answer(state: AdminState, fields: Map<String, Value>) -> Result<Json<Va
     Ok(Json(found.await??))
 }
 
-async fn show(State(state): State<AdminState>, Path(instance): Path<String>) -> Result<Json<Value>, Refused> {
+/// `GET /api/queue/{instance}`: what destinations said in words only for those with the token.
+async fn show(
+    State(state): State<AdminState>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refused> {
+    let reveal = match guard::check_token(&headers, &state.token) {
+        Ok(()) => Reveal::Patient,
+        Err(_) => Reveal::Nothing,
+    };
     let sequence = parse(&instance)?;
     let queue = state.queue.clone();
     let shown = ask(move || queue.show(sequence)).await??;
     let shown = shown.ok_or_else(|| not_found(&instance))?;
-    Ok(Json(show_json(&shown, &state.queue, &state.live.now(), Some(&state.board))))
+    Ok(Json(show_json(&shown, &state.queue, &state.live.now(), Some(&state.board), reveal)))
 }
 
 /// `GET /api/queue/{instance}/file`: patient data, so it needs the token wherever it is asked for.
@@ -152,7 +162,8 @@ fn file_body(export: Export) -> Body {
     })
 }
 
-/// `GET /api/ledger`: written while it is read, however long it is.
+/// `GET /api/ledger`: written while it is read, however long it is. It has what destinations said in words, so it needs
+/// the token wherever it is asked for.
 async fn ledger(
     State(state): State<AdminState>,
     Query(query): Query<LedgerQuery>,

@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::headers::Patient;
+use super::listing::Reveal;
 use super::moment;
 use crate::config::Config;
-use crate::forward::Board;
+use crate::forward::{Board, without_comment};
 use crate::metrics::age_seconds;
 use crate::receive::Arrival;
 
@@ -33,11 +34,15 @@ pub(super) struct DeliveryView {
 }
 
 impl DeliveryView {
-    /// The view of a delivery.
-    pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>) -> Self {
+    /// The view of a delivery; what a destination said in words is told where patients are.
+    pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>, reveal: Reveal) -> Self {
         let instance = &row.instance;
-        let calling_ae = Arrival::of(instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
+        let calling_ae = calling_ae(row);
         let (state, reason) = standing(row, config, board);
+        let reason = match reveal {
+            Reveal::Patient => reason,
+            Reveal::Nothing => reason.map(|reason| without_comment(&reason).into_owned()),
+        };
         Self {
             instance: instance.sequence.to_string(),
             sop_instance_uid: instance.keys.key.clone(),
@@ -61,7 +66,7 @@ impl DeliveryView {
     }
 }
 
-/// State and reason. What is owed to a destination that is not configured counts as held for as long as that lasts.
+/// State and reason, with what a destination said in words. What is owed to a destination that is not configured counts as held for as long as that lasts.
 pub(super) fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'static str, Option<String>) {
     let destination = &row.delivery.destination;
     let is_configured = destination == NO_ROUTE || config.destination(destination).is_some();
@@ -70,12 +75,28 @@ pub(super) fn standing(row: &Row, config: &Config, board: Option<&Board>) -> (&'
             ("held", Some("destination not configured".to_owned()))
         }
         Standing::Leased | Standing::Waiting | Standing::Journalled(Journalled::Owed) => {
-            (row.standing.name(), board.and_then(|board| board.trouble(destination)))
+            let trouble = board.and_then(|board| board.trouble(destination, &calling_ae(row)));
+            (row.standing.name(), trouble.or_else(|| board.and_then(|_| quiet(row, config))))
         }
         Standing::Journalled(state) => (state.name(), reason(state)),
     }
 }
 
+/// That a delivery waits for its study to be complete. How long still, the queue knows: whatever comes begins it again.
+fn quiet(row: &Row, config: &Config) -> Option<String> {
+    let is_ready = row.standing == Standing::Journalled(Journalled::Owed);
+    let quiet = config.destination(&row.delivery.destination)?.study_quiet;
+    (is_ready && !quiet.is_zero()).then(|| {
+        let quiet = humantime::format_duration(quiet);
+        format!("waits until nothing has come of its study for {quiet} (up to {quiet} more)")
+    })
+}
+
+fn calling_ae(row: &Row) -> String {
+    Arrival::of(&row.instance).map(|arrival| arrival.calling_ae).unwrap_or_default()
+}
+
+/// The reason as it is stored, with what a destination said in words.
 pub(super) fn reason(state: &Journalled) -> Option<String> {
     match state {
         Journalled::Owed => None,
@@ -86,13 +107,20 @@ pub(super) fn reason(state: &Journalled) -> Option<String> {
     }
 }
 
-/// One instance with all its deliveries.
-pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Option<&Board>) -> Value {
+/// One instance with all its deliveries. Of what destinations said in words, as `reveal` says.
+pub(crate) fn show_json(
+    shown: &Shown,
+    queue: &Queue,
+    config: &Config,
+    board: Option<&Board>,
+    reveal: Reveal,
+) -> Value {
+    let view = |row| DeliveryView::new(row, config, board, reveal);
     let instance = &shown.instance;
     let arrival = Arrival::of(instance).ok();
     let has_payload = shown.rows.iter().any(|row| row.has_payload);
     let hash: String = instance.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({
+    let mut shown = json!({
         "instance": instance.sequence.to_string(),
         "sop_instance_uid": instance.keys.key,
         "study_instance_uid": instance.keys.group,
@@ -107,7 +135,12 @@ pub(crate) fn show_json(shown: &Shown, queue: &Queue, config: &Config, board: Op
         "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
         "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
         "rules": arrival.as_ref().map(|a| a.rules.clone()),
-        "file": has_payload.then(|| queue.path(instance).display().to_string()),
-        "deliveries": shown.rows.iter().map(|row| DeliveryView::new(row, config, board)).collect::<Vec<_>>(),
-    })
+        "deliveries": shown.rows.iter().map(view).collect::<Vec<_>>(),
+    });
+    if has_payload {
+        shown["file"] = queue.path(instance).display().to_string().into();
+    } else {
+        shown["data"] = "removed, only the ledger knows of it".into();
+    }
+    shown
 }

@@ -13,6 +13,7 @@ use chrysalis_queue::{DestinationStats, Hold, Instance, NO_ROUTE, Observer, Opti
 use super::Line;
 use crate::app;
 use crate::config::Config;
+use crate::metrics::as_listed;
 
 /// How a spool stands.
 #[derive(Debug)]
@@ -46,9 +47,10 @@ impl Inside {
         self.running
     }
 
-    /// Destinations that `config` does not have and that something is queued for, with what is owed and held.
-    pub fn strangers<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a (String, u64, u64)> {
-        self.destinations.iter().filter(|(name, ..)| name != NO_ROUTE && config.destination(name).is_none())
+    /// Destinations that `config` does not have and that something is queued for, with how much: all of it is held.
+    pub fn strangers<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (&'a str, u64)> {
+        let counts = self.destinations.iter().map(|(name, owed, held)| (name.as_str(), owed + held));
+        counts.filter(|(name, _)| *name != NO_ROUTE && config.destination(name).is_none())
     }
 }
 
@@ -76,13 +78,16 @@ pub fn look(config: &Config) -> Look {
         stats
     });
     match stats {
-        Ok(stats) => Look::Stopped(Inside { destinations: counted(stats.destinations), ..Inside::default() }),
+        Ok(stats) => {
+            Look::Stopped(Inside { destinations: counted(&stats.destinations, config), ..Inside::default() })
+        }
         Err(error) => Look::Unreadable(error),
     }
 }
 
-fn counted(destinations: Vec<DestinationStats>) -> Vec<(String, u64, u64)> {
-    let counts = destinations.into_iter().map(|d| (d.name, d.tally.owed, d.tally.held));
+fn counted(destinations: &[DestinationStats], config: &Config) -> Vec<(String, u64, u64)> {
+    let listed = destinations.iter().map(|destination| as_listed(destination, config));
+    let counts = listed.map(|d| (d.name, d.tally.owed, d.tally.held));
     counts.filter(|(_, owed, held)| owed + held > 0).collect()
 }
 
@@ -106,10 +111,10 @@ pub fn spool(config: &Config, look: Look) -> (Vec<Line>, Inside) {
                 about,
                 format!("the node is stopped; {owed} deliveries wait, {held} are held"),
             )];
-            for (name, owed, held) in inside.strangers(config) {
+            for (name, held) in inside.strangers(config) {
                 lines.push(Line::question(
                     format!("destination {name}"),
-                    format!("is not configured, and {owed} deliveries wait and {held} are held for it"),
+                    format!("is not configured, and {held} deliveries are held for it"),
                     "They stay held until the name is configured again, or somebody decides about them.",
                     "If it was renamed, give it its old name back; else reroute or discard them when the node runs.",
                 ));

@@ -262,7 +262,8 @@ impl AdminClient {
         self.answer(self.readable(request).call())
     }
 
-    /// `GET /api/queue/{instance}`: everything about one instance.
+    /// `GET /api/queue/{instance}`: everything about one instance; what destinations said in words only where the token can
+    /// be read.
     ///
     /// # Errors
     ///
@@ -295,15 +296,15 @@ impl AdminClient {
     ///
     /// # Errors
     ///
-    /// As [`Self::search`]; `out` cannot be written; it did not come whole.
+    /// As [`Self::decide`]; `out` cannot be written; it did not come whole.
     pub fn ledger(&self, query: &LedgerQuery, out: &mut dyn io::Write) -> Result<Told, AdminError> {
-        let mut request = self.agent.get(self.url("/api/ledger"));
+        let mut request = self.agent.get(self.url("/api/ledger")).header("Authorization", self.right()?);
         if let Ok(Value::Object(fields)) = serde_json::to_value(query) {
             for (name, value) in fields {
                 request = request.query(name, value.as_str().unwrap_or_default());
             }
         }
-        let request = self.readable(request).config().timeout_recv_response(None).build();
+        let request = request.config().timeout_recv_response(None).build();
         let mut answer = self.accept(request.call())?;
         let mut watch = DamageWatch::new(query.format, out);
         io::copy(&mut answer.body_mut().as_reader(), &mut watch).map_err(AdminError::Copy)?;

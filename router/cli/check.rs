@@ -206,8 +206,8 @@ fn difference(loaded: &Loaded, inside: &Inside, lines: &mut Vec<Line>) -> Vec<St
     if !inside.is_running() {
         return inside
             .strangers(&loaded.config)
-            .map(|(name, owed, held)| {
-                format!("- destination {name}: {owed} deliveries wait and {held} are held, and it is not configured")
+            .map(|(name, held)| {
+                format!("- destination {name}: {held} deliveries are held, because it is not configured")
             })
             .collect();
     }

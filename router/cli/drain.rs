@@ -131,13 +131,10 @@ fn look_at(destination: &Value, client: &AdminClient, left: &mut Left) -> anyhow
     let (queued, held) =
         (destination["queued"].as_u64().unwrap_or(0), destination["held"].as_u64().unwrap_or(0));
     if held > 0 {
-        left.waits.push(format!("{held} held at {name}"));
+        let why = if destination["configured"] == false { ": destination not configured" } else { "" };
+        left.waits.push(format!("{held} held at {name}{why}"));
     }
     if queued == 0 {
-        return Ok(());
-    }
-    if destination["configured"] == false {
-        left.waits.push(format!("{queued} held at {name}: destination not configured"));
         return Ok(());
     }
     if let Some(pause) = destination["paused"].as_object() {

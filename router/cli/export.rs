@@ -85,7 +85,7 @@ impl Exported {
             Err(error) => {
                 self.failed_total += 1;
                 if self.failed.len() < MAX_FAILURES {
-                    let error = format!("{error:#}");
+                    let error = super::once(&error);
                     self.failed.push(Failure { instance: instance.to_owned(), destination: None, error });
                 }
             }

@@ -43,7 +43,8 @@ pub(super) fn print(listing: Listing, look: Look, out: &mut dyn Write) -> anyhow
     for delivery in deliveries {
         let Delivery { instance, study_instance_uid, destination, state, patient, .. } = delivery;
         let (age, size) = (age(delivery.age_seconds), size(delivery.bytes));
-        let reason = delivery.reason.unwrap_or_default();
+        let removed = (!delivery.has_data).then(|| "data removed".to_owned());
+        let reason = delivery.reason.into_iter().chain(removed).collect::<Vec<_>>().join("; ");
         let study = short(&study_instance_uid, look.wide);
         let cells = [instance, study, destination, state.to_string(), age, size, delivery.calling_ae, reason];
         table.row(words(patient, look.reveal).into_iter().chain(cells));

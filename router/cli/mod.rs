@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand.
 
 mod admin_client;
+mod causes;
 pub mod check;
 pub mod control;
 mod drain;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use admin_client::{AdminClient, AdminError, Delivery, Listing, State, Studies, StudyLine};
+pub use causes::once;
 pub use queue::{
     DiscardArgs, ExportArgs, HoldArgs, ListArgs, QueueArgs, QueueCommand, RerouteArgs, ResendArgs, SweepArgs,
 };

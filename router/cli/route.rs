@@ -65,7 +65,7 @@ impl RouteArgs {
                 Ok(answer) => self.write(path, &answer, out)?,
                 Err(error) => {
                     exit = Exit::Failed;
-                    let error = format!("{error:#}");
+                    let error = super::once(&error);
                     if self.json {
                         list.push(json!({ "file": path.display().to_string(), "error": error }));
                     } else {

@@ -160,7 +160,7 @@ async fn send_batch(args: &SendArgs, batch: Vec<Item>, bar: &ProgressBar, tally:
             None => match connect(args, &proposal).await {
                 Ok(open) => open,
                 Err(error) => {
-                    bar.suspend(|| eprintln!("{}: {error:#}", args.peer));
+                    bar.suspend(|| eprintln!("{}: {}", args.peer, super::once(&error)));
                     tally.failed += 1 + items.len();
                     return;
                 }

@@ -94,7 +94,7 @@ impl<'a> Source<'a> {
             Self::Stopped(spool) => {
                 let shown = spool.queue.show(instance.parse()?)?;
                 let shown = shown.with_context(|| format!("there is no instance {instance}"))?;
-                Ok(admin::show_json(&shown, &spool.queue, spool.config, None))
+                Ok(admin::show_json(&shown, &spool.queue, spool.config, None, Reveal::Patient))
             }
         }
     }

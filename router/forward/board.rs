@@ -7,6 +7,7 @@ use chrysalis_queue::{Hold, Instance, Observer, Sequence, Unavailable};
 use tokio::sync::{Notify, watch};
 
 use super::circuit::Health;
+use super::verdict::without_comment;
 use crate::pauses::Pauses;
 
 /// How one destination is, or one calling AE title at it.
@@ -125,16 +126,19 @@ impl Board {
         here.map(|(_, notice)| notice.health).max_by_key(|health| rank(*health)).unwrap_or(Health::Well)
     }
 
-    /// Why a destination takes nothing now, if that is so: somebody paused it, or it is ill.
-    pub fn trouble(&self, destination: &str) -> Option<String> {
+    /// Why a destination takes nothing now of what a calling AE title sent, if that is so: somebody paused it, or it is
+    /// ill. What concerns other titles alone is not told.
+    pub fn trouble(&self, destination: &str, calling_ae: &str) -> Option<String> {
         if let Some(pause) = self.pauses.destination(destination) {
             return Some(format!("destination {}", pause.words()));
         }
-        let lanes = self.pauses.lanes(destination);
-        let paused = lanes.iter().map(|(lane, pause)| format!("destination for {lane} {}", pause.words()));
+        let pause = self.pauses.lane(destination, calling_ae);
+        let paused = pause.iter().map(|pause| format!("destination for {calling_ae} {}", pause.words()));
         let notices = self.lock();
-        let ill =
-            notices.iter().filter(|((name, _), notice)| name == destination && notice.health != Health::Well);
+        let concerns = |lane: &str| lane.is_empty() || lane == calling_ae;
+        let ill = notices.iter().filter(|((name, lane), notice)| {
+            name == destination && concerns(lane) && notice.health != Health::Well
+        });
         let said = ill.map(|((_, lane), notice)| {
             let whom = if lane.is_empty() { String::new() } else { format!(" for {lane}") };
             format!("destination {}{whom}: {}", notice.health.name(), notice.why)
@@ -163,7 +167,8 @@ impl Observer for Board {
 
     fn held(&self, instance: &Instance, destination: &str, hold: &Hold) {
         let (sequence, sop_instance) = (instance.sequence, instance.keys.key.escape_debug());
-        tracing::warn!(destination, instance = %sequence, %sop_instance, why = hold.why, "Held on receipt.");
+        let why = without_comment(&hold.why);
+        tracing::warn!(destination, instance = %sequence, %sop_instance, %why, "Held on receipt.");
     }
 
     fn recording_failed(&self, why: &Unavailable) {

@@ -14,9 +14,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrysalis_queue::{Hold, HoldKind, Outcome, Sequence};
+use chrysalis_queue::{Hold, Outcome, Sequence};
 
-use super::verdict::Verdict;
+use super::verdict::{Verdict, Why};
 use crate::config::Backoff;
 
 /// Holds in a row after which the destination is suspected instead of the instances.
@@ -69,7 +69,8 @@ pub enum Permission {
 pub struct Settlement {
     /// For the queue.
     pub outcome: Outcome,
-    /// The destination's health changed to this, or the reason for it did.
+    /// The destination's health changed to this, or the reason for it did. It stands beside other deliveries too, so
+    /// what the peer said in words about one of them is not in it.
     pub change: Option<(Health, String)>,
 }
 
@@ -96,11 +97,11 @@ pub struct Circuit {
     /// Instances that were to be tried again after they had been on their way.
     troubles: HashMap<Sequence, Trouble>,
     /// Refusals in this illness.
-    refusals: HashMap<Sequence, (u32, String)>,
+    refusals: HashMap<Sequence, (u32, Why)>,
     aborts: HashMap<Sequence, u32>,
     consecutive_holds: u32,
     /// To be held when they come up next.
-    condemned: HashMap<Sequence, String>,
+    condemned: HashMap<Sequence, Why>,
 }
 
 impl Circuit {
@@ -159,7 +160,7 @@ impl Circuit {
         if self.health != Health::Well {
             return None;
         }
-        self.condemned.remove(&instance).map(|why| Hold::new(HoldKind::Refused, why))
+        self.condemned.remove(&instance).map(|why| why.refused())
     }
 
     /// An association broke while this instance was on its way: how often that has happened with it.
@@ -198,7 +199,7 @@ impl Circuit {
                 self.aborts.remove(&instance);
                 self.refusals.remove(&instance);
                 self.troubles.remove(&instance);
-                Settlement { outcome: Outcome::Delivered(detail), change: self.succeeded() }
+                Settlement { outcome: Outcome::Delivered(detail.stored()), change: self.succeeded() }
             }
             // What negotiation or our own disk says is about the instance, whatever the destination's health.
             Verdict::Hold(hold) => Settlement { outcome: Outcome::Held(hold), change: None },
@@ -214,7 +215,7 @@ impl Circuit {
         &mut self,
         instance: Sequence,
         health: Health,
-        why: String,
+        why: Why,
         now: Duration,
         chance: f64,
     ) -> Settlement {
@@ -228,21 +229,21 @@ impl Circuit {
         if is_alone && self.health == Health::Well {
             return Settlement { outcome: Outcome::Retry(spread(pause, chance)), change: None };
         }
-        Settlement { outcome: Outcome::Untried, change: self.failed(health, why, now, chance) }
+        Settlement { outcome: Outcome::Untried, change: self.failed(health, why.text(), now, chance) }
     }
 
     /// No association could be had, so nothing was tried.
     pub fn unreachable(&mut self, verdict: Verdict, now: Duration, chance: f64) -> Option<(Health, String)> {
         match verdict {
-            Verdict::Pause(why) => self.failed(Health::Paused, why, now, chance),
-            Verdict::Retry(why) | Verdict::Refused(why) => self.failed(Health::Ill, why, now, chance),
+            Verdict::Pause(why) => self.failed(Health::Paused, why.text(), now, chance),
+            Verdict::Retry(why) | Verdict::Refused(why) => self.failed(Health::Ill, why.text(), now, chance),
             Verdict::Delivered { .. } | Verdict::Hold(_) => None,
         }
     }
 
-    fn refused(&mut self, instance: Sequence, why: String, now: Duration, chance: f64) -> Settlement {
+    fn refused(&mut self, instance: Sequence, why: Why, now: Duration, chance: f64) -> Settlement {
         if self.health == Health::Well {
-            return self.hold_while_well(instance, Hold::new(HoldKind::Refused, why), now, chance);
+            return self.hold_while_well(instance, &why, now, chance);
         }
         if self.refusals.len() >= MAX_REMEMBERED {
             self.refusals.clear();
@@ -251,17 +252,18 @@ impl Circuit {
         *times += 1;
         last.clone_from(&why);
         let health = self.health;
-        Settlement { outcome: Outcome::Untried, change: self.failed(health, why, now, chance) }
+        Settlement { outcome: Outcome::Untried, change: self.failed(health, why.text(), now, chance) }
     }
 
-    fn hold_while_well(&mut self, instance: Sequence, hold: Hold, now: Duration, chance: f64) -> Settlement {
+    fn hold_while_well(&mut self, instance: Sequence, why: &Why, now: Duration, chance: f64) -> Settlement {
         self.aborts.remove(&instance);
         self.consecutive_holds += 1;
         let change = (self.consecutive_holds >= HOLDS_UNTIL_PAUSED).then(|| {
-            let why = format!("{HOLDS_UNTIL_PAUSED} instances in a row were refused; the last: {}", hold.why);
-            self.failed(Health::Paused, why, now, chance)
+            let last = why.text();
+            let why = format!("{HOLDS_UNTIL_PAUSED} instances in a row were refused; the last: {last}");
+            self.failed(Health::Paused, &why, now, chance)
         });
-        Settlement { outcome: Outcome::Held(hold), change: change.flatten() }
+        Settlement { outcome: Outcome::Held(why.refused()), change: change.flatten() }
     }
 
     fn succeeded(&mut self) -> Option<(Health, String)> {
@@ -279,13 +281,7 @@ impl Circuit {
         Some((Health::Well, was))
     }
 
-    fn failed(
-        &mut self,
-        health: Health,
-        why: String,
-        now: Duration,
-        chance: f64,
-    ) -> Option<(Health, String)> {
+    fn failed(&mut self, health: Health, why: &str, now: Duration, chance: f64) -> Option<(Health, String)> {
         let pause = match health {
             Health::Paused => self.backoff.max,
             Health::Well | Health::Ill => doubled(self.backoff, self.failures),
@@ -295,8 +291,8 @@ impl Circuit {
         // Another reason is news too: who looks must see why it fails now, not why it began to.
         let changed = self.health != health || self.why != why;
         self.health = health;
-        self.why.clone_from(&why);
-        changed.then_some((health, why))
+        why.clone_into(&mut self.why);
+        changed.then(|| (health, why.to_owned()))
     }
 }
 
@@ -378,7 +374,7 @@ mod tests {
     fn jitter_spreads_a_pause_by_a_quarter_each_way() {
         for (chance, expected) in [(0.0, 3750), (1.0, 6250)] {
             let mut bench = bench();
-            bench.0.settle(instance(1), "study", Verdict::Retry(String::new()), Duration::ZERO, chance);
+            bench.0.settle(instance(1), "study", Verdict::Retry("".into()), Duration::ZERO, chance);
             assert_eq!(bench.until_probe().as_millis(), expected);
         }
     }
@@ -452,7 +448,7 @@ mod tests {
         }
         let waits = |bench: &mut Bench| match bench
             .0
-            .settle(instance(1), "study", Verdict::Retry(String::new()), bench.1, 0.5)
+            .settle(instance(1), "study", Verdict::Retry("".into()), bench.1, 0.5)
             .outcome
         {
             Outcome::Retry(pause) => pause,

@@ -15,7 +15,7 @@ use super::board::{Board, Notice};
 use super::carrier::{Association, Attempted, Carrier, Item};
 use super::circuit::{Circuit, Health, Permission, Settlement};
 use super::studies::Claims;
-use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge};
+use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
@@ -340,7 +340,8 @@ impl Dispatcher {
         let (sequence, sop_instance) = (instance.sequence, instance.keys.key.escape_debug());
         let count = |outcome| self.metrics.deliveries.with_label_values(&[destination, outcome]).inc();
         match (&settled.settlement.outcome, &settled.verdict) {
-            (Outcome::Delivered(detail), verdict) => {
+            (Outcome::Delivered(_), verdict) => {
+                let detail = verdict.why();
                 let is_warning = matches!(verdict, Verdict::Delivered { is_warning: true, .. });
                 let bytes = instance.payload_len();
                 self.metrics.delivered_bytes.with_label_values(&[destination]).inc_by(bytes);
@@ -348,22 +349,23 @@ impl Dispatcher {
                     count("warning");
                     let conflicting = lease.is_conflicting();
                     tracing::warn!(
-                        destination, instance = %sequence, %sop_instance, detail, conflicting, bytes, seconds,
+                        destination, instance = %sequence, %sop_instance, %detail, conflicting, bytes, seconds,
                         "Delivered with a warning.",
                     );
                 } else {
                     count("delivered");
-                    tracing::info!(destination, instance = %sequence, %sop_instance, detail, bytes, seconds, "Delivered.");
+                    tracing::info!(destination, instance = %sequence, %sop_instance, %detail, bytes, seconds, "Delivered.");
                 }
             }
             (Outcome::Held(hold), _) => {
                 count("held");
-                tracing::error!(destination, instance = %sequence, %sop_instance, why = hold.why, seconds, "Held.");
+                let why = without_comment(&hold.why);
+                tracing::error!(destination, instance = %sequence, %sop_instance, %why, seconds, "Held.");
             }
             (Outcome::Retry(_) | Outcome::Untried, verdict) => {
                 count("retry");
                 let why = verdict.why();
-                tracing::warn!(destination, instance = %sequence, %sop_instance, why, seconds, "Not delivered yet.");
+                tracing::warn!(destination, instance = %sequence, %sop_instance, %why, seconds, "Not delivered yet.");
             }
         }
         if let Some((health, why)) = &settled.settlement.change {
@@ -389,9 +391,10 @@ impl Dispatcher {
         if let Outcome::Held(hold) = &outcome {
             let instance = lease.instance();
             let sop_instance = instance.keys.key.escape_debug();
+            let why = without_comment(&hold.why);
             self.metrics.deliveries.with_label_values(&[self.name(), "held"]).inc();
             tracing::error!(
-                destination = self.name(), instance = %instance.sequence, %sop_instance, why = hold.why, "Held.",
+                destination = self.name(), instance = %instance.sequence, %sop_instance, %why, "Held.",
             );
         }
         lease.finish(outcome);

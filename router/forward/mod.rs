@@ -24,4 +24,4 @@ pub use dispatcher::Dispatcher;
 pub use fleet::{Fleet, Generation};
 pub(crate) use folder::component;
 pub use folder::sweep_leftovers;
-pub use verdict::{End, Verdict, judge};
+pub use verdict::{End, Verdict, Why, judge, without_comment};

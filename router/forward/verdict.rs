@@ -1,4 +1,10 @@
 //! What an attempt's end means for the delivery and for its destination: a pure table.
+//!
+//! What a peer says in words may be a patient's name. It is kept apart from what we say ourselves from here on: only what
+//! is stored with the delivery has both, joined by [`Why::stored`], and whoever shows or logs a stored reason to others
+//! than those with the token takes the peer's words off with [`without_comment`].
+
+use std::borrow::Cow;
 
 use chrysalis_queue::{History, Hold, HoldKind};
 
@@ -7,6 +13,49 @@ use crate::dimse::pdu::Rejection;
 
 /// Aborts provoked by one instance after which it counts as refused.
 pub(super) const ABORTS_UNTIL_REFUSED: u32 = 3;
+
+/// What stands between our words and the peer's in a stored reason; a `"` ends them.
+const SAID: &str = ", said: \"";
+
+/// Why an attempt ended as it did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Why {
+    text: String,
+    comment: String,
+}
+
+impl Why {
+    /// In our words: a status with its meaning, or what happened. Fit for a log and for anybody's eyes.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// With the peer's words, if it said any. For the journal, and for those with the token: they may tell of a patient.
+    pub fn stored(&self) -> String {
+        let Self { text, comment } = self;
+        // No quotation mark within, so that the end of what was said is known.
+        if comment.is_empty() { text.clone() } else { format!("{text}{SAID}{}\"", comment.replace('"', "'")) }
+    }
+
+    /// The reason that the destination will not have an instance.
+    pub(super) fn refused(&self) -> Hold {
+        Hold::new(HoldKind::Refused, self.stored())
+    }
+}
+
+impl<T: Into<String>> From<T> for Why {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), comment: String::new() }
+    }
+}
+
+/// A stored reason without what a peer said in words.
+pub fn without_comment(stored: &str) -> Cow<'_, str> {
+    let Some((ours, rest)) = stored.split_once(SAID) else { return stored.into() };
+    // A reason that was cut ends within the peer's words.
+    let after = rest.split_once('"').map_or("", |(_, after)| after);
+    Cow::Owned(format!("{ours}{}", without_comment(after)))
+}
 
 /// How an attempt ended, as far as the destination is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,27 +104,29 @@ pub enum Verdict {
     /// It has arrived.
     Delivered {
         /// What the destination said, for the ledger.
-        detail: String,
+        detail: Why,
         /// It came with a warning.
         is_warning: bool,
     },
     /// Try again later; the destination is ill.
-    Retry(String),
+    Retry(Why),
     /// The destination will have none of it: pause it and alarm, retry slowly.
-    Pause(String),
+    Pause(Why),
     /// The destination will not have this instance; held while the destination is well.
-    Refused(String),
+    Refused(Why),
     /// Held whatever the destination's health.
     Hold(Hold),
 }
 
 impl Verdict {
-    /// What the destination said, or why not.
-    pub fn why(&self) -> &str {
+    /// What the destination answered, or why not; without what it said in words.
+    pub fn why(&self) -> Cow<'_, str> {
         match self {
-            Self::Delivered { detail, .. } => detail,
-            Self::Retry(why) | Self::Pause(why) | Self::Refused(why) => why,
-            Self::Hold(hold) => &hold.why,
+            Self::Delivered { detail: why, .. }
+            | Self::Retry(why)
+            | Self::Pause(why)
+            | Self::Refused(why) => why.text().into(),
+            Self::Hold(hold) => without_comment(&hold.why),
         }
     }
 }
@@ -83,54 +134,49 @@ impl Verdict {
 /// The table of verdicts.
 pub fn judge(end: End) -> Verdict {
     match end {
-        End::Response { status, comment, history } => judge_status(status.corrected(), &comment, history),
-        End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejection.to_string()),
-        End::Rejected(rejection) => Verdict::Pause(rejection.to_string()),
-        End::NothingAccepted => Verdict::Pause("the destination accepts no presentation context".to_owned()),
+        End::Response { status, comment, history } => judge_status(status.corrected(), comment, history),
+        End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejection.to_string().into()),
+        End::Rejected(rejection) => Verdict::Pause(rejection.to_string().into()),
+        End::NothingAccepted => Verdict::Pause("the destination accepts no presentation context".into()),
         End::ClassNotAccepted { class } => {
-            refused(&format!("destination does not take this SOP class: {class}"))
+            refused(format!("destination does not take this SOP class: {class}").into())
         }
         End::SyntaxNotAccepted { stored } => {
-            refused(&format!("destination does not accept the stored transfer syntax: {stored}"))
+            refused(format!("destination does not accept the stored transfer syntax: {stored}").into())
         }
-        End::Unreachable(what) => Verdict::Retry(what),
+        End::Unreachable(what) => Verdict::Retry(what.into()),
         End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
-            Verdict::Refused(format!("{what}, {times} times for this instance"))
+            Verdict::Refused(format!("{what}, {times} times for this instance").into())
         }
-        End::Aborted { what, .. } => Verdict::Retry(what),
-        End::Stored(detail) => Verdict::Delivered { detail, is_warning: false },
+        End::Aborted { what, .. } => Verdict::Retry(what.into()),
+        End::Stored(detail) => Verdict::Delivered { detail: detail.into(), is_warning: false },
         End::Unreadable(why) => Verdict::Hold(Hold::new(HoldKind::Damage, why)),
     }
 }
 
-fn refused(why: &str) -> Verdict {
-    Verdict::Hold(Hold::new(HoldKind::Refused, why))
+fn refused(why: Why) -> Verdict {
+    Verdict::Hold(why.refused())
 }
 
-fn judge_status(status: Status, comment: &str, history: History) -> Verdict {
-    let said = describe(status, comment);
+fn judge_status(status: Status, comment: String, history: History) -> Verdict {
+    let why = Why { text: status.to_string(), comment };
     match status.0 {
-        0x0000 => Verdict::Delivered { detail: said, is_warning: false },
-        0xB000..=0xBFFF => Verdict::Delivered { detail: said, is_warning: true },
+        0x0000 => Verdict::Delivered { detail: why, is_warning: false },
+        0xB000..=0xBFFF => Verdict::Delivered { detail: why, is_warning: true },
         // Duplicate SOP instance: true of these bytes, or of others under the same UID?
         0x0111 if history.delivered_before || !history.other_content => {
-            Verdict::Delivered { detail: said, is_warning: true }
+            Verdict::Delivered { detail: why, is_warning: true }
         }
-        0x0111 => refused(&format!("{said}; another content of this UID is known")),
-        0x0213 | 0xA700..=0xA7FF => Verdict::Retry(said),
-        0x0124 => Verdict::Pause(said),
-        _ => Verdict::Refused(said),
+        0x0111 => refused(Why { text: format!("{status}; another content of this UID is known"), ..why }),
+        0x0213 | 0xA700..=0xA7FF => Verdict::Retry(why),
+        0x0124 => Verdict::Pause(why),
+        _ => Verdict::Refused(why),
     }
-}
-
-/// Status, its name and the peer's comment, for people.
-fn describe(status: Status, comment: &str) -> String {
-    if comment.is_empty() { status.to_string() } else { format!("{status}: {comment}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Verdict, judge};
+    use super::{End, Verdict, Why, judge, without_comment};
     use crate::dicom::Status;
     use crate::dimse::pdu::Rejection;
     use chrysalis_queue::History;
@@ -176,6 +222,32 @@ mod tests {
         ];
         for (code, expected) in table {
             assert_eq!(status(code, plain), expected, "{code:04X}");
+        }
+    }
+
+    #[test]
+    fn what_a_peer_said_is_stored_with_the_status_and_can_be_taken_off_whatever_it_is() {
+        for comment in ["Name^Of unknown", "\"", ", said: \"Name", "a\", said: \"b", "(Name) \"; Name"] {
+            let why = Why { text: "C000 (cannot understand)".into(), comment: comment.into() };
+            let stored = why.stored();
+            assert!(stored.starts_with("C000 (cannot understand), said: \"") && stored.ends_with('"'));
+            assert_eq!(without_comment(&stored), why.text());
+            assert_eq!(
+                without_comment(&format!("a hold (was: {stored})")),
+                format!("a hold (was: {})", why.text())
+            );
+            assert_eq!(without_comment(&stored[..stored.len() - 1]), why.text(), "cut");
+        }
+        assert_eq!(Why::from("A700 (out of resources)").stored(), "A700 (out of resources)");
+        assert_eq!(without_comment("she said: \"no\""), "she said: \"no\"");
+    }
+
+    #[test]
+    fn a_verdict_never_has_the_peers_words_among_ours() {
+        let history = History { delivered_before: false, other_content: true };
+        for code in [0x0000, 0xB000, 0x0111, 0x0213, 0x0124, 0xC000] {
+            let verdict = judge(End::Response { status: Status(code), comment: "Name^Of".into(), history });
+            assert!(!verdict.why().contains("Name") && verdict.why().contains(&format!("{code:04X}")));
         }
     }
 

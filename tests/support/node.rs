@@ -175,18 +175,23 @@ impl Node {
         self.wait_ready();
     }
 
-    /// Waits until it takes associations and says that it is ready.
+    /// Waits until it takes associations and says that it is ready, or that somebody has paused it.
     #[track_caller]
     pub fn wait_ready(&mut self) {
         let outcome = poll(PATIENCE, || match self.process().ended() {
             Some(status) => Some(Err(status)),
-            None => (TcpStream::connect(self.address).is_ok() && self.is_ready()).then_some(Ok(())),
+            None => (TcpStream::connect(self.address).is_ok() && self.is_up()).then_some(Ok(())),
         });
         match outcome {
             Some(Ok(())) => {}
             Some(Err(status)) => panic!("the node ended with {status} instead of getting ready"),
             None => panic!("the node was not ready within {PATIENCE:?}"),
         }
+    }
+
+    fn is_up(&self) -> bool {
+        let is_paused = |text: &str| text.contains("every listener is paused");
+        http::get(self.admin, "/health/ready").is_ok_and(|said| said.status == 200 || is_paused(&said.text()))
     }
 
     pub fn is_ready(&self) -> bool {
@@ -281,6 +286,13 @@ impl Node {
     #[track_caller]
     pub fn api_get(&self, path: &str) -> Response {
         http::get(self.admin, path).unwrap()
+    }
+
+    /// A question with the token.
+    #[track_caller]
+    pub fn api_get_revealed(&self, path: &str) -> Response {
+        let bearer = format!("Bearer {}", self.token());
+        http::request(self.admin, "GET", path, &[("Authorization", &bearer)], &[]).unwrap()
     }
 
     /// A mutation with the token, and with a JSON body unless that is empty.
