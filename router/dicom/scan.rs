@@ -29,8 +29,6 @@ pub struct Scan {
     pub attributes: Attributes,
     /// Whether the structure is sound, odd or cut off.
     pub structure: Structure,
-    /// Whether the walk came to the end, so that what was not found is not there.
-    pub is_followed: bool,
     /// What follows the last meaningful element.
     pub tail: Tail,
     /// Harmless deviations, worth a line in the log.
@@ -253,15 +251,7 @@ impl Scanner {
             (_, false, Some((reason, at))) => Structure::Odd { reason, at },
             (_, false, None) => Structure::Sound,
         };
-        let is_followed = !matches!(self.phase, Phase::Lost | Phase::Blind);
-        Scan {
-            attributes: self.attributes,
-            structure,
-            is_followed,
-            tail: self.tail,
-            notes: self.notes,
-            length,
-        }
+        Scan { attributes: self.attributes, structure, tail: self.tail, notes: self.notes, length }
     }
 
     /// What was captured so far; useful before the end, since Pixel Data comes last.

@@ -152,10 +152,10 @@ mod tests {
                 Ok(count)
             };
             let scan = walk_whole(read_at, &TransferSyntax::EXPLICIT_VR_LE, &[tag]).unwrap();
-            (scan.attributes.decoded(tag), scan.structure, scan.is_followed)
+            (scan.attributes.decoded(tag), scan.structure)
         };
         let mut data_set = data_set(2 << 20);
-        assert_eq!(walked(&data_set, Attribute::PatientId.tag()), ("4711".into(), Structure::Sound, true));
+        assert_eq!(walked(&data_set, Attribute::PatientId.tag()), ("4711".into(), Structure::Sound));
         let late = Tag(0x0010, 0x4000);
         data_set.extend(element(late, b"LT", b"behind the pixels, out of order"));
         assert_eq!(walked(&data_set, late).0, "behind the pixels, out of order");

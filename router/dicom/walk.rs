@@ -100,8 +100,7 @@ impl Walk {
             End::NotYet => Structure::Truncated { at: inflater.received },
             End::Given(reason, at) => Structure::Odd { reason, at },
         };
-        let is_followed = scan.is_followed && inflater.end == End::Reached;
-        Scan { structure, is_followed, length: inflater.received, ..scan }
+        Scan { structure, length: inflater.received, ..scan }
     }
 }
 

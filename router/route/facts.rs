@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::field::Field;
-use crate::dicom::scan::Scan;
+use crate::dicom::scan::{Scan, Structure};
 use crate::dicom::{AeTitle, Attributes, Tag, Uid};
 
 /// What is known about an instance when it is routed. Nothing of it is trusted: titles are what the peer said.
@@ -38,7 +38,9 @@ pub enum Header {
 impl Header {
     /// How much a walk could read of what is needed to know these tags.
     pub fn of(scan: &Scan, tags: &[Tag]) -> Self {
-        if scan.is_followed && !scan.attributes.is_any_cut(tags) { Self::Whole } else { Self::Partial }
+        // What is odd may hide an attribute: a sequence without its end takes all that follows for its own.
+        let is_whole = scan.structure == Structure::Sound && !scan.attributes.is_any_cut(tags);
+        if is_whole { Self::Whole } else { Self::Partial }
     }
 }
 
