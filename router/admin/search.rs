@@ -11,7 +11,7 @@ use super::filter::{Filter, FilterError, check_destination, fits};
 use super::headers::{Headers, Patient};
 use super::view::standing;
 use crate::config::Config;
-use crate::forward::Board;
+use crate::forward::{Board, without_comment};
 
 /// Deliveries that the queue is asked for at a time.
 const LOOK: usize = 1000;
@@ -125,6 +125,8 @@ impl Scope<'_> {
     fn take(&self, filter: &Filter, rows: &[Row], found: &mut Found) -> Result<(), SearchError> {
         let passes = |row: &&Row| {
             let (state, reason) = standing(row, self.config, self.board);
+            // As everybody may read it: what a peer said in words is not to be guessed piece by piece.
+            let reason = reason.as_deref().map(without_comment);
             filter.takes_standing(state, reason.as_deref())
         };
         let Some(first) = rows.first() else { return Ok(()) };
