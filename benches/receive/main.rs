@@ -8,16 +8,14 @@ mod bare;
 mod isolation;
 mod load;
 mod memory;
+mod parts;
 mod report;
 mod sender;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod throughput;
 
-use report::Row;
-
-/// Measures, and says what came out.
-type Part = fn() -> Vec<Row>;
+use parts::Part;
 
 /// The parts by name, in the order in which they run.
 const PARTS: [(&str, Part); 7] = [
@@ -31,19 +29,5 @@ const PARTS: [(&str, Part); 7] = [
 ];
 
 fn main() {
-    // Cargo adds flags of its own, such as `--bench`.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let unknown = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name));
-    if let Some(unknown) = unknown {
-        let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
-        println!("there is no part {unknown}, but {}", names.join(", "));
-        std::process::exit(2);
-    }
-    let rows = PARTS
-        .iter()
-        .filter(|(part, _)| wanted.is_empty() || wanted.iter().any(|name| name == part))
-        .flat_map(|(_, run)| run())
-        .collect::<Vec<_>>();
-    println!("\nFlush: {:.3} ms for 4 KiB appended, median.\n", bare::flush().as_secs_f64() * 1e3);
-    report::print(&rows);
+    parts::run(&PARTS);
 }

@@ -16,6 +16,8 @@ mod ingest;
 #[path = "../receive/load.rs"]
 mod load;
 mod pacs;
+#[path = "../receive/parts.rs"]
+mod parts;
 mod peers;
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/report.rs"]
@@ -27,10 +29,7 @@ mod sender;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use report::Row;
-
-/// Measures, and says what came out.
-type Part = fn() -> Vec<Row>;
+use parts::Part;
 
 /// The parts by name, in the order in which they run.
 const PARTS: [(&str, Part); 6] = [
@@ -43,21 +42,7 @@ const PARTS: [(&str, Part); 6] = [
 ];
 
 fn main() {
-    // Cargo adds flags of its own, such as `--bench`.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let unknown = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name));
-    if let Some(unknown) = unknown {
-        let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
-        println!("there is no part {unknown}, but {}", names.join(", "));
-        std::process::exit(2);
-    }
-    let rows = PARTS
-        .iter()
-        .filter(|(part, _)| wanted.is_empty() || wanted.iter().any(|name| name == part))
-        .flat_map(|(_, run)| run())
-        .collect::<Vec<_>>();
-    println!("\nFlush: {:.3} ms for 4 KiB appended, median.\n", bare::flush().as_secs_f64() * 1e3);
-    report::print(&rows);
+    parts::run(&PARTS);
 }
 
 /// Rounds in which everybody has a turn; `CHRYSALIS_BENCH_ROUNDS` for more or fewer.

@@ -91,6 +91,14 @@ pub trait Observer: Send + 'static {
     fn recording_failed(&self, why: &Unavailable);
 }
 
+/// Nobody is told: for whoever only looks.
+impl Observer for () {
+    fn ready(&self, _destination: &str) {}
+    fn index_rebuilt(&self, _why: &str) {}
+    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
+    fn recording_failed(&self, _why: &Unavailable) {}
+}
+
 /// Whether new work is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {

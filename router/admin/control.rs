@@ -19,10 +19,22 @@ use crate::pauses::{Pause, Paused, Pauses, Subject};
 pub(super) fn router() -> Router<AdminState> {
     Router::new()
         .route("/api/reload", post(reload))
-        .route("/api/destinations/{name}/pause", post(pause_destination))
-        .route("/api/destinations/{name}/resume", post(resume_destination))
-        .route("/api/listeners/{name}/pause", post(pause_listener))
-        .route("/api/listeners/{name}/resume", post(resume_listener))
+        .route(
+            "/api/destinations/{name}/pause",
+            post(|state, name, peer, order| pause(destination, state, name, peer, order)),
+        )
+        .route(
+            "/api/destinations/{name}/resume",
+            post(|state, name, peer, order| resume(destination, state, name, peer, order)),
+        )
+        .route(
+            "/api/listeners/{name}/pause",
+            post(|state, name, peer, order| pause(listener, state, name, peer, order)),
+        )
+        .route(
+            "/api/listeners/{name}/resume",
+            post(|state, name, peer, order| resume(listener, state, name, peer, order)),
+        )
         .route("/api/resume", post(resume_all))
         .route("/api/drain", post(drain))
         .route("/api/stop", post(stop))
@@ -111,46 +123,6 @@ async fn reload(
     }
 }
 
-async fn pause_destination(
-    State(state): State<AdminState>,
-    Path(name): Path<String>,
-    peer: Peer,
-    order: Option<Json<Order>>,
-) -> Result<Json<Value>, Refused> {
-    let Json(order) = order.unwrap_or_default();
-    pause(state, destination(name, &order), order, &peer).await
-}
-
-async fn resume_destination(
-    State(state): State<AdminState>,
-    Path(name): Path<String>,
-    peer: Peer,
-    order: Option<Json<Order>>,
-) -> Result<Json<Value>, Refused> {
-    let Json(order) = order.unwrap_or_default();
-    resume(state, destination(name, &order), order, &peer).await
-}
-
-async fn pause_listener(
-    State(state): State<AdminState>,
-    Path(name): Path<String>,
-    peer: Peer,
-    order: Option<Json<Order>>,
-) -> Result<Json<Value>, Refused> {
-    let Json(order) = order.unwrap_or_default();
-    pause(state, listener(name, &order)?, order, &peer).await
-}
-
-async fn resume_listener(
-    State(state): State<AdminState>,
-    Path(name): Path<String>,
-    peer: Peer,
-    order: Option<Json<Order>>,
-) -> Result<Json<Value>, Refused> {
-    let Json(order) = order.unwrap_or_default();
-    resume(state, listener(name, &order)?, order, &peer).await
-}
-
 async fn resume_all(
     State(state): State<AdminState>,
     peer: Peer,
@@ -189,11 +161,14 @@ async fn stop(
     Ok(Json(json!({ "stopping": true })))
 }
 
-fn destination(name: String, order: &Order) -> Subject {
-    match &order.calling_ae {
+/// What an order with this name is about.
+type About = fn(String, &Order) -> Result<Subject, Refused>;
+
+fn destination(name: String, order: &Order) -> Result<Subject, Refused> {
+    Ok(match &order.calling_ae {
         Some(calling_ae) => Subject::Lane { destination: name, calling_ae: calling_ae.clone() },
         None => Subject::Destination(name),
-    }
+    })
 }
 
 fn listener(name: String, order: &Order) -> Result<Subject, Refused> {
@@ -205,12 +180,14 @@ fn listener(name: String, order: &Order) -> Result<Subject, Refused> {
 }
 
 async fn pause(
-    state: AdminState,
-    subject: Subject,
-    order: Order,
-    peer: &Peer,
+    about: About,
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    peer: Peer,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
-    let by = actor(order.who.as_deref(), peer);
+    let Json(order) = order.unwrap_or_default();
+    let (subject, by) = (about(name, &order)?, actor(order.who.as_deref(), &peer));
     let met = ask(move || state.control.pause(&subject, &order.reason, &by)).await??;
     let (changed, instead_of) = match met {
         Paused::New => (true, None),
@@ -221,12 +198,14 @@ async fn pause(
 }
 
 async fn resume(
-    state: AdminState,
-    subject: Subject,
-    order: Order,
-    peer: &Peer,
+    about: About,
+    State(state): State<AdminState>,
+    Path(name): Path<String>,
+    peer: Peer,
+    order: Option<Json<Order>>,
 ) -> Result<Json<Value>, Refused> {
-    let by = actor(order.who.as_deref(), peer);
+    let Json(order) = order.unwrap_or_default();
+    let (subject, by) = (about(name, &order)?, actor(order.who.as_deref(), &peer));
     let resumed = ask(move || state.control.resume(&subject, &by)).await??;
     let (changed, tried) = (resumed == Resumed::Lifted, resumed == Resumed::Tried);
     Ok(Json(json!({ "paused": false, "changed": changed, "tried": tried })))

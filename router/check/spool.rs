@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrysalis_queue::fs::{Entry, File, Fs, Lock, Mode, RealFs, Space};
-use chrysalis_queue::{DestinationStats, Hold, Instance, NO_ROUTE, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{DestinationStats, NO_ROUTE, Options, Queue};
 
 use super::Line;
 use crate::app;
@@ -71,7 +71,7 @@ pub fn look(config: &Config) -> Look {
         Err(error) => return Look::Unreadable(format!("{}: {error}", root.join("lock").display())),
     }
     let options = Options { fs: Arc::new(Dry), reserve: 0, index_cache: None, ..app::queue_options(config) };
-    let opened = Queue::open(&options, Quiet).map_err(|error| error.to_string());
+    let opened = Queue::open(&options, ()).map_err(|error| error.to_string());
     let stats = opened.and_then(|(queue, _)| {
         let stats = queue.stats().map_err(|error| error.to_string());
         queue.close();
@@ -214,14 +214,4 @@ impl File for DryFile {
     }
 
     fn start_writeback(&self, _offset: u64, _len: u64) {}
-}
-
-/// Nobody forwards, so nobody needs to be told.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn ready(&self, _destination: &str) {}
-    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
-    fn index_rebuilt(&self, _why: &str) {}
-    fn recording_failed(&self, _why: &Unavailable) {}
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chrysalis_queue::{Hold, Instance, Observer, Options, Queue, Unavailable};
+use chrysalis_queue::{Options, Queue};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ impl<'a> Source<'a> {
         }
         let options = Options { index_cache: None, ..app::queue_options(config) };
         let (queue, _) =
-            Queue::open(&options, Quiet).context("the node is stopped, and its spool cannot be opened")?;
+            Queue::open(&options, ()).context("the node is stopped, and its spool cannot be opened")?;
         let (headers, stop) = (Headers::default(), CancellationToken::new());
         Ok(Self::Stopped(Box::new(Spool { queue, config, headers, stop })))
     }
@@ -140,14 +140,4 @@ impl<'a> Source<'a> {
 
 fn revealed(reveal: bool) -> Reveal {
     if reveal { Reveal::Patient } else { Reveal::Nothing }
-}
-
-/// Nobody forwards, so nobody needs to be told.
-struct Quiet;
-
-impl Observer for Quiet {
-    fn ready(&self, _destination: &str) {}
-    fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}
-    fn index_rebuilt(&self, _why: &str) {}
-    fn recording_failed(&self, _why: &Unavailable) {}
 }

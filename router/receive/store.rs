@@ -23,8 +23,9 @@ use crate::dicom::scan::{Notes, Oddity, Scan, Structure};
 use crate::dicom::walk::Walk;
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
+use crate::dimse::pdu::AssociateRequest;
 use crate::dimse::{Association, LinkError};
-use crate::route::{self, Decision, Facts, Header, Outcome, Routes};
+use crate::route::{self, Facts, Header, Outcome, Routes};
 
 /// Bytes that gather before they go to the disk.
 const BUFFER: usize = 256 << 10;
@@ -64,14 +65,15 @@ pub(super) async fn receive(
     if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
         return Ok(answer(status, comment, None));
     }
-    let decision = decide(&routes, reception, association, peer, message, &scan);
+    let coming = Coming { reception, request: association.request(), peer, message, scan: &scan };
+    let decision = routes.decide(&coming.facts(&routes));
     let owed = match owed(decision.outcome, &scan) {
         Ok(owed) => owed,
         Err(Refusal(status, comment)) => return Ok(answer(status, comment, None)),
     };
     let rules = decision.rules.iter().map(ToString::to_string).collect();
-    let arrival = Arrival { rules, ..arrival(&routes, reception, association, peer, message, &scan) };
-    let meta = Meta { keys: keys(message, &scan), owed, attachment: arrival.to_bytes() };
+    let attachment = coming.arrival(&routes, rules).to_bytes();
+    let meta = Meta { keys: coming.keys(), owed, attachment };
     let can_pad = scan.can_append_padding();
     let tail = move |len| if can_pad { part10::padding_header(encoding, len) } else { Vec::new() };
     let length = scan.length;
@@ -133,25 +135,52 @@ fn check_order(scan: &Scan) -> Result<(), Refusal> {
     }
 }
 
-/// What the rules say.
-fn decide(
-    routes: &Routes,
-    reception: &Reception,
-    association: &Association<TcpStream>,
+/// An instance that has come whole, and all that is known of how.
+struct Coming<'a> {
+    reception: &'a Reception,
+    request: &'a AssociateRequest,
     peer: SocketAddr,
-    message: &StoreMessage,
-    scan: &Scan,
-) -> Decision {
-    let request = association.request();
-    routes.decide(&Facts {
-        listener: reception.listener.name.as_str(),
-        calling_ae: &request.calling,
-        called_ae: &request.called,
-        peer_addr: peer.ip(),
-        sop_class: &message.command.sop_class,
-        attributes: &scan.attributes,
-        header: Header::of(scan, routes.tags()),
-    })
+    message: &'a StoreMessage,
+    scan: &'a Scan,
+}
+
+impl Coming<'_> {
+    /// What rules are asked about.
+    fn facts(&self, routes: &Routes) -> Facts<'_> {
+        Facts {
+            listener: self.reception.listener.name.as_str(),
+            calling_ae: &self.request.calling,
+            called_ae: &self.request.called,
+            peer_addr: self.peer.ip(),
+            sop_class: &self.message.command.sop_class,
+            attributes: &self.scan.attributes,
+            header: Header::of(self.scan, routes.tags()),
+        }
+    }
+
+    fn keys(&self) -> Keys {
+        let study = self.scan.attributes.uid(Attribute::StudyInstanceUid);
+        Keys {
+            kind: self.message.command.sop_class.as_str().to_owned(),
+            key: self.message.sop_instance.as_str().to_owned(),
+            group: study.map(|uid| uid.as_str().to_owned()).unwrap_or_default(),
+            subject: subject(&self.scan.attributes),
+        }
+    }
+
+    /// How it came, and which rules decided.
+    fn arrival(&self, routes: &Routes, rules: Vec<String>) -> Arrival {
+        Arrival {
+            listener: self.reception.listener.name.as_str().to_owned(),
+            peer: self.peer,
+            calling_ae: self.request.calling.as_str().to_owned(),
+            called_ae: self.request.called.as_str().to_owned(),
+            transfer_syntax: self.message.transfer_syntax.0.as_str().to_owned(),
+            sound: self.scan.structure == Structure::Sound,
+            revision: routes.revision().to_owned(),
+            rules,
+        }
+    }
 }
 
 /// The deliveries of a decision, in the queue's terms.
@@ -175,38 +204,6 @@ fn owed(outcome: Outcome, scan: &Scan) -> Result<Vec<Owed>, Refusal> {
             Ok(vec![unseen.as_ref().map_or_else(given_up, |unseen| held(NO_ROUTE, unseen))])
         }
         Outcome::Refused => Err(Refusal(Status::NOT_AUTHORISED, "no route".to_owned())),
-    }
-}
-
-fn keys(message: &StoreMessage, scan: &Scan) -> Keys {
-    let study = scan.attributes.uid(Attribute::StudyInstanceUid);
-    Keys {
-        kind: message.command.sop_class.as_str().to_owned(),
-        key: message.sop_instance.as_str().to_owned(),
-        group: study.map(|uid| uid.as_str().to_owned()).unwrap_or_default(),
-        subject: subject(&scan.attributes),
-    }
-}
-
-/// How it came, but for the rules that decided.
-fn arrival(
-    routes: &Routes,
-    reception: &Reception,
-    association: &Association<TcpStream>,
-    peer: SocketAddr,
-    message: &StoreMessage,
-    scan: &Scan,
-) -> Arrival {
-    let request = association.request();
-    Arrival {
-        listener: reception.listener.name.as_str().to_owned(),
-        peer,
-        calling_ae: request.calling.as_str().to_owned(),
-        called_ae: request.called.as_str().to_owned(),
-        transfer_syntax: message.transfer_syntax.0.as_str().to_owned(),
-        sound: scan.structure == Structure::Sound,
-        revision: routes.revision().to_owned(),
-        rules: Vec::new(),
     }
 }
 
