@@ -3,10 +3,12 @@
 //! Everything here works on one frame at a time and knows pixels, not DICOM data sets: fragments are joined, and attributes
 //! are read, by the caller. Bytes are never trusted; every error says what is wrong and where.
 //!
-//! * [`FrameLayout`] is how the samples of a native frame lie in memory.
+//! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
+mod frame;
 mod layout;
 pub mod rle;
 
+pub use frame::{Frame, Marking};
 pub use layout::{Depth, FrameLayout, Limits, Order, Samples};
