@@ -12,9 +12,16 @@
 //! The durable copy is always the original. What is made here can be made again at any time, with the same bytes: nothing
 //! in it depends on a clock, on chance or on the order in which threads ran.
 
+pub mod subject;
+
+pub mod plan;
+
 pub mod edits;
 pub mod source;
 pub mod want;
+
+pub use plan::{Accepts, Grey, Pixels, Plan, Recipe};
+pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
 
 pub use edits::{Change, Edits};
 pub use source::Source;
