@@ -22,12 +22,46 @@ pub enum EncodeError {
     WrongSamples,
 }
 
-/// Why a stream could not be decoded.
+/// Why a stream could not be decoded. Offsets are in bytes from the start of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The stream is not what the standard says.
-    #[error("the JPEG stream is broken: {0}")]
-    Broken(String),
+    /// The first two bytes are not SOI.
+    #[error("the bytes do not start a JPEG stream (FFD8H)")]
+    NotJpeg,
+    /// The stream ends before its image is complete.
+    #[error("the JPEG stream ends at {offset}, before its image is complete")]
+    Ended {
+        /// Where it ends.
+        offset: usize,
+    },
+    /// A marker segment contradicts the standard, or an earlier one.
+    #[error("JPEG segment FF{marker:02X}H at {offset}: {why}")]
+    Segment {
+        /// The marker's second byte.
+        marker: u8,
+        /// Where the marker lies.
+        offset: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The entropy-coded data contradict their tables.
+    #[error("JPEG entropy-coded data at {offset}: {why}")]
+    Entropy {
+        /// About where, behind the fault by a few bytes at most.
+        offset: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A sound stream of a kind that is not decoded here.
+    #[error("JPEG segment FF{marker:02X}H at {offset}: {what} is not supported")]
+    Unsupported {
+        /// The marker's second byte.
+        marker: u8,
+        /// Where the marker lies.
+        offset: usize,
+        /// What is not supported.
+        what: &'static str,
+    },
     /// The decoded frame would be larger than the limit. Nothing was allocated.
     #[error("the frame has {needed} bytes, the limit is {limit}")]
     FrameTooLarge {
