@@ -4,9 +4,11 @@
 //! are read, by the caller. Bytes are never trusted; every error says what is wrong and where.
 //!
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
+//! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 mod frame;
+pub mod jpeg;
 mod layout;
 pub mod rle;
 
