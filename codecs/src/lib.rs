@@ -4,8 +4,10 @@
 //! are read, by the caller. Bytes are never trusted; every error says what is wrong and where.
 //!
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
+//! * [`colour`] converts between colour spaces and orders of samples.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
+pub mod colour;
 mod frame;
 mod layout;
 pub mod rle;
