@@ -5,10 +5,12 @@
 //!
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
 //! * [`colour`] converts between colour spaces and orders of samples.
+//! * [`grey`] finds the first pixel that is not grey.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
 mod frame;
+pub mod grey;
 mod layout;
 pub mod rle;
 
