@@ -6,12 +6,14 @@
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
 //! * [`colour`] converts between colour spaces and orders of samples.
 //! * [`grey`] finds the first pixel that is not grey.
+//! * [`palette`] gives palette indices their colours.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
 mod frame;
 pub mod grey;
 mod layout;
+pub mod palette;
 pub mod rle;
 
 pub use frame::{Frame, Marking};
