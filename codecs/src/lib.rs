@@ -5,11 +5,17 @@
 //!
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
 //! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
+//! * [`colour`] converts between colour spaces and orders of samples.
+//! * [`grey`] finds the first pixel that is not grey.
+//! * [`palette`] gives palette indices their colours.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
+pub mod colour;
 mod frame;
+pub mod grey;
 pub mod jpeg;
 mod layout;
+pub mod palette;
 pub mod rle;
 
 pub use frame::{Frame, Marking};
