@@ -16,6 +16,7 @@ pub mod subject;
 
 pub mod plan;
 
+pub mod dataset;
 pub mod edits;
 pub mod source;
 pub mod want;
@@ -23,6 +24,7 @@ pub mod want;
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
 
+pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
