@@ -1,0 +1,1 @@
+//! Broken streams: nothing panics, nothing large is allocated.

@@ -1,0 +1,1 @@
+//! Every JPEG Lossless file of the real data.
