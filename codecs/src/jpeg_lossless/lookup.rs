@@ -152,7 +152,7 @@ impl<const N: usize> Runs<N> {
                     if let Some(first) = cell.first_mut() {
                         *first = sample;
                     }
-                    prediction = advance::<N>(prediction & !0xFF | u64::from(sample), 1);
+                    prediction = follow::<N>(prediction, sample);
                     at += 1;
                     continue 'row;
                 }
@@ -163,7 +163,7 @@ impl<const N: usize> Runs<N> {
                     // The last sum, without waiting for the addition.
                     periodic::<N>((prediction as u8).wrapping_add((entry >> 56) as u8).into())
                 } else {
-                    advance::<N>(samples, count)
+                    periodic::<N>(samples >> (8 * count) & 0xFF_FFFF)
                 };
                 at += count as usize;
             }
@@ -171,16 +171,17 @@ impl<const N: usize> Runs<N> {
         for cell in row.iter_mut().skip(at) {
             let difference = self.singles.next(bits)?;
             *cell = (prediction as u8).wrapping_add(difference as u8);
-            prediction = advance::<N>(prediction & !0xFF | u64::from(*cell), 1);
+            prediction = follow::<N>(prediction, *cell);
         }
         Ok(())
     }
 }
 
-/// What predicts the samples after the first `count` of these, which repeat with period `N` beyond them.
+/// What predicts the samples after this one.
 #[inline(always)]
-const fn advance<const N: usize>(samples: u64, count: u32) -> u64 {
-    if N == 1 { periodic::<N>(samples & 0xFF) } else { periodic::<N>(samples >> (8 * count) & 0xFF_FFFF) }
+const fn follow<const N: usize>(prediction: u64, sample: u8) -> u64 {
+    let sample = sample as u64;
+    if N == 1 { periodic::<N>(sample) } else { periodic::<N>(prediction >> 8 & 0xFFFF | sample << 16) }
 }
 
 /// Repeats the lowest `N` bytes upwards.

@@ -27,10 +27,10 @@ impl<'c> Packer<'c> {
     pub(super) fn pack(&mut self, differences: &[u16], out: &mut Vec<u8>) -> Result<(), NoCode> {
         let coder = self.coder;
         match (&coder.entries, coder.longest) {
-            (Entries::Narrow(table), 0..=19) => self.blocks::<3>(differences, out, |d| narrow(table, d)),
+            (Entries::Narrow(table), 0..=18) => self.blocks::<3>(differences, out, |d| narrow(table, d)),
             (Entries::Narrow(table), _) => self.blocks::<2>(differences, out, |d| narrow(table, d)),
-            (Entries::Wide(table), 0..=19) => self.blocks::<3>(differences, out, |d| wide(table, d)),
-            (Entries::Wide(table), 20..=28) => self.blocks::<2>(differences, out, |d| wide(table, d)),
+            (Entries::Wide(table), 0..=18) => self.blocks::<3>(differences, out, |d| wide(table, d)),
+            (Entries::Wide(table), 19..=28) => self.blocks::<2>(differences, out, |d| wide(table, d)),
             (Entries::Wide(table), _) => self.blocks::<1>(differences, out, |d| wide(table, d)),
         }
     }
@@ -42,7 +42,7 @@ impl<'c> Packer<'c> {
         }
     }
 
-    /// `N` entries together have at most 57 bits, so that they fit behind 7 pending ones.
+    /// `N` entries together have at most 56 bits, so that with 7 pending ones they leave one free.
     #[inline(always)]
     fn blocks<const N: usize>(
         &mut self,
@@ -89,7 +89,7 @@ const BLOCK: usize = 768;
 /// Room for a block: at most 31 bits each, and a store of eight bytes.
 const PLAIN: usize = 4096;
 /// Bits that always fit beside the pending ones.
-const FREE: usize = 57;
+const FREE: usize = 56;
 
 /// What is appended for each difference.
 ///

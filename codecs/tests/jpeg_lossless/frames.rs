@@ -13,7 +13,9 @@ pub(crate) struct Native {
 
 impl std::fmt::Debug for Native {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} of {} bits, {:?}", self.layout, self.precision, self.samples())
+        let samples = self.samples();
+        let beginning = &samples[..samples.len().min(100)];
+        write!(f, "{:?} of {} bits, {beginning:?}", self.layout, self.precision)
     }
 }
 
