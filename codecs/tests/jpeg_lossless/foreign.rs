@@ -80,7 +80,7 @@ fn wrong_streams_are_refused_with_what_and_where() {
         ("FFC3", "FFC0", "FFC0 at 2 is not the lossless Huffman process".to_owned()),
         ("FFC3", "00C3", "there is no marker at 2".to_owned()),
         ("FFC3", "FFD0", "FFD0 at 2 cannot stand there".to_owned()),
-        ("FFC4", "FFD9", "FFD9 at 15 cannot stand there".to_owned()),
+        ("FFC4", "FFD9", "the JPEG stream ends at 15 without the scan of component 1".to_owned()),
         (
             "FFC3000B",
             "FFC30001",
