@@ -37,17 +37,26 @@ fn encoding(scene: &Loop) {
         sizes[2] += of_frame(frame).len();
     }
     let parties: &mut [Party<'_>] = &mut [
-        ("encode: libjpeg-turbo", Box::new(|| {
-            for frame in &scene.frames {
-                black_box(turbo.compress(frame, scene.columns, scene.rows, scene.samples));
-            }
-        })),
-        ("encode: ours, a table for the loop", Box::new(|| {
-            scene.frames.iter().for_each(|frame| drop(black_box(encode(frame, &of_loop))));
-        })),
-        ("encode: ours, a table for each frame", Box::new(|| {
-            scene.frames.iter().for_each(|frame| drop(black_box(of_frame(frame))));
-        })),
+        (
+            "encode: libjpeg-turbo",
+            Box::new(|| {
+                for frame in &scene.frames {
+                    black_box(turbo.compress(frame, scene.columns, scene.rows, scene.samples));
+                }
+            }),
+        ),
+        (
+            "encode: ours, a table for the loop",
+            Box::new(|| {
+                scene.frames.iter().for_each(|frame| drop(black_box(encode(frame, &of_loop))));
+            }),
+        ),
+        (
+            "encode: ours, a table for each frame",
+            Box::new(|| {
+                scene.frames.iter().for_each(|frame| drop(black_box(of_frame(frame))));
+            }),
+        ),
     ];
     report(scene, parties, &sizes);
 }
@@ -65,21 +74,30 @@ fn decoding(scene: &Loop) {
         assert!(&decode_frame(stream, Limits::default()).expect("a frame").pixels == frame);
     }
     let parties: &mut [Party<'_>] = &mut [
-        ("decode: libjpeg-turbo", Box::new(|| {
-            for stream in &streams {
-                turbo.decompress(stream, scene.samples, black_box(&mut pixels));
-            }
-        })),
-        ("decode: ours", Box::new(|| {
-            for stream in &streams {
-                black_box(decode_frame(stream, Limits::default()).expect("a frame"));
-            }
-        })),
-        ("verify: ours", Box::new(|| {
-            for (stream, frame) in streams.iter().zip(&scene.frames) {
-                verify_frame(stream, frame, layout, 8).expect("the same frame");
-            }
-        })),
+        (
+            "decode: libjpeg-turbo",
+            Box::new(|| {
+                for stream in &streams {
+                    turbo.decompress(stream, scene.samples, black_box(&mut pixels));
+                }
+            }),
+        ),
+        (
+            "decode: ours",
+            Box::new(|| {
+                for stream in &streams {
+                    black_box(decode_frame(stream, Limits::default()).expect("a frame"));
+                }
+            }),
+        ),
+        (
+            "verify: ours",
+            Box::new(|| {
+                for (stream, frame) in streams.iter().zip(&scene.frames) {
+                    verify_frame(stream, frame, layout, 8).expect("the same frame");
+                }
+            }),
+        ),
     ];
     report(scene, parties, &[]);
 }

@@ -60,7 +60,7 @@ impl Plan {
     fn scan(&self, scan: &[usize], samples: &[u16], out: &mut Vec<u8>) {
         let mut bits = String::new();
         for y in 0..self.rows {
-            let fresh = y == 0 || self.restart_rows > 0 && y % self.restart_rows == 0;
+            let fresh = y == 0 || self.restart_rows > 0 && y.is_multiple_of(self.restart_rows);
             if fresh && y > 0 {
                 flush(&mut bits, out);
                 out.extend([0xFF, 0xD0 + ((y / self.restart_rows - 1) % 8) as u8]);
@@ -101,7 +101,7 @@ impl Plan {
 }
 
 fn flush(bits: &mut String, out: &mut Vec<u8>) {
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     for byte in bits.as_bytes().chunks(8) {
