@@ -8,12 +8,14 @@
 //! * [`colour`] converts between colour spaces and orders of samples.
 //! * [`grey`] finds the first pixel that is not grey.
 //! * [`palette`] gives palette indices their colours.
+//! * [`jpeg_lossless`] is JPEG Lossless (ISO 10918-1 Process 14).
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
 mod frame;
 pub mod grey;
 pub mod jpeg;
+pub mod jpeg_lossless;
 mod layout;
 pub mod palette;
 pub mod rle;
