@@ -61,7 +61,12 @@ struct Picture {
     header: FrameHeader,
     planes: Vec<Plane>,
     upsampling: Vec<Upsampling>,
+    scans: u32,
 }
+
+/// Scans of a progressive frame. A few bytes of one can say something of each block, so that many of them would take
+/// a time out of all proportion; encoders make about ten.
+const SCANS: u32 = 200;
 
 impl Picture {
     fn new(header: FrameHeader, segment: &Segment<'_>) -> Result<Self, DecodeError> {
@@ -73,7 +78,7 @@ impl Picture {
             upsampling.push(Upsampling::of(&plane, &header).ok_or_else(refusal)?);
             planes.push(plane);
         }
-        Ok(Self { header, planes, upsampling })
+        Ok(Self { header, planes, upsampling, scans: 0 })
     }
 
     fn scan(
@@ -83,6 +88,10 @@ impl Picture {
         data: (&[u8], usize),
     ) -> Result<usize, DecodeError> {
         let progressive = self.header.progressive;
+        self.scans += 1;
+        if self.scans > SCANS {
+            return Err(segment.unsupported("a frame of more than 200 scans"));
+        }
         let scan = Scan::read(segment, &self.planes, progressive)?;
         scan.decode(segment, tables, &mut self.planes, data, progressive)
     }

@@ -1,7 +1,13 @@
 //! Encoding one frame.
 
+use super::entropy::{Coder, Codes, Writer};
 use super::error::EncodeError;
-use crate::layout::{Depth, FrameLayout, Order, Samples};
+use super::forward::{Divisors, Quantized};
+use super::samples::{Source, Tile};
+use super::segments::marker;
+use super::stream::{head, scaled};
+use super::tables::{CHROMA, CHROMA_AC, CHROMA_DC, LUMA, LUMA_AC, LUMA_DC};
+use crate::layout::{Depth, FrameLayout, Samples};
 
 /// What the samples of a frame to encode are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,26 +49,45 @@ pub fn encode_frame(
     quality: Quality,
 ) -> Result<Vec<u8>, EncodeError> {
     check(pixels, layout, colour)?;
-    let interleaved;
-    let pixels = match (layout.samples, layout.order) {
-        (Samples::Three, Order::ByPlane) => {
-            let (first, rest) = pixels.split_at(pixels.len() / 3);
-            let (second, third) = rest.split_at(rest.len() / 2);
-            interleaved = first.iter().zip(second).zip(third).flat_map(|((a, b), c)| [*a, *b, *c]).collect();
-            Vec::as_slice(&interleaved)
-        }
-        _ => pixels,
-    };
-    let mut out = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut out, quality.get());
-    encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_1);
-    let kind = match colour {
-        Colour::Grey => jpeg_encoder::ColorType::Luma,
-        Colour::Rgb => jpeg_encoder::ColorType::Rgb,
-        Colour::YbrFull => jpeg_encoder::ColorType::Ycbcr,
-    };
-    encoder.encode(pixels, layout.columns, layout.rows, kind).map_err(|_| EncodeError::Empty)?;
+    let steps = [&LUMA, &CHROMA].map(|table| scaled(table, quality));
+    let divisors = steps.each_ref().map(Divisors::new);
+    let source = Source { pixels, layout, colour };
+    let writer = Writer::new(head(layout, &steps));
+    let mut out = code(&source, &divisors, writer).finish();
+    out.extend([0xFF, marker::EOI]);
     Ok(out)
+}
+
+static LUMA_CODER: Coder = Coder { dc: Codes::new(&LUMA_DC), ac: Codes::new(&LUMA_AC) };
+static CHROMA_CODER: Coder = Coder { dc: Codes::new(&CHROMA_DC), ac: Codes::new(&CHROMA_AC) };
+
+/// Codes all tiles. Compiled a second time for processors that have wider vectors.
+#[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+movbe+popcnt"))]
+fn code(source: &Source<'_>, divisors: &[Divisors; 2], mut writer: Writer) -> Writer {
+    let (across, down) = source.tiles();
+    let blocks_across = usize::from(source.layout.columns).div_ceil(8);
+    let colour = source.layout.samples == Samples::Three;
+    let [of_luma, of_chroma] = divisors;
+    let mut tile = Tile { luma: [[0; 16]; 8], chroma: [[0; 16]; 8] };
+    let mut before = [0; 3];
+    for (y, x) in (0..down).flat_map(|y| (0..across).map(move |x| (y, x))) {
+        source.tile(x, y, &mut tile);
+        let [luma, blue, red] = &mut before;
+        let pair = Quantized::of(&tile.luma, of_luma);
+        let [first, second] = pair.present();
+        *luma = writer.block(&pair, 0, first, *luma, &LUMA_CODER);
+        // Grey has blocks of its own for MCUs, and none without a pixel.
+        if colour || x * 2 + 1 < blocks_across {
+            *luma = writer.block(&pair, 1, second, *luma, &LUMA_CODER);
+        }
+        if colour {
+            let pair = Quantized::of(&tile.chroma, of_chroma);
+            let [first, second] = pair.present();
+            *blue = writer.block(&pair, 0, first, *blue, &CHROMA_CODER);
+            *red = writer.block(&pair, 1, second, *red, &CHROMA_CODER);
+        }
+    }
+    writer
 }
 
 fn check(pixels: &[u8], layout: FrameLayout, colour: Colour) -> Result<(), EncodeError> {

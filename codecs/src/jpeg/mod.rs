@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! decode:  segments -> frame, tables -> bits, huffman, scan -> inverse (IDCT) -> upsample -> samples
-//! encode:  colour, 2x1 -> forward (FDCT) -> quantize -> entropy -> stream
+//! encode:  samples (colour, 2x1) -> forward (FDCT, quantization) -> entropy, within stream
 //! ```
 //!
 //! The decoder gives the very samples that libjpeg gives: its accurate integer transform and its triangle filter. The
@@ -14,13 +14,17 @@
 mod bits;
 mod decode;
 mod encode;
+mod entropy;
 mod error;
+mod forward;
 mod header;
 mod huffman;
 mod inverse;
 mod plane;
+mod samples;
 mod scan;
 mod segments;
+mod stream;
 mod tables;
 mod upsample;
 

@@ -133,6 +133,9 @@ impl Scan {
             let plane = planes.get_mut(member.plane).ok_or_else(missing)?;
             let quantization = tables.quantization.get(plane.component.table).copied().flatten();
             let none = || segment.wrong("it uses a quantization table that is not there");
+            if !progressive && plane.is_started() {
+                return Err(segment.wrong("a component was in an earlier scan"));
+            }
             plane.latch(quantization.ok_or_else(none)?);
             let dc = tables.dc.get(member.dc).and_then(Option::as_ref);
             let ac = tables.ac.get(member.ac).and_then(Option::as_ref);
