@@ -7,11 +7,13 @@
 //! * [`colour`] converts between colour spaces and orders of samples.
 //! * [`grey`] finds the first pixel that is not grey.
 //! * [`palette`] gives palette indices their colours.
+//! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
 mod frame;
 pub mod grey;
+pub mod jpeg;
 mod layout;
 pub mod palette;
 pub mod rle;
