@@ -8,12 +8,15 @@
 //! * [`grey`] finds the first pixel that is not grey.
 //! * [`palette`] gives palette indices their colours.
 //! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
+//! * `jpeg2000`, `jpeg_ls` and `jpeg_xl` decode what their names say, behind the features `jpeg2000`, `jpeg-ls`, `jpeg-xl`.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
 mod frame;
 pub mod grey;
 pub mod jpeg;
+#[cfg(feature = "jpeg2000")]
+pub mod jpeg2000;
 mod layout;
 pub mod palette;
 pub mod rle;
