@@ -17,6 +17,8 @@ pub mod grey;
 pub mod jpeg;
 #[cfg(feature = "jpeg2000")]
 pub mod jpeg2000;
+#[cfg(feature = "jpeg-ls")]
+pub mod jpeg_ls;
 mod layout;
 pub mod palette;
 pub mod rle;
