@@ -19,6 +19,8 @@ pub mod jpeg;
 pub mod jpeg2000;
 #[cfg(feature = "jpeg-ls")]
 pub mod jpeg_ls;
+#[cfg(feature = "jpeg-xl")]
+pub mod jpeg_xl;
 mod layout;
 pub mod palette;
 pub mod rle;

@@ -158,11 +158,7 @@ impl Picture {
         }
         let parameters = Parameters::new(self.precision, header.near, preset)
             .ok_or_else(|| segment.wrong("bad parameters"))?;
-        let lines = scan::Lines {
-            rows: self.layout.rows,
-            columns: self.layout.columns,
-            interleave: header.interleave,
-        };
+        let lines = scan::Lines { columns: self.layout.columns, interleave: header.interleave };
         let mut decoder = scan::Scan::new(bytes, segment.end, parameters, lines, positions.len());
         let row_bytes = usize::from(self.layout.columns) * usize::from(self.layout.byte_planes());
         let depth = self.layout.depth;
