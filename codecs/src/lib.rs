@@ -9,6 +9,11 @@
 //! * [`grey`] finds the first pixel that is not grey.
 //! * [`palette`] gives palette indices their colours.
 //! * [`jpeg_lossless`] is JPEG Lossless (ISO 10918-1 Process 14).
+//! * [`colour`] converts between colour spaces and orders of samples.
+//! * [`grey`] finds the first pixel that is not grey.
+//! * [`palette`] gives palette indices their colours.
+//! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
+//! * `jpeg2000`, `jpeg_ls` and `jpeg_xl` decode what their names say, behind the features `jpeg2000`, `jpeg-ls`, `jpeg-xl`.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
@@ -16,6 +21,12 @@ mod frame;
 pub mod grey;
 pub mod jpeg;
 pub mod jpeg_lossless;
+#[cfg(feature = "jpeg2000")]
+pub mod jpeg2000;
+#[cfg(feature = "jpeg-ls")]
+pub mod jpeg_ls;
+#[cfg(feature = "jpeg-xl")]
+pub mod jpeg_xl;
 mod layout;
 pub mod palette;
 pub mod rle;
