@@ -14,15 +14,21 @@
 
 pub mod subject;
 
+mod choose;
+pub mod coding;
+mod grey;
+pub mod ladder;
 pub mod plan;
+pub mod written;
 
 pub mod edits;
 pub mod source;
 pub mod want;
 
-pub use plan::{Accepts, Grey, Pixels, Plan, Recipe};
+pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
 
 pub use edits::{Change, Edits};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
+pub use written::Written;

@@ -22,6 +22,9 @@ pub enum Content {
     NoPixels,
     /// An image or a loop.
     Image(Box<Image>),
+    /// Pixels that are not decoded here: why, in a sentence's end for administrators. Native ones go along, as they are,
+    /// when elements are encoded anew.
+    OtherPixels(String),
     /// It may not be touched, or nobody would know how: why, in a sentence's end for administrators.
     Untouchable(String),
 }
