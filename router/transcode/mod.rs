@@ -21,6 +21,7 @@ pub mod ladder;
 pub mod plan;
 pub mod written;
 
+pub mod dataset;
 pub mod edits;
 pub mod source;
 pub mod want;
@@ -28,6 +29,7 @@ pub mod want;
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
 
+pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};

@@ -1,0 +1,111 @@
+//! Which value representation an element has whose header does not say so: by the dictionary, and where that leaves a
+//! choice, by other elements beside it (PS3.5 Annex A, PS3.6).
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
+
+const WAVEFORM_BITS_ALLOCATED: Tag = Tag(0x5400, 0x1004);
+const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
+const LUT_DESCRIPTOR: Tag = Tag(0x0028, 0x3002);
+
+/// What has been seen in a data set or an item that other elements' representations depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Context {
+    /// Pixel Representation (0028,0103); 1 is signed.
+    pixel_representation: Option<u16>,
+    /// Waveform Bits Allocated (5400,1004).
+    waveform_bits: Option<u16>,
+    /// First value of LUT Descriptor (0028,3002): the number of entries.
+    lut_entries: Option<u16>,
+}
+
+impl Context {
+    /// Whether others depend on this element; its first two bytes are to be [noted](Context::note).
+    pub(super) fn depends_on(tag: Tag) -> bool {
+        matches!(tag, PIXEL_REPRESENTATION | WAVEFORM_BITS_ALLOCATED | LUT_DESCRIPTOR)
+    }
+
+    /// Takes the first value of an element.
+    pub(super) fn note(&mut self, tag: Tag, value: u16) {
+        match tag {
+            PIXEL_REPRESENTATION => self.pixel_representation = Some(value),
+            WAVEFORM_BITS_ALLOCATED => self.waveform_bits = Some(value),
+            LUT_DESCRIPTOR => self.lut_entries = Some(value),
+            _ => {}
+        }
+    }
+
+    /// The context in which an item begins: the pixels that its values may be about are those of the data set around it.
+    pub(super) fn inside(self) -> Self {
+        Self { pixel_representation: self.pixel_representation, ..Self::default() }
+    }
+
+    /// The value representation of a tag. Private and unknown elements are UN; so is one that would be a sequence, since
+    /// those are told by their items.
+    pub(super) fn vr(self, tag: Tag) -> VR {
+        match standard(tag) {
+            None | Some(VirtualVr::Exact(VR::SQ)) => VR::UN,
+            Some(VirtualVr::Exact(vr)) => vr,
+            Some(VirtualVr::Xs) if self.pixel_representation == Some(1) => VR::SS,
+            Some(VirtualVr::Xs) => VR::US,
+            // One entry is a number, more of them are data (PS3.3 C.11.1.1.2).
+            Some(VirtualVr::Lt) if self.lut_entries == Some(1) => VR::US,
+            Some(VirtualVr::Ox) if tag.0 == 0x5400 && self.waveform_bits == Some(8) => VR::OB,
+            // What was in implicit VR is in words (PS3.5 A.1), and OW is allowed for all of these in explicit VR (A.2).
+            Some(_) => VR::OW,
+        }
+    }
+}
+
+/// What the dictionary says of a tag. A private element is known only if it is a private creator (PS3.5 7.8.1).
+pub(super) fn standard(tag: Tag) -> Option<VirtualVr> {
+    let is_creator = (0x0010..=0x00FF).contains(&tag.1);
+    if tag.0 % 2 == 1 && !is_creator && tag.1 != 0 {
+        return None;
+    }
+    StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr)
+}
+
+/// Whether the dictionary has a sequence under this tag.
+pub(super) fn is_sequence(tag: Tag) -> bool {
+    standard(tag) == Some(VirtualVr::Exact(VR::SQ))
+}
+
+/// Bytes of one number in a value of this representation: what is turned round between byte orders (PS3.5 7.3). 1 where
+/// there is nothing to turn. The values of UN stay as they are (PS3.5 6.2.2).
+pub(super) fn unit(vr: VR) -> usize {
+    match vr {
+        VR::AT | VR::OW | VR::SS | VR::US => 2,
+        VR::FL | VR::OF | VR::OL | VR::SL | VR::UL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        VR::AE
+        | VR::AS
+        | VR::CS
+        | VR::DA
+        | VR::DS
+        | VR::DT
+        | VR::IS
+        | VR::LO
+        | VR::LT
+        | VR::OB
+        | VR::PN
+        | VR::SH
+        | VR::SQ
+        | VR::ST
+        | VR::TM
+        | VR::UC
+        | VR::UI
+        | VR::UN
+        | VR::UR
+        | VR::UT => 1,
+    }
+}
+
+/// Turns the bytes of each number round. A remainder that is no whole number stays as it is.
+pub(super) fn swap(vr: VR, bytes: &mut [u8]) {
+    let unit = unit(vr);
+    if unit > 1 {
+        bytes.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+    }
+}
