@@ -34,20 +34,20 @@ enum How {
 impl Choice<'_> {
     /// The first rung that is possible and accepted.
     pub(super) fn plan(&self) -> Plan {
-        let mut reasons: Vec<String> = Vec::new();
+        let mut reasons = Vec::new();
+        // What is accepted is named in a hold anyway; of it, only what could not be made needs a word.
+        let mut impossible = Vec::new();
         for rung in ladder::rungs(self.image.loss) {
-            let refusal = match self.step(rung) {
+            match self.step(rung) {
                 Ok(step) if self.accepts.takes(&step.to) => return self.settle(step, reasons),
-                Ok(step) => not_accepted(&step.to),
-                Err(why) => why,
-            };
-            if !reasons.contains(&refusal) {
-                reasons.push(refusal);
+                Ok(step) => add(&mut reasons, not_accepted(&step.to)),
+                Err(why) => {
+                    add(&mut reasons, why.clone());
+                    add(&mut impossible, why);
+                }
             }
         }
-        // What is accepted is named anyway; what could have been made otherwise is what matters.
-        reasons.retain(|reason| !reason.starts_with(&not_accepted(self.stored)));
-        hold(self.stored, self.accepts, &reasons)
+        hold(self.stored, self.accepts, &impossible)
     }
 
     fn settle(&self, step: Step, mut reasons: Vec<String>) -> Plan {
@@ -84,7 +84,7 @@ impl Choice<'_> {
                 }
                 Target::JpegLossy(quality) => self.jpeg_lossy(Pixels::JpegLossy(quality)),
             },
-            Rung::Stored => Ok(self.pass_through("goes as it is stored")),
+            Rung::Stored => self.as_received(),
             Rung::Lossless => self.jpeg_lossless("stored with loss, and not to be compressed again"),
             Rung::Explicit => self.native(&TransferSyntax::EXPLICIT_VR_LE),
             Rung::Implicit => self.native(&TransferSyntax::IMPLICIT_VR_LE),
@@ -216,13 +216,15 @@ impl Choice<'_> {
 
     /// Why it stays in colour though grey was wished for, where that needs a word.
     fn why_in_colour(&self) -> Option<String> {
-        match grey::wanted(self.stored, self.sop_class, self.image, self.wish) {
-            Err(grey::InColour::Because(why)) => Some(format!("stays in colour: {why}")),
-            Ok(Grey::Within(_)) => {
-                Some(format!("stays in colour: there is no encoder for {}", called(self.stored)))
-            }
-            Ok(Grey::Never) | Err(grey::InColour::NotAsked) => None,
-        }
+        let why = match grey::wanted(self.stored, self.sop_class, self.image, self.wish) {
+            Ok(Grey::Never) | Err(grey::InColour::NotAsked) => return None,
+            Err(grey::InColour::Because(why)) => why.to_owned(),
+            Ok(Grey::Within(_)) => match self.image.loss {
+                Loss::Stored => "stored with loss, it goes as it is".to_owned(),
+                Loss::None | Loss::Earlier => format!("{} is not encoded here", called(self.stored)),
+            },
+        };
+        Some(format!("stays in colour: {why}"))
     }
 
     fn written(&self, to: &TransferSyntax, pixels: Pixels) -> Written {
@@ -237,6 +239,12 @@ impl Choice<'_> {
 
     fn pass_through(&self, why: &str) -> Step {
         Step { to: self.stored.clone(), how: How::PassThrough(why.to_owned()) }
+    }
+}
+
+fn add(reasons: &mut Vec<String>, why: String) {
+    if !reasons.contains(&why) {
+        reasons.push(why);
     }
 }
 

@@ -34,3 +34,6 @@ pub use edits::{Change, Edits};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 pub use written::Written;
+
+#[cfg(test)]
+mod plan_tests;

@@ -1,5 +1,6 @@
 //! What a stored data set is, as far as its pixels are concerned.
 
+use super::dataset::Outline;
 use crate::dicom::{TransferSyntax, Uid};
 
 /// A stored data set, looked at.
@@ -11,6 +12,8 @@ pub struct Subject {
     pub sop_class: Uid,
     /// SOP Instance UID.
     pub sop_instance: Uid,
+    /// Its elements; none where it cannot be read.
+    pub outline: Outline,
     /// What there is to transcode.
     pub content: Content,
 }
