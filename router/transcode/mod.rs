@@ -12,7 +12,12 @@
 //! The durable copy is always the original. What is made here can be made again at any time, with the same bytes: nothing
 //! in it depends on a clock, on chance or on the order in which threads ran.
 
+mod facts;
+mod fragments;
+pub mod frames;
 pub mod subject;
+mod values;
+mod veto;
 
 mod choose;
 pub mod coding;
@@ -21,13 +26,16 @@ pub mod ladder;
 pub mod plan;
 pub mod written;
 
+pub mod identity;
+
 pub mod dataset;
 pub mod edits;
 pub mod source;
 pub mod want;
 
+pub use frames::{FrameError, FrameMap};
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
-pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
+pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};
 
 pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};

@@ -1,7 +1,15 @@
 //! What a stored data set is, as far as its pixels are concerned.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::dataset::Outline;
-use crate::dicom::{TransferSyntax, Uid};
+use std::io;
+
+use dicom_dictionary_std::tags;
+
+use super::Source;
+use super::dataset::{Outline, OutlineError, ReadError};
+use super::facts;
+use super::values::{Refusal, Values};
+use crate::dicom::{Encoding, Tag, TransferSyntax, Uid};
 
 /// A stored data set, looked at.
 #[derive(Debug, Clone)]
@@ -16,6 +24,104 @@ pub struct Subject {
     pub outline: Outline,
     /// What there is to transcode.
     pub content: Content,
+}
+
+/// Whether the running walk found the structure of a data set sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soundness {
+    /// It did.
+    Sound,
+    /// It did not, or could not look.
+    Odd,
+}
+
+/// A stored data set cannot be looked at: a fault of this machine, never of the data set.
+#[derive(Debug, thiserror::Error)]
+#[error("the data set cannot be read: {0}")]
+pub struct SubjectError(#[from] io::Error);
+
+impl Subject {
+    /// Looks at a stored data set. What is wrong with it makes it [`Content::Untouchable`] and is no error.
+    ///
+    /// # Errors
+    /// [`SubjectError`] when the stored bytes cannot be read.
+    pub fn read(
+        source: &dyn Source,
+        syntax: &TransferSyntax,
+        soundness: Soundness,
+    ) -> Result<Self, SubjectError> {
+        let encoding = syntax.encoding();
+        let nothing = Outline { encoding, elements: Vec::new(), start: 0, length: source.len() };
+        let untouchable = |why: &str| Self {
+            syntax: syntax.clone(),
+            sop_class: Uid::default(),
+            sop_instance: Uid::default(),
+            outline: nothing.clone(),
+            content: Content::Untouchable(why.to_owned()),
+        };
+        match (soundness, encoding) {
+            (Soundness::Odd, _) => return Ok(untouchable("its structure is odd")),
+            (_, Encoding::Unknown) => return Ok(untouchable("its transfer syntax is not known here")),
+            (_, Encoding::DeflatedLe) => return Ok(untouchable("it is deflated as a whole")),
+            (
+                _,
+                Encoding::ImplicitLe | Encoding::ExplicitLe | Encoding::ExplicitBe | Encoding::Encapsulated,
+            ) => {}
+        }
+        let outline = match Outline::read(source, encoding) {
+            Ok(outline) => outline,
+            Err(OutlineError::Read(ReadError::Source(error))) if is_of_the_disk(&error) => {
+                return Err(error.into());
+            }
+            Err(error) => return Ok(untouchable(&error.to_string())),
+        };
+        let values = Values { source, outline: &outline };
+        let (sop_class, sop_instance) =
+            match (values.uid(tags::SOP_CLASS_UID), values.uid(tags::SOP_INSTANCE_UID)) {
+                (Ok(class), Ok(instance)) => (class, instance),
+                (Err(Refusal::Source(error)), _) | (_, Err(Refusal::Source(error))) => {
+                    return Err(error.into());
+                }
+                (Err(_), _) | (_, Err(_)) => return Ok(untouchable("it does not say what it is")),
+            };
+        let content = match content(&values, syntax) {
+            Ok(content) => content,
+            Err(Refusal::Source(error)) => return Err(error.into()),
+            Err(Refusal::Foreign(why)) => Content::OtherPixels(why),
+            Err(Refusal::Odd(why)) => Content::Untouchable(why),
+        };
+        Ok(Self { syntax: syntax.clone(), sop_class, sop_instance, outline, content })
+    }
+
+    /// The image, if it is one that can be decoded.
+    pub fn image(&self) -> Option<&Image> {
+        match &self.content {
+            Content::Image(image) => Some(image),
+            Content::NoPixels | Content::OtherPixels(_) | Content::Untouchable(_) => None,
+        }
+    }
+}
+
+/// What there is to transcode in a data set that has an outline.
+fn content(values: &Values<'_>, syntax: &TransferSyntax) -> Result<Content, Refusal> {
+    let there = |tag: Tag| values.outline.get(tag).is_some();
+    if there(tags::DIGITAL_SIGNATURES_SEQUENCE) || there(tags::MAC_PARAMETERS_SEQUENCE) {
+        return Err(Refusal::Odd("it is digitally signed".to_owned()));
+    }
+    if there(tags::FLOAT_PIXEL_DATA) || there(tags::DOUBLE_FLOAT_PIXEL_DATA) {
+        return Err(Refusal::Foreign("its pixels are floating point numbers".to_owned()));
+    }
+    let mut pixel_data = values.outline.elements.iter().filter(|element| element.tag == tags::PIXEL_DATA);
+    match (pixel_data.next(), pixel_data.next()) {
+        (None, _) => Ok(Content::NoPixels),
+        (Some(_), Some(_)) => Err(Refusal::Odd("it has Pixel Data twice".to_owned())),
+        (Some(element), None) => Ok(Content::Image(Box::new(facts::read(values, syntax, element)?))),
+    }
+}
+
+/// Whether the disk failed, and not only the data set ended early.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::UnexpectedEof
 }
 
 /// What there is to transcode.
