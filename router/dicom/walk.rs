@@ -21,6 +21,11 @@ const ALWAYS_ALLOWED: u64 = 1 << 20;
 /// Bytes inflated at a time.
 const OUTPUT: usize = 32 << 10;
 
+/// How long a data set may become, in bytes, that was so long deflated.
+pub fn longest_inflated(deflated: u64) -> u64 {
+    deflated.saturating_mul(INFLATE_RATIO).clamp(ALWAYS_ALLOWED, MAX_INFLATED)
+}
+
 /// A walk in any encoding; feed it, then finish it.
 #[derive(Debug)]
 pub struct Walk {
@@ -108,7 +113,7 @@ impl Inflater {
     fn feed(&mut self, mut chunk: &[u8], scanner: &mut Scanner) {
         let begun = self.received;
         self.received += chunk.len() as u64;
-        let longest = (self.received * INFLATE_RATIO).clamp(ALWAYS_ALLOWED, MAX_INFLATED);
+        let longest = longest_inflated(self.received);
         while self.end == End::NotYet {
             let (taken, given) = (self.stream.total_in(), self.stream.total_out());
             let status = self.stream.decompress(chunk, &mut self.output, FlushDecompress::None);

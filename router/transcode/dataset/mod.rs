@@ -22,8 +22,18 @@ mod window;
 
 mod outline;
 
+mod recode;
+mod sink;
+mod splice;
+mod steps;
+mod write;
+
+mod inflate;
+
 #[cfg(test)]
 mod sample;
 
+pub use inflate::{InflateError, inflate};
 pub use outline::{Element, Outline, OutlineError};
 pub use reader::ReadError;
+pub use write::{WriteError, write_head, write_tail, write_whole};

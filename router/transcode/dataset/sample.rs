@@ -35,6 +35,8 @@ pub(super) enum Node {
 pub(super) enum Lengths {
     Given,
     Undefined,
+    /// Only what is empty says so.
+    GivenIfEmpty,
 }
 
 pub(super) fn value(tag: Tag, vr: VR, value: &[u8]) -> Node {
@@ -88,18 +90,23 @@ fn framed(
     inside: Encoding,
     lengths: Lengths,
 ) -> Vec<u8> {
-    let given = lengths == Lengths::Given;
+    let given = |content: &[u8]| match lengths {
+        Lengths::Given => true,
+        Lengths::Undefined => false,
+        Lengths::GivenIfEmpty => content.is_empty(),
+    };
+    let length = |content: &[u8]| if given(content) { content.len() as u32 } else { u32::MAX };
     let mut content = Vec::new();
     for item in items {
-        content.extend(delimiter(0xE000, if given { item.len() as u32 } else { u32::MAX }, inside));
-        content.extend(item);
-        if !given {
+        content.extend(delimiter(0xE000, length(&item), inside));
+        content.extend(&item);
+        if !given(&item) {
             content.extend(delimiter(0xE00D, 0, inside));
         }
     }
-    let mut bytes = header(tag, vr, if given { content.len() as u32 } else { u32::MAX }, encoding);
-    bytes.extend(content);
-    if !given {
+    let mut bytes = header(tag, vr, length(&content), encoding);
+    bytes.extend(&content);
+    if !given(&content) {
         bytes.extend(delimiter(0xE0DD, 0, inside));
     }
     bytes

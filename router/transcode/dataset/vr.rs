@@ -7,7 +7,6 @@ use dicom_dictionary_std::StandardDataDictionary;
 
 const WAVEFORM_BITS_ALLOCATED: Tag = Tag(0x5400, 0x1004);
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
-const LUT_DESCRIPTOR: Tag = Tag(0x0028, 0x3002);
 
 /// What has been seen in a data set or an item that other elements' representations depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,14 +15,12 @@ pub(super) struct Context {
     pixel_representation: Option<u16>,
     /// Waveform Bits Allocated (5400,1004).
     waveform_bits: Option<u16>,
-    /// First value of LUT Descriptor (0028,3002): the number of entries.
-    lut_entries: Option<u16>,
 }
 
 impl Context {
     /// Whether others depend on this element; its first two bytes are to be [noted](Context::note).
     pub(super) fn depends_on(tag: Tag) -> bool {
-        matches!(tag, PIXEL_REPRESENTATION | WAVEFORM_BITS_ALLOCATED | LUT_DESCRIPTOR)
+        matches!(tag, PIXEL_REPRESENTATION | WAVEFORM_BITS_ALLOCATED)
     }
 
     /// Takes the first value of an element.
@@ -31,7 +28,6 @@ impl Context {
         match tag {
             PIXEL_REPRESENTATION => self.pixel_representation = Some(value),
             WAVEFORM_BITS_ALLOCATED => self.waveform_bits = Some(value),
-            LUT_DESCRIPTOR => self.lut_entries = Some(value),
             _ => {}
         }
     }
@@ -49,8 +45,8 @@ impl Context {
             Some(VirtualVr::Exact(vr)) => vr,
             Some(VirtualVr::Xs) if self.pixel_representation == Some(1) => VR::SS,
             Some(VirtualVr::Xs) => VR::US,
-            // One entry is a number, more of them are data (PS3.3 C.11.1.1.2).
-            Some(VirtualVr::Lt) if self.lut_entries == Some(1) => VR::US,
+            // Curve Data is of bytes, whatever its points are (PS3.5-2004 A.1).
+            Some(VirtualVr::Ox) if tag.0 & 0xFF00 == 0x5000 && tag.1 == 0x3000 => VR::OB,
             Some(VirtualVr::Ox) if tag.0 == 0x5400 && self.waveform_bits == Some(8) => VR::OB,
             // What was in implicit VR is in words (PS3.5 A.1), and OW is allowed for all of these in explicit VR (A.2).
             Some(_) => VR::OW,
