@@ -168,7 +168,7 @@ impl Fragments {
     }
 
     fn ranges(&self, starts: &[usize]) -> Vec<Range<usize>> {
-        let ends = starts.iter().skip(1).chain(std::iter::once(&self.all.len())).copied();
+        let ends = starts.iter().copied().skip(1).chain(std::iter::once(self.all.len()));
         starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 }

@@ -26,6 +26,8 @@ pub mod ladder;
 pub mod plan;
 pub mod written;
 
+pub mod attributes;
+mod derivation;
 pub mod identity;
 
 pub mod dataset;
@@ -33,6 +35,7 @@ pub mod edits;
 pub mod source;
 pub mod want;
 
+pub use attributes::{AttributeError, Outcome};
 pub use frames::{FrameError, FrameMap};
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};

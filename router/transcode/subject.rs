@@ -6,9 +6,11 @@ use std::io;
 use dicom_dictionary_std::tags;
 
 use super::Source;
-use super::dataset::{Outline, OutlineError, ReadError};
+use super::dataset::{InflateError, Outline, OutlineError, ReadError, inflate};
 use super::facts;
 use super::values::{Refusal, Values};
+use crate::dicom::scan::Structure;
+use crate::dicom::walk::Walk;
 use crate::dicom::{Encoding, Tag, TransferSyntax, Uid};
 
 /// A stored data set, looked at.
@@ -35,13 +37,19 @@ pub enum Soundness {
     Odd,
 }
 
+impl From<bool> for Soundness {
+    fn from(is_sound: bool) -> Self {
+        if is_sound { Self::Sound } else { Self::Odd }
+    }
+}
+
 /// A stored data set cannot be looked at: a fault of this machine, never of the data set.
 #[derive(Debug, thiserror::Error)]
 #[error("the data set cannot be read: {0}")]
 pub struct SubjectError(#[from] io::Error);
 
 impl Subject {
-    /// Looks at a stored data set. What is wrong with it makes it [`Content::Untouchable`] and is no error.
+    /// Looks at a stored data set. A deflated one is inflated for that, and its outline is that of what was inflated. What is wrong with it makes it [`Content::Untouchable`] and is no error.
     ///
     /// # Errors
     /// [`SubjectError`] when the stored bytes cannot be read.
@@ -50,24 +58,34 @@ impl Subject {
         syntax: &TransferSyntax,
         soundness: Soundness,
     ) -> Result<Self, SubjectError> {
-        let encoding = syntax.encoding();
-        let nothing = Outline { encoding, elements: Vec::new(), start: 0, length: source.len() };
         let untouchable = |why: &str| Self {
             syntax: syntax.clone(),
             sop_class: Uid::default(),
             sop_instance: Uid::default(),
-            outline: nothing.clone(),
+            outline: Outline {
+                encoding: syntax.encoding(),
+                elements: Vec::new(),
+                start: 0,
+                length: source.len(),
+            },
             content: Content::Untouchable(why.to_owned()),
         };
-        match (soundness, encoding) {
-            (Soundness::Odd, _) => return Ok(untouchable("its structure is odd")),
-            (_, Encoding::Unknown) => return Ok(untouchable("its transfer syntax is not known here")),
-            (_, Encoding::DeflatedLe) => return Ok(untouchable("it is deflated as a whole")),
-            (
-                _,
-                Encoding::ImplicitLe | Encoding::ExplicitLe | Encoding::ExplicitBe | Encoding::Encapsulated,
-            ) => {}
-        }
+        let encoding = match (syntax.encoding(), soundness) {
+            // Its structure can only be looked at once it is inflated.
+            (Encoding::DeflatedLe, _) => {
+                return match inflated(source)? {
+                    Ok(bytes) => {
+                        let looked_at =
+                            Self::read(&bytes, &TransferSyntax::EXPLICIT_VR_LE, structure(&bytes))?;
+                        Ok(Self { syntax: syntax.clone(), ..looked_at })
+                    }
+                    Err(why) => Ok(untouchable(&why)),
+                };
+            }
+            (Encoding::Unknown, _) => return Ok(untouchable("its transfer syntax is not known here")),
+            (_, Soundness::Odd) => return Ok(untouchable("its structure is odd")),
+            (encoding, Soundness::Sound) => encoding,
+        };
         let outline = match Outline::read(source, encoding) {
             Ok(outline) => outline,
             Err(OutlineError::Read(ReadError::Source(error))) if is_of_the_disk(&error) => {
@@ -116,6 +134,26 @@ fn content(values: &Values<'_>, syntax: &TransferSyntax) -> Result<Content, Refu
         (None, _) => Ok(Content::NoPixels),
         (Some(_), Some(_)) => Err(Refusal::Odd("it has Pixel Data twice".to_owned())),
         (Some(element), None) => Ok(Content::Image(Box::new(facts::read(values, syntax, element)?))),
+    }
+}
+
+/// An inflated data set, or why it is left as it is.
+fn inflated(source: &dyn Source) -> Result<Result<Vec<u8>, String>, SubjectError> {
+    let mut bytes = Vec::new();
+    match inflate(source, &mut bytes, MOST_INFLATED) {
+        Ok(_) => Ok(Ok(bytes)),
+        Err(InflateError::Source(error)) if is_of_the_disk(&error) => Err(error.into()),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// What the running walk says of a whole data set in Explicit VR Little Endian.
+fn structure(bytes: &[u8]) -> Soundness {
+    let mut walk = Walk::new(Encoding::ExplicitLe);
+    walk.feed(bytes);
+    match walk.finish().structure {
+        Structure::Sound => Soundness::Sound,
+        Structure::Odd { .. } | Structure::Truncated { .. } | Structure::NotWalked => Soundness::Odd,
     }
 }
 
@@ -209,3 +247,6 @@ pub enum Veto {
     /// Image Type (0008,0008) says colour or spectral Doppler, or another mode with colour.
     ImageType,
 }
+
+/// What a deflated data set may become in memory to be looked at, in bytes.
+const MOST_INFLATED: u64 = 64 << 20;
