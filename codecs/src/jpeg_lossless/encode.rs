@@ -30,7 +30,7 @@ pub fn encode_frame(
     write_headers(&frame, &tables.code, &mut out);
     let mut packer = Packer::new(&tables.coder);
     each_row(&source, |row, differences| {
-        packer.pack(differences, &mut out).map_err(|_| EncodeError::NoCode { row })
+        packer.pack(differences, layout.sample_count(), &mut out).map_err(|_| EncodeError::NoCode { row })
     })?;
     packer.finish(&mut out);
     out.extend([0xFF, super::header::EOI]);
