@@ -52,8 +52,8 @@ pub fn encode_frame(
     let steps = [&LUMA, &CHROMA].map(|table| scaled(table, quality));
     let divisors = steps.each_ref().map(Divisors::new);
     let source = Source { pixels, layout, colour };
-    let writer = Writer::new(head(layout, &steps));
-    let mut out = code(&source, &divisors, writer).finish();
+    let mut out = head(layout, &steps);
+    code(&source, &divisors, &mut out);
     out.extend([0xFF, marker::EOI]);
     Ok(out)
 }
@@ -63,7 +63,8 @@ static CHROMA_CODER: Coder = Coder { dc: Codes::new(&CHROMA_DC), ac: Codes::new(
 
 /// Codes all tiles. Compiled a second time for processors that have wider vectors.
 #[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+movbe+popcnt"))]
-fn code(source: &Source<'_>, divisors: &[Divisors; 2], mut writer: Writer) -> Writer {
+fn code(source: &Source<'_>, divisors: &[Divisors; 2], out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
     let (across, down) = source.tiles();
     let blocks_across = usize::from(source.layout.columns).div_ceil(8);
     let colour = source.layout.samples == Samples::Three;
@@ -87,7 +88,7 @@ fn code(source: &Source<'_>, divisors: &[Divisors; 2], mut writer: Writer) -> Wr
             *red = writer.block(&pair, 1, second, *red, &CHROMA_CODER);
         }
     }
-    writer
+    writer.finish();
 }
 
 fn check(pixels: &[u8], layout: FrameLayout, colour: Colour) -> Result<(), EncodeError> {

@@ -116,15 +116,30 @@ fn from_rgb([red, green, blue]: &[[u8; ACROSS]; 3]) -> ([i16; ACROSS], [i16; ACR
         let [r, g, b] = [red[index], green[index], blue[index]].map(i32::from);
         luma[index] = ((9798 * r + 19235 * g + 3735 * b + (1 << 14)) >> 15) as i16 - 128;
     }
+    let [red, green, blue] = [red, green, blue].map(pairs);
+    // Rounded down in the middle, so that the purest colour stays below 128.
+    let round = (1 << 15) - 1;
     for index in 0..ACROSS / 2 {
-        let sum = |of: &[u8; ACROSS]| i32::from(of[index * 2]) + i32::from(of[index * 2 + 1]);
-        let (r, g, b) = (sum(red), sum(green), sum(blue));
-        // Rounded down in the middle, so that the purest colour stays below 128.
-        let round = (1 << 15) - 1;
+        let [r, g, b] = [red[index], green[index], blue[index]].map(i32::from);
         chroma[index] = ((16384 * b - 5529 * r - 10855 * g + round) >> 16) as i16;
+    }
+    for index in 0..ACROSS / 2 {
+        let [r, g, b] = [red[index], green[index], blue[index]].map(i32::from);
         chroma[8 + index] = ((16384 * r - 13720 * g - 2664 * b + round) >> 16) as i16;
     }
     (luma, chroma)
+}
+
+/// The sums of the pixels that share a chroma sample.
+#[inline(always)]
+fn pairs(samples: &[u8; ACROSS]) -> [i16; ACROSS / 2] {
+    let mut sums = [0; ACROSS / 2];
+    for (sum, pair) in sums.iter_mut().zip(samples.as_chunks::<2>().0) {
+        // Two bytes as one number: the vector instructions for that are cheaper than taking every second byte.
+        let pair = u16::from_le_bytes(*pair);
+        *sum = ((pair & 0xFF) + (pair >> 8)).cast_signed();
+    }
+    sums
 }
 
 /// The mean of two chroma samples is rounded down and up by turns, so that no shade is added to the whole.
