@@ -20,6 +20,16 @@ impl Turbo {
         turbo
     }
 
+    /// Compresses to baseline, grey or with 2x1 sampling, with the standard's Huffman tables.
+    pub fn baseline(quality: u8, samples: usize) -> Self {
+        let turbo = Self::new(sys::TJINIT_TJINIT_COMPRESS);
+        turbo.set(sys::TJPARAM_TJPARAM_NOREALLOC, 1);
+        turbo.set(sys::TJPARAM_TJPARAM_QUALITY, quality.into());
+        let sampling = if samples == 1 { sys::TJSAMP_TJSAMP_GRAY } else { sys::TJSAMP_TJSAMP_422 };
+        turbo.set(sys::TJPARAM_TJPARAM_SUBSAMP, sampling as c_int);
+        turbo
+    }
+
     /// Decompresses anything.
     pub fn decompressor() -> Self {
         Self::new(sys::TJINIT_TJINIT_DECOMPRESS)

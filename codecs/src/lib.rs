@@ -5,7 +5,7 @@
 //!
 //! * [`FrameLayout`] is how the samples of a native frame lie in memory, and [`Frame`] a decoded one.
 //! * [`jpeg_lossless`] is JPEG Lossless (ISO 10918-1 Process 14).
-//! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
+//! * [`jpeg`] is JPEG with the discrete cosine transform: baseline, extended and progressive.
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 //! * `jpeg2000`, `jpeg_ls` and `jpeg_xl` decode what their names say, behind the features `jpeg2000`, `jpeg-ls`, `jpeg-xl`.
 //! * [`palette`] gives palette indices their colours.

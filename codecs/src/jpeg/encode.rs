@@ -3,7 +3,7 @@
 use super::entropy::{Coder, Codes, Writer};
 use super::error::EncodeError;
 use super::forward::{Divisors, Quantized};
-use super::samples::{Source, Tile};
+use super::samples::{Band, Source};
 use super::segments::marker;
 use super::stream::{head, scaled};
 use super::tables::{CHROMA, CHROMA_AC, CHROMA_DC, LUMA, LUMA_AC, LUMA_DC};
@@ -52,8 +52,8 @@ pub fn encode_frame(
     let steps = [&LUMA, &CHROMA].map(|table| scaled(table, quality));
     let divisors = steps.each_ref().map(Divisors::new);
     let source = Source { pixels, layout, colour };
-    let writer = Writer::new(head(layout, &steps));
-    let mut out = code(&source, &divisors, writer).finish();
+    let mut out = head(layout, &steps);
+    code(&source, &divisors, &mut out);
     out.extend([0xFF, marker::EOI]);
     Ok(out)
 }
@@ -63,31 +63,32 @@ static CHROMA_CODER: Coder = Coder { dc: Codes::new(&CHROMA_DC), ac: Codes::new(
 
 /// Codes all tiles. Compiled a second time for processors that have wider vectors.
 #[multiversion::multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+movbe+popcnt"))]
-fn code(source: &Source<'_>, divisors: &[Divisors; 2], mut writer: Writer) -> Writer {
-    let (across, down) = source.tiles();
+fn code(source: &Source<'_>, divisors: &[Divisors; 2], out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
     let blocks_across = usize::from(source.layout.columns).div_ceil(8);
     let colour = source.layout.samples == Samples::Three;
     let [of_luma, of_chroma] = divisors;
-    let mut tile = Tile { luma: [[0; 16]; 8], chroma: [[0; 16]; 8] };
-    let mut before = [0; 3];
-    for (y, x) in (0..down).flat_map(|y| (0..across).map(move |x| (y, x))) {
-        source.tile(x, y, &mut tile);
-        let [luma, blue, red] = &mut before;
-        let pair = Quantized::of(&tile.luma, of_luma);
-        let [first, second] = pair.present();
-        *luma = writer.block(&pair, 0, first, *luma, &LUMA_CODER);
-        // Grey has blocks of its own for MCUs, and none without a pixel.
-        if colour || x * 2 + 1 < blocks_across {
-            *luma = writer.block(&pair, 1, second, *luma, &LUMA_CODER);
-        }
-        if colour {
-            let pair = Quantized::of(&tile.chroma, of_chroma);
+    let mut band = Band::new(source);
+    let [mut luma, mut blue, mut red] = [0; 3];
+    for down in 0..usize::from(source.layout.rows).div_ceil(8) {
+        band.read(source, down);
+        for across in 0..band.pairs() {
+            let pair = Quantized::of(&band.luma(across), of_luma);
             let [first, second] = pair.present();
-            *blue = writer.block(&pair, 0, first, *blue, &CHROMA_CODER);
-            *red = writer.block(&pair, 1, second, *red, &CHROMA_CODER);
+            luma = writer.block(&pair, 0, first, luma, &LUMA_CODER);
+            // The MCU of grey is one block, and none without a pixel is coded.
+            if colour || across * 2 + 1 < blocks_across {
+                luma = writer.block(&pair, 1, second, luma, &LUMA_CODER);
+            }
+            if colour {
+                let pair = Quantized::of(&band.chroma(across), of_chroma);
+                let [first, second] = pair.present();
+                blue = writer.block(&pair, 0, first, blue, &CHROMA_CODER);
+                red = writer.block(&pair, 1, second, red, &CHROMA_CODER);
+            }
         }
     }
-    writer
+    writer.finish();
 }
 
 fn check(pixels: &[u8], layout: FrameLayout, colour: Colour) -> Result<(), EncodeError> {

@@ -39,17 +39,18 @@ pub(super) struct Coder {
 }
 
 /// Appends bits to a stream, the first one highest, with a byte stuffed after each FFH (F.1.2.3).
-pub(super) struct Writer {
-    out: Vec<u8>,
+pub(super) struct Writer<'o> {
+    /// By reference, so that the rest stays in registers.
+    out: &'o mut Vec<u8>,
     /// The bits that are not written yet, right-aligned; what lies above them was written.
     buffer: u64,
     /// 64 less the number of these bits; 1 to 64.
     free: u32,
 }
 
-impl Writer {
+impl<'o> Writer<'o> {
     /// Goes on behind `out`.
-    pub(super) const fn new(out: Vec<u8>) -> Self {
+    pub(super) const fn new(out: &'o mut Vec<u8>) -> Self {
         Self { out, buffer: 0, free: 64 }
     }
 
@@ -84,16 +85,15 @@ impl Writer {
         first
     }
 
-    /// Fills the last byte with ones, and gives back the bytes.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// Fills the last byte with ones.
+    pub(super) fn finish(mut self) {
         let fill = self.free % 8;
         self.put((1 << fill) - 1, fill);
         let bytes = (64 - self.free) / 8;
         let last = self.buffer << (self.free % 64);
         for byte in last.to_be_bytes().into_iter().take(bytes as usize) {
-            stuffed(&mut self.out, byte);
+            stuffed(self.out, byte);
         }
-        self.out
     }
 
     /// A run of zeros and the value behind it: the code for both sizes, then the value's bits.
@@ -134,14 +134,14 @@ impl Writer {
         if word & HIGH & !(word.wrapping_add(HIGH >> 7)) == 0 {
             self.out.extend_from_slice(&word.to_be_bytes());
         } else {
-            self.word_with_ff(word);
+            word_with_ff(self.out, word);
         }
     }
+}
 
-    #[inline(never)]
-    fn word_with_ff(&mut self, word: u64) {
-        word.to_be_bytes().into_iter().for_each(|byte| stuffed(&mut self.out, byte));
-    }
+#[inline(never)]
+fn word_with_ff(out: &mut Vec<u8>, word: u64) {
+    word.to_be_bytes().into_iter().for_each(|byte| stuffed(out, byte));
 }
 
 #[inline(always)]
@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn bits_come_out_in_order_and_ff_is_stuffed() {
-        let mut writer = Writer::new(Vec::new());
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
         let mut expected = Vec::new();
         for round in 0..100_u32 {
             writer.put(0xFF, 8);
@@ -177,15 +178,17 @@ mod tests {
         }
         writer.put(0b101, 3);
         expected.push(0b1011_1111);
-        assert_eq!(writer.finish(), expected);
+        writer.finish();
+        assert_eq!(bytes, expected);
     }
 
     #[test]
     fn every_number_of_bits_is_finished() {
         for length in 0..200_usize {
-            let mut writer = Writer::new(Vec::new());
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes);
             (0..length).for_each(|_| writer.put(0, 1));
-            let bytes = writer.finish();
+            writer.finish();
             assert_eq!(bytes.len(), length.div_ceil(8));
             let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
             assert_eq!(ones as usize, bytes.len() * 8 - length);

@@ -14,7 +14,7 @@ pub(super) struct Divisors {
     /// in which [`Pair`]s come out of the transform.
     half: [[u16; 16]; 8],
     factor: [[u16; 16]; 8],
-    scale: [[u16; 16]; 8],
+    scale: [[i16; 16]; 8],
 }
 
 impl Divisors {
@@ -27,13 +27,19 @@ impl Divisors {
             // A factor of 16 bits with its highest bit set makes the division exact for all numbers below 2^14.
             let bits = (divisor - 1).ilog2();
             let factor = (1_u32 << (16 + bits)).div_ceil(divisor);
-            ((divisor / 2) as u16, factor as u16, 1_u16 << (16 - bits))
+            ((divisor / 2) as u16, factor as u16, 1_i16 << (16 - bits))
         };
-        let all = |pick: fn((u16, u16, u16)) -> u16| {
-            std::array::from_fn(|column| std::array::from_fn(|lane| pick(of(column, lane))))
-        };
-        Self { half: all(|it| it.0), factor: all(|it| it.1), scale: all(|it| it.2) }
+        Self {
+            half: each(|column, lane| of(column, lane).0),
+            factor: each(|column, lane| of(column, lane).1),
+            scale: each(|column, lane| of(column, lane).2),
+        }
     }
+}
+
+/// Sixteen lanes of eight columns.
+fn each<T>(of: impl Fn(usize, usize) -> T) -> [[T; 16]; 8] {
+    std::array::from_fn(|column| std::array::from_fn(|lane| of(column, lane)))
 }
 
 /// The quantized coefficients of two blocks.
@@ -61,14 +67,17 @@ impl Quantized {
     /// For each block, a bit for each coefficient that is not zero, in the order in which they are coded.
     #[inline(always)]
     pub(super) fn present(&self) -> [u64; 2] {
+        // By row of a block, a bit for each column.
+        let mut rows = [0_u16; 16];
+        for (bit, column) in (0..).zip(&self.values) {
+            let lanes = rows.iter_mut().zip(column);
+            lanes.for_each(|(row, value)| *row |= u16::from(*value != 0) << bit);
+        }
+        let rows = rows.map(|row| row as u8);
         let mut present = [0; 2];
-        for (column, table) in self.values.iter().zip(&SPREAD) {
-            let flags = column.map(|value| u8::from(value != 0));
-            for (present, flags) in present.iter_mut().zip(flags.as_chunks::<8>().0) {
-                // Gathers the lowest bits of eight bytes in the highest byte, the first one lowest.
-                let byte = u64::from_le_bytes(*flags).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-                *present |= table.get(byte as usize).copied().unwrap_or(0);
-            }
+        for (present, rows) in present.iter_mut().zip(rows.as_chunks::<8>().0) {
+            let bits = rows.iter().zip(&SPREAD).map(|(row, bits)| bits.get(usize::from(*row)));
+            *present = bits.flatten().fold(0, |all, bits| all | bits);
         }
         present
     }
@@ -87,17 +96,17 @@ const PLACES: [u8; 64] = {
     places
 };
 
-/// By column and by the flags of its rows: the bits of [`Quantized::present`].
+/// By row and by the flags of its columns: the bits of [`Quantized::present`].
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static SPREAD: [[u64; 256]; 8] = {
     let mut spread = [[0; 256]; 8];
     let mut index = 0;
     while index < 64 {
-        let (row, column) = ((ZIGZAG[index] / 8) as usize, (ZIGZAG[index] % 8) as usize);
+        let (row, column) = ((ZIGZAG[index] / 8) as usize, ZIGZAG[index] % 8);
         let mut flags = 0;
         while flags < 256 {
-            if flags >> row & 1 == 1 {
-                spread[column][flags] |= 1 << index;
+            if flags >> column & 1 == 1 {
+                spread[row][flags] |= 1 << index;
             }
             flags += 1;
         }
@@ -173,17 +182,13 @@ fn quantize(coefficients: &Pair, divisors: &Divisors) -> Pair {
             let value = coefficients[column][lane];
             let sign = value >> 15;
             let size = value.unsigned_abs() + divisors.half[column][lane];
-            let size = high(high(size, divisors.factor[column][lane]), divisors.scale[column][lane]);
-            out[column][lane] = (size.cast_signed() ^ sign) - sign;
+            let size = (u32::from(size) * u32::from(divisors.factor[column][lane])) >> 16;
+            // Signed, because two unsigned ones in a row are not seen to be what vector instructions can do.
+            let size = i32::from(size as i16) * i32::from(divisors.scale[column][lane]);
+            out[column][lane] = ((size >> 16) as i16 ^ sign) - sign;
         }
     }
     out
-}
-
-/// The high half of a product.
-#[inline(always)]
-const fn high(a: u16, b: u16) -> u16 {
-    ((a as u32 * b as u32) >> 16) as u16
 }
 
 #[cfg(test)]

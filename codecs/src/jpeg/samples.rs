@@ -1,18 +1,12 @@
 //! From pixels to the samples that are transformed: colour, the 2x1 sampling, and the edges.
+//!
+//! Each step is one plain loop over a row, which is what the compiler makes vector instructions of.
 
 use super::encode::Colour;
 use super::forward::Pair;
 use crate::layout::{FrameLayout, Order, Samples};
 
-/// The samples of 16 x 8 pixels: of colour, that is one MCU.
-pub(super) struct Tile {
-    /// Two blocks of luma, or of grey.
-    pub(super) luma: Pair,
-    /// The block of Cb and the block of Cr; nothing of grey.
-    pub(super) chroma: Pair,
-}
-
-/// Pixels of one row of a tile.
+/// Pixels that are transformed together: of colour, the width of an MCU.
 const ACROSS: usize = 16;
 
 /// A frame as its encoder reads it.
@@ -23,122 +17,157 @@ pub(super) struct Source<'a> {
     pub(super) colour: Colour,
 }
 
-impl Source<'_> {
-    /// Tiles across and down; the last ones may be cut by the edges of the image.
-    pub(super) fn tiles(&self) -> (usize, usize) {
-        (usize::from(self.layout.columns).div_ceil(ACROSS), usize::from(self.layout.rows).div_ceil(8))
+/// Eight rows of the samples of a frame, with their level shifted, up to a whole number of MCUs.
+pub(super) struct Band {
+    luma: Vec<i16>,
+    /// Half as wide; empty of grey.
+    blue: Vec<i16>,
+    red: Vec<i16>,
+    /// One row of pixels, their components apart.
+    apart: [Vec<u8>; 3],
+    width: usize,
+}
+
+impl Band {
+    /// Room for the bands of a frame.
+    pub(super) fn new(source: &Source<'_>) -> Self {
+        let width = usize::from(source.layout.columns).next_multiple_of(ACROSS);
+        let half = if source.layout.samples == Samples::Three { width / 2 } else { 0 };
+        let [luma, blue, red] = [width, half, half].map(|width| vec![0; width * 8]);
+        Self { luma, blue, red, apart: std::array::from_fn(|_| vec![0; width]), width }
     }
 
-    /// Reads a tile. Beyond the edges the last pixel is repeated, which costs the fewest bits.
+    /// Pairs of blocks of luma across.
+    pub(super) const fn pairs(&self) -> usize {
+        self.width / ACROSS
+    }
+
+    /// Reads band `down` of a frame. Beyond the edges the last pixel is repeated, which costs the fewest bits.
     #[inline(always)]
-    pub(super) fn tile(&self, across: usize, down: usize, tile: &mut Tile) {
-        let last = usize::from(self.layout.rows) - 1;
-        let places = (0..8).zip(tile.luma.iter_mut().zip(&mut tile.chroma));
-        for (inner, (luma, chroma)) in places {
-            let row = (down * 8 + inner).min(last);
-            match self.colour {
-                Colour::Grey => *luma = level(&self.sixteen(0, row, across)),
-                Colour::Rgb => (*luma, *chroma) = from_rgb(&self.three(row, across)),
-                Colour::YbrFull => (*luma, *chroma) = from_ybr(&self.three(row, across)),
+    pub(super) fn read(&mut self, source: &Source<'_>, down: usize) {
+        let last = usize::from(source.layout.rows) - 1;
+        let [first, second, third] = &mut self.apart;
+        let mut blue = self.blue.chunks_exact_mut(self.width / 2);
+        let mut red = self.red.chunks_exact_mut(self.width / 2);
+        for (row, luma) in (down * 8..).zip(self.luma.chunks_exact_mut(self.width)) {
+            source.apart(row.min(last), [&mut *first, &mut *second, &mut *third]);
+            match source.colour {
+                Colour::Grey | Colour::YbrFull => level(first, luma),
+                Colour::Rgb => luma_of(first, second, third, luma),
             }
-        }
-    }
-
-    /// Sixteen pixels of a row, their three components apart.
-    #[inline(always)]
-    fn three(&self, row: usize, across: usize) -> [[u8; ACROSS]; 3] {
-        match (self.layout.order, self.layout.samples) {
-            (Order::ByPixel, Samples::Three) => {
-                let columns = usize::from(self.layout.columns);
-                let start = (row * columns + across * ACROSS) * 3;
-                let whole = self.pixels.get(start..).and_then(|rest| rest.first_chunk::<{ ACROSS * 3 }>());
-                match whole {
-                    Some(pixels) if (across + 1) * ACROSS <= columns => apart(pixels),
-                    _ => apart(&self.cut(start, columns - across * ACROSS)),
+            let (Some(blue), Some(red)) = (blue.next(), red.next()) else { continue };
+            match source.colour {
+                Colour::Grey => {}
+                Colour::Rgb => {
+                    chroma_of([16384, -5529, -10855], [third, first, second], blue);
+                    chroma_of([16384, -13720, -2664], [first, second, third], red);
+                }
+                Colour::YbrFull => {
+                    halve(second, blue);
+                    halve(third, red);
                 }
             }
-            _ => std::array::from_fn(|plane| self.sixteen(plane, row, across)),
         }
     }
 
-    /// The last pixels of a row, and copies of the last one.
-    #[cold]
-    fn cut(&self, start: usize, count: usize) -> [u8; ACROSS * 3] {
-        let mut pixels = [0; ACROSS * 3];
-        let given = self.pixels.get(start..start + count.min(ACROSS) * 3).unwrap_or_default();
-        let given = given.as_chunks::<3>().0;
-        let repeated = given.iter().chain(std::iter::repeat(given.last().unwrap_or(&[0; 3])));
-        pixels.as_chunks_mut::<3>().0.iter_mut().zip(repeated).for_each(|(place, pixel)| *place = *pixel);
-        pixels
-    }
-
-    /// Sixteen samples of a row of one plane.
+    /// Two blocks of luma side by side.
     #[inline(always)]
-    fn sixteen(&self, plane: usize, row: usize, across: usize) -> [u8; ACROSS] {
-        let (rows, columns) = (usize::from(self.layout.rows), usize::from(self.layout.columns));
-        let start = (plane * rows + row) * columns + across * ACROSS;
-        let whole = self.pixels.get(start..).and_then(|rest| rest.first_chunk::<ACROSS>());
-        if let Some(samples) = whole.filter(|_| (across + 1) * ACROSS <= columns) {
-            return *samples;
+    pub(super) fn luma(&self, across: usize) -> Pair {
+        let mut pair = [[0; ACROSS]; 8];
+        for (row, samples) in pair.iter_mut().zip(self.luma.chunks_exact(self.width)) {
+            let samples = samples.get(across * ACROSS..).and_then(|rest| rest.first_chunk());
+            *row = samples.copied().unwrap_or_default();
         }
-        let mut samples = [0; ACROSS];
-        let given = self.pixels.get(start..start + columns - across * ACROSS).unwrap_or_default();
-        let repeated = given.iter().chain(std::iter::repeat(given.last().unwrap_or(&0)));
-        samples.iter_mut().zip(repeated).for_each(|(place, sample)| *place = *sample);
-        samples
+        pair
+    }
+
+    /// The block of Cb and the block of Cr of the same pixels.
+    #[inline(always)]
+    pub(super) fn chroma(&self, across: usize) -> Pair {
+        let mut pair = [[0; ACROSS]; 8];
+        let half = self.width / 2;
+        let rows = self.blue.chunks_exact(half).zip(self.red.chunks_exact(half));
+        for (row, (blue, red)) in pair.iter_mut().zip(rows) {
+            let halves = row.as_chunks_mut::<8>().0.iter_mut().zip([blue, red]);
+            for (place, samples) in halves {
+                let samples = samples.get(across * 8..).and_then(|rest| rest.first_chunk());
+                *place = samples.copied().unwrap_or_default();
+            }
+        }
+        pair
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "arrays of sixteen and of three times sixteen")]
-#[inline(always)]
-fn apart(pixels: &[u8; ACROSS * 3]) -> [[u8; ACROSS]; 3] {
-    let mut out = [[0; ACROSS]; 3];
-    for index in 0..ACROSS {
-        out[0][index] = pixels[index * 3];
-        out[1][index] = pixels[index * 3 + 1];
-        out[2][index] = pixels[index * 3 + 2];
+impl Source<'_> {
+    /// One row, its components apart, its end repeated to the width of `out`.
+    #[inline(always)]
+    fn apart(&self, row: usize, mut out: [&mut Vec<u8>; 3]) {
+        let (rows, columns) = (usize::from(self.layout.rows), usize::from(self.layout.columns));
+        match (self.layout.samples, self.layout.order) {
+            (Samples::Three, Order::ByPixel) => {
+                let pixels = self.pixels.get(row * columns * 3..(row + 1) * columns * 3).unwrap_or_default();
+                let [first, second, third] = &mut out;
+                let places = first.iter_mut().zip(second.iter_mut()).zip(third.iter_mut());
+                for (pixel, ((a, b), c)) in pixels.as_chunks::<3>().0.iter().zip(places) {
+                    [*a, *b, *c] = *pixel;
+                }
+            }
+            (samples, _) => {
+                let planes = if samples == Samples::Three { 3 } else { 1 };
+                for (plane, out) in (0..planes).zip(&mut out) {
+                    let start = (plane * rows + row) * columns;
+                    let samples = self.pixels.get(start..start + columns).unwrap_or_default();
+                    out.iter_mut().zip(samples).for_each(|(place, sample)| *place = *sample);
+                }
+            }
+        }
+        for out in out {
+            let last = out.get(columns - 1).copied().unwrap_or(0);
+            out.iter_mut().skip(columns).for_each(|place| *place = last);
+        }
     }
-    out
 }
 
 /// Shifts the level (ISO 10918-1 A.3.1).
 #[inline(always)]
-fn level(samples: &[u8; ACROSS]) -> [i16; ACROSS] {
-    samples.map(|sample| i16::from(sample) - 128)
+fn level(samples: &[u8], out: &mut [i16]) {
+    out.iter_mut().zip(samples).for_each(|(place, sample)| *place = i16::from(*sample) - 128);
 }
 
-/// JFIF's conversion with 15 fractional bits; chroma of the mean of two pixels.
-#[expect(clippy::indexing_slicing, reason = "arrays of sixteen")]
+/// JFIF's luma with 15 fractional bits.
 #[inline(always)]
-fn from_rgb([red, green, blue]: &[[u8; ACROSS]; 3]) -> ([i16; ACROSS], [i16; ACROSS]) {
-    let (mut luma, mut chroma) = ([0; ACROSS], [0; ACROSS]);
-    for index in 0..ACROSS {
-        let [r, g, b] = [red[index], green[index], blue[index]].map(i32::from);
-        luma[index] = ((9798 * r + 19235 * g + 3735 * b + (1 << 14)) >> 15) as i16 - 128;
+fn luma_of(red: &[u8], green: &[u8], blue: &[u8], out: &mut [i16]) {
+    for (((place, red), green), blue) in out.iter_mut().zip(red).zip(green).zip(blue) {
+        let [red, green, blue] = [*red, *green, *blue].map(i32::from);
+        *place = ((9798 * red + 19235 * green + 3735 * blue + (1 << 14)) >> 15) as i16 - 128;
     }
-    for index in 0..ACROSS / 2 {
-        let sum = |of: &[u8; ACROSS]| i32::from(of[index * 2]) + i32::from(of[index * 2 + 1]);
-        let (r, g, b) = (sum(red), sum(green), sum(blue));
-        // Rounded down in the middle, so that the purest colour stays below 128.
-        let round = (1 << 15) - 1;
-        chroma[index] = ((16384 * b - 5529 * r - 10855 * g + round) >> 16) as i16;
-        chroma[8 + index] = ((16384 * r - 13720 * g - 2664 * b + round) >> 16) as i16;
-    }
-    (luma, chroma)
 }
 
-/// The mean of two chroma samples is rounded down and up by turns, so that no shade is added to the whole.
-#[expect(clippy::indexing_slicing, reason = "arrays of sixteen")]
+/// JFIF's chroma with 15 fractional bits, of the means of two pixels: each component by its weight.
 #[inline(always)]
-fn from_ybr([luma, blue, red]: &[[u8; ACROSS]; 3]) -> ([i16; ACROSS], [i16; ACROSS]) {
-    let mut chroma = [0; ACROSS];
-    for index in 0..ACROSS / 2 {
-        let mean = |of: &[u8; ACROSS]| {
-            let sum = i16::from(of[index * 2]) + i16::from(of[index * 2 + 1]);
-            ((sum + (index & 1) as i16) >> 1) - 128
-        };
-        chroma[index] = mean(blue);
-        chroma[8 + index] = mean(red);
+fn chroma_of([a, b, c]: [i32; 3], components: [&[u8]; 3], out: &mut [i16]) {
+    let [first, second, third] = components.map(|component| component.as_chunks::<2>().0);
+    // Rounded down in the middle, so that the purest colour stays below 128.
+    let round = (1 << 15) - 1;
+    for (((place, first), second), third) in out.iter_mut().zip(first).zip(second).zip(third) {
+        let [first, second, third] = [*first, *second, *third].map(sum);
+        *place = ((a * first + b * second + c * third + round) >> 16) as i16;
     }
-    (level(luma), chroma)
+}
+
+/// The sum of two neighbours. They are read as one number, which vector instructions can do.
+#[inline(always)]
+fn sum(pair: [u8; 2]) -> i32 {
+    let pair = u16::from_le_bytes(pair);
+    i32::from(((pair & 0xFF) + (pair >> 8)).cast_signed())
+}
+
+/// The mean of two chroma samples, rounded down and up by turns, so that no shade is added to the whole.
+#[inline(always)]
+fn halve(samples: &[u8], out: &mut [i16]) {
+    let fours = samples.as_chunks::<4>().0.iter();
+    for (places, [a, b, c, d]) in out.as_chunks_mut::<2>().0.iter_mut().zip(fours) {
+        let [a, b, c, d] = [*a, *b, *c, *d].map(i16::from);
+        *places = [((a + b) >> 1) - 128, ((c + d + 1) >> 1) - 128];
+    }
 }
