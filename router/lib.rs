@@ -1,16 +1,18 @@
 //! Chrysalis: a store-and-forward DICOM router for ultrasound.
 //!
 //! ```text
-//!  cart ── C-STORE ──► receive ──► queue ──► forward ──► PACS, folder
-//!                         │          ▲          │
-//!                       route        │       verdict
-//!                   (to whom it is owed)   (what an attempt's end means)
+//!  cart ── C-STORE ──► receive ──► queue ──► transcode ──► forward ──► PACS, folder
+//!                         │          ▲    (as it is wanted)    │
+//!                       route        │                      verdict
+//!                   (to whom it is owed)          (what an attempt's end means)
 //! ```
 //!
 //! Modules stand in the order in which an instance meets them; after them what they are made of.
 
 pub mod receive;
 pub mod route;
+
+pub mod transcode;
 
 pub mod forward;
 
