@@ -16,6 +16,8 @@ pub mod subject;
 
 pub mod plan;
 
+pub mod isolated;
+
 pub mod edits;
 pub mod source;
 pub mod want;
