@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrysalis::cli::{Cli, Command, Exit, once, send, serve};
+use chrysalis::cli::{Cli, Command, Exit, decode_worker, once, send, serve};
 use chrysalis::config::{Loader, Override, Sources};
 
 fn main() -> ExitCode {
@@ -56,6 +56,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Route(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::DecodeWorker => {
+            decode_worker::run()?;
+            Ok(Exit::Done.into())
+        }
         Command::Queue(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
     }
 }

@@ -15,6 +15,27 @@ pub fn acknowledge_at_once(stream: &TcpStream) {
 #[cfg(not(target_os = "linux"))]
 pub fn acknowledge_at_once(_stream: &TcpStream) {}
 
+/// Limits this process to `memory` bytes of address space, and forbids it to leave a core file: there could be pixels in it.
+///
+/// # Errors
+/// The system does not do so.
+#[cfg(unix)]
+pub fn confine(memory: u64) -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Core, most(0))?;
+    Ok(setrlimit(Resource::As, most(memory))?)
+}
+
+/// See the Unix version: other platforms have no such limits that a process can set for itself.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn confine(_memory: u64) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Returns when the process is asked to end: SIGTERM or SIGINT.
 ///
 /// # Errors

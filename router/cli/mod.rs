@@ -4,6 +4,7 @@ mod admin_client;
 mod causes;
 pub mod check;
 pub mod control;
+pub mod decode_worker;
 mod drain;
 pub mod echo;
 mod export;
@@ -78,6 +79,9 @@ pub enum Command {
     Resume(control::ResumeArgs),
     /// Take nothing more and wait until everything is delivered that can be.
     Drain(control::DrainArgs),
+    /// Decode frames for the router that started this; not for people.
+    #[command(hide = true)]
+    DecodeWorker,
 }
 
 impl Cli {

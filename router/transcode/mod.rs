@@ -31,6 +31,8 @@ mod derivation;
 pub mod identity;
 
 pub mod dataset;
+pub mod isolated;
+
 pub mod edits;
 pub mod source;
 pub mod want;

@@ -7,6 +7,7 @@
 //!
 //! The dimensions are read here and checked before the decoder sees or allocates anything.
 
+mod comments;
 mod size;
 
 use crate::{Depth, Frame, FrameLayout, Limits, Marking, Order, Samples, jpeg};
@@ -69,7 +70,7 @@ pub fn decode_frame(bytes: &[u8], limits: Limits) -> Result<Frame, JpegXlError> 
     if image.jpeg_reconstruction_status() == JpegReconstructionStatus::Available {
         let mut stream = Vec::new();
         image.reconstruct_jpeg(&mut stream).map_err(|error| JpegXlError::Decoder(error.to_string()))?;
-        return Ok(jpeg::decode_frame(&stream, limits)?);
+        return Ok(jpeg::decode_frame(&comments::mended(stream), limits)?);
     }
     let (samples, marking) = match image.pixel_format() {
         PixelFormat::Gray => (Samples::One, None),
