@@ -43,6 +43,10 @@ impl TransferSyntax {
     pub const EXPLICIT_VR_LE: Self = Self(Uid::from_static("1.2.840.10008.1.2.1"));
     /// JPEG Baseline (Process 1).
     pub const JPEG_BASELINE: Self = Self(Uid::from_static("1.2.840.10008.1.2.4.50"));
+    /// JPEG Lossless, Process 14, Selection Value 1.
+    pub const JPEG_LOSSLESS: Self = Self(Uid::from_static("1.2.840.10008.1.2.4.70"));
+    /// RLE Lossless.
+    pub const RLE_LOSSLESS: Self = Self(Uid::from_static("1.2.840.10008.1.2.5"));
 
     /// How its data sets are encoded.
     pub fn encoding(&self) -> Encoding {

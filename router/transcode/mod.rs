@@ -12,19 +12,39 @@
 //! The durable copy is always the original. What is made here can be made again at any time, with the same bytes: nothing
 //! in it depends on a clock, on chance or on the order in which threads ran.
 
+mod facts;
+mod fragments;
+pub mod frames;
 pub mod subject;
+mod values;
+mod veto;
 
+mod choose;
+pub mod coding;
+mod grey;
+pub mod ladder;
 pub mod plan;
+pub mod written;
+
+pub mod attributes;
+mod derivation;
+pub mod identity;
 
 pub mod dataset;
 pub mod edits;
 pub mod source;
 pub mod want;
 
-pub use plan::{Accepts, Grey, Pixels, Plan, Recipe};
-pub use subject::{Content, Image, Loss, Photometric, Sign, Subject, Veto};
+pub use attributes::{AttributeError, Outcome};
+pub use frames::{FrameError, FrameMap};
+pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
+pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};
 
 pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
+pub use written::Written;
+
+#[cfg(test)]
+mod plan_tests;
