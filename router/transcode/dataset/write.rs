@@ -547,7 +547,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(proptest::test_runner::Config {
-            failure_persistence: None, cases: 200, ..Default::default()
+            failure_persistence: None, cases: 300, ..Default::default()
         })]
 
         #[test]
@@ -567,6 +567,30 @@ mod tests {
                     prop_assert!(implicit == whole(&bytes, from, &none, Encoding::ImplicitLe).unwrap());
                     let back = whole(&explicit, Encoding::ExplicitLe, &none, Encoding::ImplicitLe).unwrap();
                     prop_assert!(implicit == back);
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_the_running_walk_finds_sound_can_be_written_again(
+            nodes in data_set(3), damage in prop::collection::vec((any::<u16>(), any::<u8>()), 0..3),
+        ) {
+            for lengths in ALL_LENGTHS {
+                for from in [NATIVE[0], NATIVE[1], NATIVE[2], Encoding::Encapsulated] {
+                    let mut bytes = encode(&nodes, from, lengths);
+                    for (at, byte) in &damage {
+                        let size = bytes.len().max(1);
+                        bytes.get_mut(usize::from(*at) % size).into_iter().for_each(|b| *b = *byte);
+                    }
+                    let mut scanner = crate::dicom::Scanner::new(from);
+                    scanner.feed(&bytes);
+                    let scan = scanner.finish();
+                    if scan.structure == crate::dicom::Structure::Sound {
+                        let outline = Outline::read(&bytes, from).unwrap();
+                        let mut out = Vec::new();
+                        write_head(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
+                        write_tail(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
+                    }
                 }
             }
         }
