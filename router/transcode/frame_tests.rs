@@ -27,7 +27,7 @@ fn frames(
     let mut all: Vec<&[u8]> = vec![&table];
     all.extend(fragments);
     let mut draft = Draft::new();
-    draft.text(tags::NUMBER_OF_FRAMES, VR::IS, &format!("{frames:<4}")).fragments(&all);
+    draft.text(tags::NUMBER_OF_FRAMES, VR::IS, &format!("{frames}")).fragments(&all);
     change(&mut draft);
     let bytes = draft.bytes(Encoding::ExplicitLe);
     let subject = draft.subject(syntax);
@@ -112,7 +112,7 @@ fn native_frames_are_found_by_arithmetic_and_given_in_little_endian() {
     ] {
         let mut draft = Draft::new();
         draft.grey().us(tags::ROWS, 1).us(tags::COLUMNS, 3);
-        draft.text(tags::NUMBER_OF_FRAMES, VR::IS, "3 ").pixels(10);
+        draft.text(tags::NUMBER_OF_FRAMES, VR::IS, "3").pixels(10);
         let bytes = draft.bytes(encoding);
         let map = FrameMap::read(&bytes, &draft.subject(syntax)).unwrap();
         let mut frame = Vec::new();
