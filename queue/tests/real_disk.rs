@@ -223,6 +223,45 @@ fn bytes_that_change_after_they_were_compared_are_never_handed_out() {
 }
 
 #[test]
+fn any_range_is_read_as_it_was_compared_and_a_changed_one_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (queue, readies) = open(folder.path());
+    let payload: Vec<u8> = (0..3 * CHUNK + 1000).map(|n| (n / 7) as u8).collect();
+    receive(&queue, "1.2.3", &payload);
+    let leased = lease(&queue, &readies, 1);
+    let instance = leased[0].instance();
+    let path = queue.path(instance);
+    let checked = Checked::new(queue.open_blob(instance).unwrap()).unwrap();
+    let read = |at: usize, length: usize| {
+        let mut buffer = vec![0; length];
+        checked.read_at(&mut buffer, at as u64).map(|count| buffer[..count].to_vec())
+    };
+    let edges = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK, 3 * CHUNK + 999];
+    let ends = [payload.len(), payload.len() + 1, usize::MAX >> 1];
+    let lengths = [0, 1, 8, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5, 5 * CHUNK];
+    for at in edges.into_iter().chain(ends) {
+        for length in lengths {
+            let expected = &payload[at.min(payload.len())..at.saturating_add(length).min(payload.len())];
+            assert!(read(at, length).unwrap() == expected, "{length} bytes from {at}");
+        }
+    }
+    let mut bent = std::fs::read(&path).unwrap();
+    bent["HEAD".len() + CHUNK + 17] ^= 1;
+    std::fs::write(&path, &bent).unwrap();
+    for at in edges {
+        for length in lengths {
+            let touches = length > 0 && at < 2 * CHUNK && at + length > CHUNK;
+            let found = read(at, length);
+            assert_eq!(found.is_err(), touches, "{length} bytes from {at}");
+            assert!(matches!(found, Ok(_) | Err(BlobError::Damaged(_))));
+        }
+    }
+    std::fs::write(&path, &bent[..CHUNK / 2]).unwrap();
+    assert!(matches!(read(0, CHUNK), Err(BlobError::Damaged(_))));
+    assert!(matches!(read(9, 9), Err(BlobError::Damaged(_))));
+}
+
+#[test]
 fn a_short_payload_is_handed_out_as_it_was_compared() {
     let folder = tempfile::tempdir().unwrap();
     let (queue, readies) = open(folder.path());
@@ -232,6 +271,8 @@ fn a_short_payload_is_handed_out_as_it_was_compared() {
     let checked = Checked::new(queue.open_blob(leased[0].instance()).unwrap()).unwrap();
     std::fs::write(queue.path(leased[0].instance()), b"").unwrap();
     assert_eq!(checked.whole(), Some(&b"what was received"[..]));
+    let mut buffer = [0; 64];
+    assert_eq!((checked.read_at(&mut buffer, 5).unwrap(), &buffer[..12]), (12, &b"was received"[..]));
     let empty = Checked::new(queue.open_blob(leased[1].instance()).unwrap()).unwrap();
     assert_eq!((empty.whole(), empty.blob().payload_len()), (None, 0));
 }

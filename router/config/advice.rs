@@ -15,6 +15,7 @@ use super::meaning::{
 };
 use super::places::Look;
 use crate::route::{Field, Operand, never};
+use crate::transcode::{Compression, LossySource, LossyUid, Target};
 
 /// One question, as it is printed: `chrysalis.toml:12: listener.address: ...`. A configuration is in force in spite of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,6 +71,7 @@ pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
     }
     let tables = root.tables("destination");
     for (index, (section, part)) in tables.iter().zip(&config.destinations).enumerate() {
+        compression(section, &part.compression);
         match &part.kind {
             DestinationKind::Dicom(dicom) => {
                 destination(section, dicom);
@@ -177,6 +179,43 @@ fn destination(section: &Section<'_>, dicom: &DicomDestination) {
         Duration::from_secs(10),
         "some peers answer a loop after many seconds",
     );
+}
+
+/// Below this, blocks are seen in what a physician looks at.
+const LOW_QUALITY: u8 = 75;
+
+fn compression(section: &Section<'_>, wish: &Compression) {
+    let targets = [("image", "image_quality", wish.image), ("loop", "loop_quality", wish.cine)];
+    for (key, quality_key, target) in targets {
+        match target {
+            Target::JpegLossy(quality) if quality.get() < LOW_QUALITY => {
+                let question =
+                    format_args!("{} is low: what is lost is seen, and is lost for good", quality.get());
+                section.question(quality_key, question);
+            }
+            Target::JpegLossy(_) => {}
+            _ if section.get(quality_key).is_some() => {
+                section.question(quality_key, format_args!("has no effect without {key} = \"jpeg-lossy\""));
+            }
+            _ => {}
+        }
+    }
+    let encodes =
+        targets.iter().any(|(.., target)| matches!(target, Target::JpegLossy(_) | Target::JpegLossless));
+    if wish.lossy_uid == LossyUid::Keep {
+        section.question(
+            "lossy_uid",
+            "is not conformant (PS3.3 C.7.6.1.1.5): two different images will have one SOP Instance UID",
+        );
+    }
+    if wish.lossy_source == LossySource::Force {
+        let question = if encodes {
+            "what came compressed with loss is compressed again: it gets larger, or loses more"
+        } else {
+            "has no effect without \"jpeg-lossless\" or \"jpeg-lossy\""
+        };
+        section.question("lossy_source", question);
+    }
 }
 
 fn same_address<'a>(

@@ -71,7 +71,18 @@ fn stars_that_stand_for_themselves_and_titles_in_lower_case_are_asked_about() {
 
 #[test]
 fn what_is_seldom_meant_is_asked_about_with_line_and_key() {
-    let table: [(String, &str); 16] = [
+    let table: [(String, &str); 21] = [
+        (destination("lossy_uid = \"keep\""), "4: destination.lossy_uid: is not conformant"),
+        (
+            destination("image = \"jpeg-lossless\"\nlossy_source = \"force\""),
+            "5: destination.lossy_source: what came compressed with loss is compressed again",
+        ),
+        (destination("lossy_source = \"force\""), "4: destination.lossy_source: has no effect"),
+        (destination("loop_quality = 80"), "4: destination.loop_quality: has no effect without loop ="),
+        (
+            destination("image = \"jpeg-lossy\"\nimage_quality = 50"),
+            "5: destination.image_quality: 50 is low",
+        ),
         (
             "[node]\nae_title = \"Ward\"".into(),
             "2: node.ae_title: has lower case letters: case counts; is it not \"WARD\"?",

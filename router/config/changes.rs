@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::meaning::{
     Admin, CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
-    Log, Node, Queue,
+    Log, Node, Queue, Transcode,
 };
+use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -118,6 +119,16 @@ impl Changes {
             ];
             self.needs_restart.extend(pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key));
         }
+        for key in
+            differing!(Transcode, &old.transcode, &new.transcode, [workers, frames_in_flight, cache, compare])
+        {
+            self.needs_restart.push(match key {
+                "workers" => "transcode.workers",
+                "frames_in_flight" => "transcode.frames_in_flight",
+                "cache" => "transcode.cache",
+                _ => "transcode.compare",
+            });
+        }
         if !differing!(Admin, &old.admin, &new.admin, [address]).is_empty() {
             self.needs_restart.push("admin.address");
         }
@@ -136,6 +147,7 @@ impl Config {
     pub fn in_place_of(mut self, running: &Self) -> Self {
         self.node.data_dir.clone_from(&running.node.data_dir);
         self.queue = running.queue.clone();
+        self.transcode = running.transcode;
         self.admin = running.admin;
         self.log.format = running.log.format;
         self
@@ -189,7 +201,10 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
 }
 
 fn destination_keys(old: &Destination, new: &Destination, own_title_changed: bool) -> Vec<&'static str> {
-    let mut keys = differing!(Destination, old, new, [name, kind, study_quiet, backoff]);
+    let mut keys = differing!(Destination, old, new, [name, kind, study_quiet, compression, backoff]);
+    if let Some(compression) = keys.iter().position(|key| *key == "compression") {
+        keys.splice(compression..=compression, compression_keys(&old.compression, &new.compression));
+    }
     let Some(kind) = keys.iter().position(|key| *key == "kind") else {
         // What came without a title of its own goes on under the node's.
         if own_title_changed && is_passthrough(new) {
@@ -222,6 +237,18 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
         _ => {}
     }
     keys
+}
+
+fn compression_keys(old: &Compression, new: &Compression) -> Vec<&'static str> {
+    let fields = differing!(Compression, old, new, [image, cine, monochrome, lossy_source, lossy_uid]);
+    let is_lossy = |target| matches!(target, Target::JpegLossy(_));
+    let key = |field| match field {
+        "image" if is_lossy(old.image) && is_lossy(new.image) => "image_quality",
+        "cine" if is_lossy(old.cine) && is_lossy(new.cine) => "loop_quality",
+        "cine" => "loop",
+        other => other,
+    };
+    fields.into_iter().map(key).collect()
 }
 
 fn is_passthrough(destination: &Destination) -> bool {
@@ -314,7 +341,14 @@ mod tests {
 
     #[test]
     fn the_keys_of_what_changed_are_named() {
-        let table: [(&str, &str, &str, &[&str]); 6] = [
+        let table: [(&str, &str, &str, &[&str]); 8] = [
+            (
+                "path = \"./archive\"",
+                "path = \"./archive\"\nimage = \"jpeg-lossless\"\nloop = \"jpeg-lossy\"\nlossy_uid = \"keep\"",
+                "archive",
+                &["image", "loop", "lossy_uid"],
+            ),
+            ("\"PACS\"", "\"PACS\"\nmonochrome = \"b-mode-only\"", "pacs", &["monochrome"]),
             ("\"127.0.0.1:11112\"", "\"127.0.0.1:11114\"", "wards", &["address"]),
             (
                 "\"127.0.0.1:11113\"",
@@ -343,6 +377,20 @@ mod tests {
             assert_eq!(found, changed(name, keys), "{to}");
             assert!(changes.renamed.is_empty() && !changes.routing && changes.needs_restart.is_empty());
         }
+    }
+
+    #[test]
+    fn another_quality_is_named_as_such() {
+        let with = |quality: u8| {
+            let keys = format!(
+                "[node]\n[[destination]]\nname = \"a\"\nkind = \"folder\"\npath = \"./a\"\nimage = \"jpeg-lossy\"\nimage_quality = {quality}"
+            );
+            parse(&keys)
+        };
+        assert_eq!(
+            Changes::between(&with(80), &with(90)).destinations.changed,
+            changed("a", &["image_quality"])
+        );
     }
 
     #[test]
@@ -390,12 +438,20 @@ mod tests {
     #[test]
     fn what_needs_a_restart_is_named_and_its_running_value_stays() {
         let text = OLD.replace("./data", "./new").replace("8080", "8081")
-            + "[queue]\nretain = \"1h\"\nreserve = \"1MiB\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n";
+            + "[queue]\nretain = \"1h\"\nreserve = \"1MiB\"\n[transcode]\ncache = 0\ncompare = false\n[log]\nformat = \"json\"\nlevel = \"debug\"\n";
         let (old, new) = (parse(OLD), parse(&text));
         let changes = Changes::between(&old, &new);
         assert_eq!(
             changes.needs_restart,
-            ["node.data_dir", "queue.retain", "queue.reserve", "admin.address", "log.format"]
+            [
+                "node.data_dir",
+                "queue.retain",
+                "queue.reserve",
+                "transcode.cache",
+                "transcode.compare",
+                "admin.address",
+                "log.format"
+            ]
         );
         assert_eq!(changes.keys, ["log.level"]);
         let running = new.in_place_of(&old);

@@ -33,7 +33,7 @@ impl Key {
     /// Its row in the manual: key, meaning, default, range.
     pub fn row(&self) -> String {
         let default = match self.default {
-            "required" | "any" | "none" => self.default.to_owned(),
+            "required" | "any" | "none" | "one per core" | "two per worker" => self.default.to_owned(),
             value => format!("`{value}`"),
         };
         format!("| `{}` | {} | {default} | {} |", self.name, self.about, self.range)
@@ -268,6 +268,43 @@ pub const KEYS: &[Key] = &[
         "0s..24h",
         "A study is sent when nothing has come of it for so long. A restart counts as if something had just come.",
     ),
+    key(
+        "destination",
+        "image",
+        "\"as-received\"",
+        "`as-received`, `uncompressed`, `jpeg-lossless`, `jpeg-lossy`",
+        "How images of one frame are sent.",
+    ),
+    key(
+        "destination",
+        "loop",
+        "\"as-received\"",
+        "`as-received`, `uncompressed`, `jpeg-lossless`, `jpeg-lossy`",
+        "How loops, images of several frames, are sent.",
+    ),
+    key("destination", "image_quality", "90", "1..100", "The quality of images under `jpeg-lossy`."),
+    key("destination", "loop_quality", "90", "1..100", "The quality of loops under `jpeg-lossy`."),
+    key(
+        "destination",
+        "monochrome",
+        "\"never\"",
+        "`never`, `b-mode-only`",
+        "Colour images in which not one pixel of any frame has a colour are sent as grey ones, or are not.",
+    ),
+    key(
+        "destination",
+        "lossy_source",
+        "\"keep\"",
+        "`keep`, `force`",
+        "What came compressed with loss is never compressed again, or is.",
+    ),
+    key(
+        "destination",
+        "lossy_uid",
+        "\"new\"",
+        "`new`, `keep`",
+        "The SOP Instance UID of what is compressed with loss here: one of its own, as DICOM demands, or that of the original.",
+    ),
     key("destination", "backoff", "{}", "table", "The pauses between attempts."),
     key("destination.timeouts", "connect", "\"300s\"", "1ms..24h", "To accept the connection."),
     key(
@@ -375,6 +412,28 @@ pub const KEYS: &[Key] = &[
     key("route.when", "any", "none", "list of conditions", "At least one of these holds."),
     key("route.when", "all", "none", "list of conditions", "Every one of these holds."),
     key("route.when", "not", "none", "condition", "This does not hold."),
+    key("transcode", "workers", "one per core", "1..256", "Threads that decode and encode frames."),
+    key(
+        "transcode",
+        "frames_in_flight",
+        "two per worker",
+        "1..1024",
+        "Frames that are in memory at once, of all copies that are made.",
+    ),
+    key(
+        "transcode",
+        "cache",
+        "\"512MiB\"",
+        "0..1TiB",
+        "Disk for copies, so that destinations which want the same share one. What is larger is made while it is sent.",
+    ),
+    key(
+        "transcode",
+        "compare",
+        "true",
+        "`true`, `false`",
+        "Decode each frame that was encoded without loss and compare it, before it is sent.",
+    ),
     key(
         "admin",
         "address",

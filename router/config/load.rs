@@ -260,6 +260,7 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     let node = read::node(&node, look);
     let admin = read::admin(&root.table("admin"));
     let queue = read::queue(&root.table("queue"));
+    let transcode = read::transcode(&root.table("transcode"));
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
     let ours = listeners.as_deref().ok();
@@ -273,6 +274,7 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
         destinations: destinations?,
         routing: routing?,
         routes: routes?,
+        transcode: transcode?,
         admin: admin?,
         log: log?,
         revision: String::new(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
+use crate::transcode::Compression;
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
@@ -29,6 +31,8 @@ pub struct Config {
     pub routing: Routing,
     /// `[[route]]`: in the order of the file, with unique names; empty means that everything goes everywhere.
     pub routes: Vec<RouteRule>,
+    /// `[transcode]`: how copies are made for destinations that want something else than what came.
+    pub transcode: Transcode,
     /// `[admin]`: the HTTP side.
     pub admin: Admin,
     /// `[log]`: what is written to standard error.
@@ -183,6 +187,8 @@ pub struct Destination {
     pub kind: DestinationKind,
     /// A study is sent when nothing has come of it for so long; zero sends each instance as it comes.
     pub study_quiet: Duration,
+    /// How it wants images and loops.
+    pub compression: Compression,
     /// The pauses between attempts.
     pub backoff: Backoff,
 }
@@ -319,6 +325,28 @@ pub enum RouteAction {
     Hold,
     /// It is stored and given up.
     Drop,
+}
+
+/// How copies are made for destinations that want something else than what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transcode {
+    /// Threads that decode and encode frames.
+    pub workers: NonZeroUsize,
+    /// Frames that are in memory at once.
+    pub frames_in_flight: NonZeroUsize,
+    /// Bytes of disk that copies may take; what is larger is made while it is sent.
+    pub cache: u64,
+    /// What becomes of a frame that was encoded without loss.
+    pub compare: Compare,
+}
+
+/// What becomes of a frame that was encoded without loss, before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// It is decoded, and compared with what was encoded.
+    Yes,
+    /// It is taken for what it should be.
+    No,
 }
 
 /// The HTTP side: metrics, health, API.

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,17 +15,22 @@ use ipnet::IpNet;
 
 use super::file::{Item, Read, Reported, Section};
 use super::meaning::{
-    Admin, Backoff, CallingAe, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
+    Admin, Backoff, CallingAe, Compare, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
     FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
-    NetworkLimit, Node, Passcode, Queue, UserIdentity,
+    NetworkLimit, Node, Passcode, Queue, Transcode, UserIdentity,
 };
 use super::places::{self, Look};
 use crate::dicom::AeTitle;
+use crate::transcode::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 
 const COUNT: RangeInclusive<u64> = 1..=65_535;
 const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;
 const DATA_SET: RangeInclusive<u64> = 1 << 10..=1 << 40;
 const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// Of copies on disk; none at all is fine.
+const CACHE: RangeInclusive<u64> = 0..=1 << 40;
+const MOST_WORKERS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 /// How long a study may have to be quiet.
 const QUIET: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(24 * 3600);
@@ -143,11 +149,55 @@ pub(super) fn destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<
     let name = name(section);
     let backoff = backoff(&section.table("backoff"));
     let study_quiet = section.or("study_quiet", Duration::ZERO, |item| item.duration(QUIET));
+    let compression = compression(section);
     let kind = kind(section).and_then(|read| read(section, own));
     if kind.is_err() && section.get("kind").is_none_or(|item| item.text().is_err()) {
         guess(section, own);
     }
-    Ok(Destination { name: name?, kind: kind?, study_quiet: study_quiet?, backoff: backoff? })
+    Ok(Destination {
+        name: name?,
+        kind: kind?,
+        study_quiet: study_quiet?,
+        compression: compression?,
+        backoff: backoff?,
+    })
+}
+
+/// How a destination wants images and loops.
+fn compression(section: &Section<'_>) -> Read<Compression> {
+    let image = target(section, "image", "image_quality");
+    let cine = target(section, "loop", "loop_quality");
+    let monochrome = section.or("monochrome", Monochrome::Never, |item| {
+        item.choice(&[("never", Monochrome::Never), ("b-mode-only", Monochrome::BModeOnly)])
+    });
+    let lossy_source = section.or("lossy_source", LossySource::Keep, |item| {
+        item.choice(&[("keep", LossySource::Keep), ("force", LossySource::Force)])
+    });
+    let lossy_uid = section.or("lossy_uid", LossyUid::New, |item| {
+        item.choice(&[("new", LossyUid::New), ("keep", LossyUid::Keep)])
+    });
+    Ok(Compression {
+        image: image?,
+        cine: cine?,
+        monochrome: monochrome?,
+        lossy_source: lossy_source?,
+        lossy_uid: lossy_uid?,
+    })
+}
+
+fn target(section: &Section<'_>, name: &str, quality: &str) -> Read<Target> {
+    let quality = section.or(quality, Quality::DEFAULT, |item| {
+        let percent = item.integer(1..=100)?;
+        u8::try_from(percent).ok().and_then(Quality::new).ok_or_else(|| item.fail("is not a quality"))
+    });
+    let words = [
+        ("as-received", Target::AsReceived),
+        ("uncompressed", Target::Uncompressed),
+        ("jpeg-lossless", Target::JpegLossless),
+        ("jpeg-lossy", Target::JpegLossy(quality.unwrap_or(Quality::DEFAULT))),
+    ];
+    let target = section.or(name, Target::AsReceived, |item| item.choice(&words));
+    quality.and(target)
 }
 
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
@@ -266,6 +316,28 @@ fn backoff(section: &Section<'_>) -> Read<Backoff> {
         return Err(section.fail("max", "is shorter than first"));
     }
     Ok(Backoff { first, max })
+}
+
+/// `[transcode]`.
+pub(super) fn transcode(section: &Section<'_>) -> Read<Transcode> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = section.or("workers", cores.min(MOST_WORKERS), |item| some(item, 1..=256));
+    // A worker has one frame in its hands, and the next one should be there when it has finished.
+    let two_each = workers.unwrap_or(cores).saturating_mul(TWO);
+    let frames_in_flight = section.or("frames_in_flight", two_each, |item| some(item, 1..=1024));
+    let cache = section.or("cache", 512 << 20, |item| item.size(CACHE));
+    let compare = section.or("compare", true, Item::truth);
+    Ok(Transcode {
+        workers: workers?,
+        frames_in_flight: frames_in_flight?,
+        cache: cache?,
+        compare: if compare? { Compare::Yes } else { Compare::No },
+    })
+}
+
+/// Not zero of something.
+fn some(item: &Item<'_>, range: RangeInclusive<u64>) -> Read<NonZeroUsize> {
+    NonZeroUsize::new(item.count(range)?).ok_or_else(|| item.fail("is none"))
 }
 
 /// `[admin]`.

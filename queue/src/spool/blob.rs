@@ -110,7 +110,7 @@ impl Blob {
     pub(super) fn read_piece(&self, offset: u64, len: usize, buffer: &mut Vec<u8>) -> Result<(), BlobError> {
         let left = self.extent.payload_len.saturating_sub(offset);
         buffer.resize((len as u64).min(left) as usize, 0);
-        Ok(self.file.read_exact_at(buffer, u64::from(self.extent.head_len) + offset)?)
+        Ok(self.read_exact_at(buffer, offset)?)
     }
 
     /// Reads payload bytes from `offset` on; 0 at its end.
@@ -122,6 +122,11 @@ impl Blob {
         let take = (buf.len() as u64).min(left) as usize;
         let buf = buf.get_mut(..take).unwrap_or_default();
         self.file.read_at(buf, u64::from(self.extent.head_len) + offset)
+    }
+
+    /// Fills the buffer with payload bytes, which have to be there.
+    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, u64::from(self.extent.head_len) + offset)
     }
 
     /// The head that was given when the blob was staged.

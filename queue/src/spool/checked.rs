@@ -53,18 +53,64 @@ impl Checked {
     /// # Errors
     /// [`BlobError::Damaged`] when it is not what was compared any more, or what the disk says.
     pub fn read_chunk(&self, offset: u64, buffer: &mut Vec<u8>) -> Result<(), BlobError> {
-        let Inner { blob, sums, .. } = &*self.0;
-        blob.read_piece(offset, CHUNK, buffer)?;
+        self.0.blob.read_piece(offset, CHUNK, buffer)?;
         if buffer.is_empty() {
             return Ok(());
         }
-        let sum = usize::try_from(offset / CHUNK as u64).ok().and_then(|at| sums.get(at));
-        match sum {
-            Some(sum) if *sum == crc32c::crc32c(buffer) => Ok(()),
-            _ => {
-                buffer.clear();
-                Err(BlobError::Damaged("it has changed since it was compared with its SHA-256"))
-            }
+        self.agrees(buffer, offset).inspect_err(|_| buffer.clear())
+    }
+
+    /// Whether these are the bytes of the chunk that begins at `start`.
+    fn agrees(&self, chunk: &[u8], start: u64) -> Result<(), BlobError> {
+        let sum = usize::try_from(start / CHUNK as u64).ok().and_then(|at| self.0.sums.get(at));
+        if sum.is_some_and(|sum| *sum == crc32c::crc32c(chunk)) { Ok(()) } else { Err(CHANGED) }
+    }
+
+    /// Reads from `offset` on, as many bytes as the buffer has room for or as there are; 0 at the end. Any offset will do,
+    /// and several threads may read at once. Whole chunks are compared where they lie in the buffer; of the one or two that
+    /// the range only touches, all is read and compared, and what was asked for copied.
+    ///
+    /// # Errors
+    /// As [`Checked::read_chunk`]; what the buffer holds then means nothing.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, BlobError> {
+        let left = self.0.blob.payload_len().saturating_sub(offset);
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut rest = buffer.get_mut(..wanted).unwrap_or_default();
+        let (mut at, mut chunk) = (offset, Vec::new());
+        while !rest.is_empty() {
+            let within = (at % CHUNK as u64) as usize;
+            let count = rest.len().min(CHUNK - within);
+            let (part, behind) = rest.split_at_mut(count);
+            self.read_within(part, at - within as u64, within, &mut chunk)?;
+            at += count as u64;
+            rest = behind;
         }
+        Ok(wanted)
+    }
+
+    /// Fills `part` from one chunk, which begins at `start`; `within` is where in it the part begins.
+    fn read_within(
+        &self,
+        part: &mut [u8],
+        start: u64,
+        within: usize,
+        chunk: &mut Vec<u8>,
+    ) -> Result<(), BlobError> {
+        let Inner { blob, whole, .. } = &*self.0;
+        if let Some(known) = whole.as_ref().and_then(|whole| whole.get(within..within + part.len())) {
+            part.copy_from_slice(known);
+            return Ok(());
+        }
+        let length = blob.payload_len().saturating_sub(start).min(CHUNK as u64);
+        if part.len() as u64 == length {
+            blob.read_exact_at(part, start)?;
+            return self.agrees(part, start);
+        }
+        self.read_chunk(start, chunk)?;
+        let found = chunk.get(within..within + part.len()).ok_or(CHANGED)?;
+        part.copy_from_slice(found);
+        Ok(())
     }
 }
+
+const CHANGED: BlobError = BlobError::Damaged("it has changed since it was compared with its SHA-256");

@@ -155,7 +155,7 @@ impl Outline {
                     let outline = Self { encoding, elements, start, length: content - start };
                     items.push(FramedItem { outline, undefined: length.is_none() });
                 }
-                Token::SequenceEnd { .. } => break,
+                Token::SequenceEnd => break,
                 Token::Value(_) | Token::Sequence(_) | Token::Fragments(_) | Token::Fragment => {
                     collector.take(&mut reader, token)?;
                 }
@@ -230,7 +230,7 @@ impl Collector {
                 reader.skip_rest()?;
                 (head, head.vr)
             }
-            Token::Item { .. } | Token::ItemEnd { .. } | Token::Fragment | Token::SequenceEnd { .. } => {
+            Token::Item { .. } | Token::ItemEnd { .. } | Token::Fragment | Token::SequenceEnd => {
                 return Ok(());
             }
         };
@@ -273,10 +273,9 @@ fn encoding_of(coding: Coding) -> Encoding {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_ITEMS, Outline, OutlineError};
+    use super::{MAX_ELEMENTS, MAX_ITEMS, Outline, OutlineError};
     use crate::dicom::scan::{Oddity, Structure};
     use crate::dicom::{Encoding, Tag};
-    use crate::transcode::Source;
     use crate::transcode::dataset::ReadError;
     use crate::transcode::dataset::sample::{Lengths, Node, encode, real_files, sequence, value};
     use dicom_core::VR;
@@ -372,6 +371,20 @@ mod tests {
     }
 
     #[test]
+    fn too_many_elements_are_refused_at_top_level_and_over_all_items_together() {
+        let one = value(Tag(0x0018, 0x1000), VR::LO, b"");
+        let bytes = encode(&vec![one.clone(); MAX_ELEMENTS], Encoding::ExplicitLe, Lengths::Given);
+        assert_eq!(Outline::read(&bytes, Encoding::ExplicitLe).unwrap().elements.len(), MAX_ELEMENTS);
+        let bytes = encode(&vec![one.clone(); MAX_ELEMENTS + 1], Encoding::ExplicitLe, Lengths::Given);
+        let error = Outline::read(&bytes, Encoding::ExplicitLe).unwrap_err();
+        assert!(matches!(error, OutlineError::TooManyElements), "{error}");
+        let items = vec![vec![one; MAX_ELEMENTS / 2 + 1]; 2];
+        let bytes = encode(&[sequence(REGIONS, items)], Encoding::ExplicitLe, Lengths::Undefined);
+        let error = Outline::read(&bytes, Encoding::ExplicitLe).unwrap().items(&bytes, REGIONS).unwrap_err();
+        assert!(matches!(error, OutlineError::TooManyElements), "{error}");
+    }
+
+    #[test]
     fn a_data_set_cut_anywhere_is_an_error_or_an_outline_of_what_is_whole() {
         for encoding in ENCODINGS {
             let bytes = encode(&nodes(), encoding, Lengths::Undefined);
@@ -406,6 +419,22 @@ mod tests {
             matches!(error, OutlineError::Read(ReadError::Odd { reason: r, .. }) if r == reason),
             "{error}"
         );
+    }
+
+    #[test]
+    fn zeros_behind_the_last_element_are_no_elements_and_anything_behind_them_is_odd() {
+        for encoding in ENCODINGS {
+            for zeros in [1, 7, 8, 9, 63, 64, 65, 20_000] {
+                let mut bytes = encode(&nodes(), encoding, Lengths::Given);
+                let length = bytes.len();
+                bytes.resize(length + zeros, 0);
+                let outline = Outline::read(&bytes, encoding).unwrap();
+                assert_eq!(outline.elements.len(), nodes().len());
+                assert_eq!(outline.elements.last().map(|element| element.end), Some(length as u64));
+                *bytes.last_mut().unwrap() = 1;
+                assert!(Outline::read(&bytes, encoding).is_err(), "{zeros}");
+            }
+        }
     }
 
     #[test]

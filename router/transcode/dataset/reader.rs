@@ -57,7 +57,7 @@ pub(super) enum Token {
     /// An item ended; `content` is where its elements end, before any delimiter.
     ItemEnd { length: Option<u32>, content: u64 },
     /// A sequence or run of fragments ended.
-    SequenceEnd { length: Option<u32> },
+    SequenceEnd,
 }
 
 /// The header of an element, and where it is.
@@ -367,16 +367,17 @@ impl<'a> Reader<'a> {
 
     /// Whether there is nothing any more but zeros that belong to no element: some writers pad a file so.
     fn only_zeros_follow(&mut self) -> Result<bool, ReadError> {
-        let left = self.end - self.position;
-        if left >= 8 && self.window.bytes::<8>(self.position)? != [0; 8] {
+        let mut at = self.position;
+        if self.end - at >= 8 && self.window.bytes(at)? != [0; 8] {
             return Ok(false);
         }
-        for at in self.position..self.end {
-            if self.window.bytes(at)? != [0] {
-                return Ok(false);
-            }
+        while self.end - at >= 64 && self.window.bytes(at)? == [0; 64] {
+            at += 64;
         }
-        Ok(true)
+        while at < self.end && self.window.bytes(at)? == [0] {
+            at += 1;
+        }
+        Ok(at == self.end)
     }
 }
 
@@ -391,7 +392,7 @@ impl Level {
     fn ended(self, content: u64) -> Token {
         match self.kind {
             Kind::Item => Token::ItemEnd { length: self.length, content },
-            Kind::Sequence | Kind::Fragments => Token::SequenceEnd { length: self.length },
+            Kind::Sequence | Kind::Fragments => Token::SequenceEnd,
         }
     }
 }

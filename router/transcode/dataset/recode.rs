@@ -1,7 +1,8 @@
 //! One encoding into another, element by element, with the dictionary (PS3.5 Annex A).
 //!
 //! Values stay what they are, but for the byte order of numbers. Sequences and items are written with undefined length,
-//! since theirs is not known before they end; empty ones say so. A sequence of unknown representation becomes a proper one.
+//! since theirs is not known before they end; besides, in implicit VR nothing else tells that a private element is a
+//! sequence. A sequence of unknown representation becomes a proper one.
 //! Group lengths are left out at every level: they are retired, and each of them would be wrong.
 
 use dicom_core::{Tag, VR};
@@ -61,8 +62,7 @@ impl Recoder<'_> {
     /// A sequence, without these elements of its items.
     fn keep_items(&mut self, outline: &Outline, element: &Element, gone: &[Tag]) -> Result<(), WriteError> {
         let reader = outline.item_reader(self.sink.source(), element)?;
-        let is_empty = !element.undefined && element.value == element.end;
-        self.sequence(element.tag, is_empty.then_some(0), reader, gone)
+        self.sequence(element.tag, reader, gone)
     }
 
     fn set(&mut self, tag: Tag, vr: VR, value: &Vec<u8>) -> Result<(), WriteError> {
@@ -74,39 +74,28 @@ impl Recoder<'_> {
         let reader = Reader::of_items(value, Coding::ExplicitLe, 0, Some(length), value.len() as u64);
         let (to, from, context) = (self.to, self.from, self.context);
         let mut inner = Recoder { sink: self.sink.from(value), from, to, context };
-        inner.sequence(tag, Some(length), reader, &[])
+        inner.sequence(tag, reader, &[])
     }
 
-    /// A sequence of this length whose items are read by `reader`.
-    fn sequence(
-        &mut self,
-        tag: Tag,
-        length: Option<u32>,
-        mut reader: Reader<'_>,
-        gone: &[Tag],
-    ) -> Result<(), WriteError> {
-        self.sink.header(self.to, tag, VR::SQ, empty(length))?;
+    /// A sequence whose items are read by `reader`.
+    fn sequence(&mut self, tag: Tag, mut reader: Reader<'_>, gone: &[Tag]) -> Result<(), WriteError> {
+        self.sink.header(self.to, tag, VR::SQ, None)?;
         let mut contexts = vec![self.context];
         while let Some(token) = reader.next()? {
             let goes = |tag: Tag, depth| tag.1 == 0 || (depth == ITEM_DEPTH && gone.contains(&tag));
             let mut context = contexts.last().copied().unwrap_or_default();
             match token {
-                Token::Item { length, .. } => {
-                    self.sink.item(empty(length))?;
+                Token::Item { .. } => {
+                    self.sink.item(None)?;
                     contexts.push(context.inside());
                 }
-                Token::ItemEnd { length, .. } => {
+                Token::ItemEnd { .. } => {
                     contexts.pop();
-                    if empty(length).is_none() {
-                        self.sink.item_end()?;
-                    }
+                    self.sink.item_end()?;
                 }
-                Token::SequenceEnd { length } if empty(length).is_none() => self.sink.sequence_end()?,
-                Token::SequenceEnd { .. } => {}
+                Token::SequenceEnd => self.sink.sequence_end()?,
                 Token::Sequence(head) if goes(head.tag, reader.depth() - 1) => reader.skip_rest()?,
-                Token::Sequence(head) => {
-                    self.sink.header(self.to, head.tag, VR::SQ, empty(head.length))?;
-                }
+                Token::Sequence(head) => self.sink.header(self.to, head.tag, VR::SQ, None)?,
                 Token::Value(head) if goes(head.tag, reader.depth()) => {}
                 Token::Value(head) => {
                     note(&mut context, &mut reader, &head)?;
@@ -124,11 +113,6 @@ impl Recoder<'_> {
 
 /// How deep an item of the sequence itself is: within the sequence and the item.
 const ITEM_DEPTH: usize = 2;
-
-/// The length that is written of something that had this one: only of what is empty it is known.
-fn empty(length: Option<u32>) -> Option<u32> {
-    length.filter(|&length| length == 0)
-}
 
 fn note(context: &mut Context, reader: &mut Reader<'_>, head: &Head) -> Result<(), ReadError> {
     if Context::depends_on(head.tag)

@@ -35,8 +35,6 @@ pub(in crate::transcode) enum Node {
 pub(in crate::transcode) enum Lengths {
     Given,
     Undefined,
-    /// Only what is empty says so.
-    GivenIfEmpty,
 }
 
 pub(in crate::transcode) fn value(tag: Tag, vr: VR, value: &[u8]) -> Node {
@@ -90,23 +88,19 @@ fn framed(
     inside: Encoding,
     lengths: Lengths,
 ) -> Vec<u8> {
-    let given = |content: &[u8]| match lengths {
-        Lengths::Given => true,
-        Lengths::Undefined => false,
-        Lengths::GivenIfEmpty => content.is_empty(),
-    };
-    let length = |content: &[u8]| if given(content) { content.len() as u32 } else { u32::MAX };
+    let given = lengths == Lengths::Given;
+    let length = |content: &[u8]| if given { content.len() as u32 } else { u32::MAX };
     let mut content = Vec::new();
     for item in items {
         content.extend(delimiter(0xE000, length(&item), inside));
         content.extend(&item);
-        if !given(&item) {
+        if !given {
             content.extend(delimiter(0xE00D, 0, inside));
         }
     }
     let mut bytes = header(tag, vr, length(&content), encoding);
     bytes.extend(&content);
-    if !given(&content) {
+    if !given {
         bytes.extend(delimiter(0xE0DD, 0, inside));
     }
     bytes
@@ -155,6 +149,15 @@ fn turn(vr: VR, value: &mut [u8]) {
 
 /// The data sets of real files in this folder of the collection, where there is one.
 pub(in crate::transcode) fn real_files(folder: &str) -> Vec<(PathBuf, Encoding, Vec<u8>)> {
+    let data_set = |(path, bytes): (PathBuf, Vec<u8>)| {
+        let head = FileHead::read(&mut std::io::Cursor::new(&bytes)).ok()?;
+        Some((path, head.transfer_syntax.encoding(), bytes[head.data_set_offset as usize..].to_vec()))
+    };
+    real_bytes(folder).into_iter().filter_map(data_set).collect()
+}
+
+/// Everything in a folder of the collection, as it is.
+pub(in crate::transcode) fn real_bytes(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
     let root = std::env::var("CHRYSALIS_TEST_DATA").unwrap_or_else(|_| beside.to_owned());
     let mut folders = vec![Path::new(&root).join(folder)];
@@ -163,12 +166,10 @@ pub(in crate::transcode) fn real_files(folder: &str) -> Vec<(PathBuf, Encoding, 
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
                 folders.push(entry.path());
-                continue;
+            } else {
+                let bytes = std::fs::read(entry.path()).unwrap();
+                found.push((entry.path(), bytes));
             }
-            let bytes = std::fs::read(entry.path()).unwrap();
-            let Ok(head) = FileHead::read(&mut std::io::Cursor::new(&bytes)) else { continue };
-            let data_set = bytes[head.data_set_offset as usize..].to_vec();
-            found.push((entry.path(), head.transfer_syntax.encoding(), data_set));
         }
     }
     found

@@ -54,13 +54,15 @@ impl Context {
     }
 }
 
-/// What the dictionary says of a tag. A private element is known only if it is a private creator (PS3.5 7.8.1).
+/// What the dictionary says of a tag. Of a private group it knows private creators and the group length, whatever it has for
+/// repeating groups around it (PS3.5 7.8.1).
 pub(super) fn standard(tag: Tag) -> Option<VirtualVr> {
-    let is_creator = (0x0010..=0x00FF).contains(&tag.1);
-    if tag.0 % 2 == 1 && !is_creator && tag.1 != 0 {
-        return None;
+    match tag {
+        Tag(group, 0x0000) if group % 2 == 1 => Some(VirtualVr::Exact(VR::UL)),
+        Tag(group, 0x0010..=0x00FF) if group % 2 == 1 => Some(VirtualVr::Exact(VR::LO)),
+        Tag(group, _) if group % 2 == 1 => None,
+        _ => StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr),
     }
-    StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr)
 }
 
 /// Whether the dictionary has a sequence under this tag.
@@ -103,5 +105,51 @@ pub(super) fn swap(vr: VR, bytes: &mut [u8]) {
     let unit = unit(vr);
     if unit > 1 {
         bytes.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, Tag, VR, is_sequence, swap};
+
+    #[test]
+    fn what_depends_on_others_follows_them() {
+        let mut context = Context::default();
+        assert_eq!(context.vr(Tag(0x0028, 0x0106)), VR::US);
+        context.note(Tag(0x0028, 0x0103), 1);
+        context.note(Tag(0x5400, 0x1004), 8);
+        assert_eq!(context.vr(Tag(0x0028, 0x0106)), VR::SS);
+        assert_eq!(context.vr(Tag(0x5400, 0x1010)), VR::OB);
+        assert_eq!(context.inside().vr(Tag(0x0028, 0x0106)), VR::SS);
+        assert_eq!(context.inside().vr(Tag(0x5400, 0x1010)), VR::OW);
+        for tag in [Tag(0x7FE0, 0x0010), Tag(0x6002, 0x3000), Tag(0x0028, 0x3006)] {
+            assert_eq!(context.vr(tag), VR::OW);
+        }
+    }
+
+    #[test]
+    fn of_private_groups_only_creators_are_known() {
+        let context = Context::default();
+        for group in [0x0009, 0x5001, 0x6001, 0x7FDD, 0x7FE1] {
+            assert_eq!(context.vr(Tag(group, 0x0010)), VR::LO);
+            assert_eq!(context.vr(Tag(group, 0x1010)), VR::UN);
+            assert_eq!(context.vr(Tag(group, 0x3000)), VR::UN);
+        }
+        assert_eq!(context.vr(Tag(0x0008, 0x9999)), VR::UN);
+        assert!(is_sequence(Tag(0x0018, 0x6011)) && !is_sequence(Tag(0x0018, 0x6012)));
+    }
+
+    #[test]
+    fn numbers_are_turned_and_a_remainder_is_not() {
+        let turned = |vr, bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            swap(vr, &mut bytes);
+            bytes
+        };
+        assert_eq!(turned(VR::AT, &[1, 2, 3, 4]), [2, 1, 4, 3]);
+        assert_eq!(turned(VR::UL, &[1, 2, 3, 4, 5, 6]), [4, 3, 2, 1, 5, 6]);
+        assert_eq!(turned(VR::FD, &[1, 2, 3, 4, 5, 6, 7, 8]), [8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(turned(VR::UN, &[1, 2]), [1, 2]);
+        assert_eq!(turned(VR::LO, b"AB"), b"AB");
     }
 }

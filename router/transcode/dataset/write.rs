@@ -119,7 +119,7 @@ fn write(
 mod tests {
     use super::{WriteError, write_head, write_tail, write_whole};
     use crate::dicom::{Encoding, Tag};
-    use crate::transcode::dataset::sample::{Lengths, Node, encode, sequence, value};
+    use crate::transcode::dataset::sample::{Lengths, Node, encode, real_bytes, real_files, sequence, value};
     use crate::transcode::{Edits, Outline};
     use dicom_core::VR;
     use proptest::prelude::{any, prop, prop_assert, proptest};
@@ -129,7 +129,7 @@ mod tests {
     const REGION_TYPE: Tag = Tag(0x0018, 0x6014);
     const PIXELS: Tag = Tag(0x7FE0, 0x0010);
     const NATIVE: [Encoding; 3] = [Encoding::ImplicitLe, Encoding::ExplicitLe, Encoding::ExplicitBe];
-    const ALL_LENGTHS: [Lengths; 3] = [Lengths::Given, Lengths::Undefined, Lengths::GivenIfEmpty];
+    const ALL_LENGTHS: [Lengths; 2] = [Lengths::Given, Lengths::Undefined];
 
     fn whole(bytes: &Vec<u8>, from: Encoding, edits: &Edits, to: Encoding) -> Result<Vec<u8>, WriteError> {
         let outline = Outline::read(bytes, from).unwrap();
@@ -236,11 +236,8 @@ mod tests {
                     let image = knowable(&image(), from, lengths);
                     let bytes = encode(&image, from, lengths);
                     let written = whole(&bytes, from, &Edits::default(), to).unwrap();
-                    let lengths = match lengths {
-                        _ if (from, to) == (Encoding::ExplicitLe, Encoding::ExplicitLe) => lengths,
-                        Lengths::Undefined => Lengths::Undefined,
-                        Lengths::Given | Lengths::GivenIfEmpty => Lengths::GivenIfEmpty,
-                    };
+                    let is_spliced = (from, to) == (Encoding::ExplicitLe, Encoding::ExplicitLe);
+                    let lengths = if is_spliced { lengths } else { Lengths::Undefined };
                     assert!(written == encode(&image, to, lengths), "{from:?} {to:?} {lengths:?}");
                 }
             }
@@ -454,6 +451,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn real_files_in_explicit_little_endian_come_out_as_they_were() {
+        for (path, encoding, bytes) in real_files("ultrasound").into_iter().chain(real_files("other")) {
+            if !matches!(encoding, Encoding::ExplicitLe | Encoding::Encapsulated) {
+                continue;
+            }
+            let Ok(outline) = Outline::read(&bytes, encoding) else { continue };
+            let none = Edits::default();
+            assert!(whole(&bytes, encoding, &none, encoding).unwrap() == bytes, "{}", path.display());
+            let [head, tail] = parts(&bytes, encoding, &none, encoding);
+            let pixels = outline
+                .pixel_data()
+                .map_or(&[][..], |pixels| &bytes[pixels.start as usize..pixels.end as usize]);
+            assert!([&head, pixels, &tail].concat() == bytes, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn whatever_a_file_is_taken_for_the_end_is_an_error_or_a_data_set() {
+        for (_, file) in real_bytes("malformed") {
+            for start in [0, 132, 370] {
+                let bytes = file.get(start..).unwrap_or_default().to_vec();
+                for from in [NATIVE[0], NATIVE[1], NATIVE[2], Encoding::Encapsulated] {
+                    let Ok(outline) = Outline::read(&bytes, from) else { continue };
+                    for element in &outline.elements {
+                        let _ = outline.items(&bytes, element.tag);
+                    }
+                    for to in [Encoding::ImplicitLe, Encoding::ExplicitLe, Encoding::Encapsulated] {
+                        let mut out = Vec::new();
+                        let _ = write_whole(&bytes, &outline, &edits(), to, &mut out);
+                        assert!(out.len() <= 3 * bytes.len() + 1000);
+                    }
+                }
+            }
+        }
+        for (_, from, bytes) in real_files("malformed") {
+            if let Ok(outline) = Outline::read(&bytes, from) {
+                let _ = write_whole(&bytes, &outline, &edits(), Encoding::ImplicitLe, &mut Vec::new());
+            }
+        }
+    }
+
     /// Elements of every kind of value, and what they are in a data set whose pixels are unsigned.
     const KINDS: [(Tag, VR, usize); 22] = [
         (Tag(0x0008, 0x0016), VR::UI, 1),
@@ -508,16 +547,13 @@ mod tests {
 
     proptest! {
         #![proptest_config(proptest::test_runner::Config {
-            failure_persistence: None, cases: 200, ..Default::default()
+            failure_persistence: None, cases: 300, ..Default::default()
         })]
 
         #[test]
         fn any_data_set_means_the_same_in_every_encoding(nodes in data_set(4)) {
             let none = Edits::default();
-            for (lengths, expected) in [
-                (Lengths::Given, Lengths::GivenIfEmpty),
-                (Lengths::Undefined, Lengths::Undefined),
-            ] {
+            for lengths in ALL_LENGTHS {
                 for from in NATIVE {
                     let nodes = knowable(&nodes, from, lengths);
                     let bytes = encode(&nodes, from, lengths);
@@ -525,12 +561,36 @@ mod tests {
                     if from == Encoding::ExplicitLe {
                         prop_assert!(explicit == bytes);
                     } else {
-                        prop_assert!(explicit == encode(&nodes, Encoding::ExplicitLe, expected));
+                        prop_assert!(explicit == encode(&nodes, Encoding::ExplicitLe, Lengths::Undefined));
                     }
-                    let implicit = encode(&nodes, Encoding::ImplicitLe, expected);
+                    let implicit = encode(&nodes, Encoding::ImplicitLe, Lengths::Undefined);
                     prop_assert!(implicit == whole(&bytes, from, &none, Encoding::ImplicitLe).unwrap());
                     let back = whole(&explicit, Encoding::ExplicitLe, &none, Encoding::ImplicitLe).unwrap();
                     prop_assert!(implicit == back);
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_the_running_walk_finds_sound_can_be_written_again(
+            nodes in data_set(3), damage in prop::collection::vec((any::<u16>(), any::<u8>()), 0..3),
+        ) {
+            for lengths in ALL_LENGTHS {
+                for from in [NATIVE[0], NATIVE[1], NATIVE[2], Encoding::Encapsulated] {
+                    let mut bytes = encode(&nodes, from, lengths);
+                    for (at, byte) in &damage {
+                        let size = bytes.len().max(1);
+                        bytes.get_mut(usize::from(*at) % size).into_iter().for_each(|b| *b = *byte);
+                    }
+                    let mut scanner = crate::dicom::Scanner::new(from);
+                    scanner.feed(&bytes);
+                    let scan = scanner.finish();
+                    if scan.structure == crate::dicom::Structure::Sound {
+                        let outline = Outline::read(&bytes, from).unwrap();
+                        let mut out = Vec::new();
+                        write_head(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
+                        write_tail(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
+                    }
                 }
             }
         }
