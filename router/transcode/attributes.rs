@@ -130,13 +130,13 @@ fn encapsulation(
     if recipe.to == subject.syntax || subject.syntax.encoding() != Encoding::Encapsulated {
         return Ok(());
     }
-    let icons = match values.items(tags::ICON_IMAGE_SEQUENCE) {
-        Ok(icons) => icons,
+    let stays = match values.items(tags::ICON_IMAGE_SEQUENCE) {
+        Ok(icons) => icons.iter().all(|icon| icon.pixel_data().is_none_or(|pixels| !pixels.undefined)),
         Err(Refusal::Source(error)) => return Err(error.into()),
-        Err(Refusal::Odd(_) | Refusal::Foreign(_)) => Vec::new(),
+        Err(Refusal::Odd(_) | Refusal::Foreign(_)) => false,
     };
-    if icons.iter().any(|icon| icon.pixel_data().is_some_and(|pixels| pixels.undefined)) {
-        edits.remove(tags::ICON_IMAGE_SEQUENCE);
+    if !stays {
+        remove(values, edits, tags::ICON_IMAGE_SEQUENCE);
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ impl Fragments {
         }
         // RLE has no mark to go by; and one frame may be in as many fragments as it likes.
         if wanted == 1 && starts.len() <= 1 {
-            return Ok(vec![0..self.all.len()]);
+            return Ok(self.ranges(&[0]));
         }
         if starts.first() == Some(&0) && starts.len() == usize::try_from(wanted).unwrap_or(usize::MAX) {
             return Ok(self.ranges(&starts));

@@ -71,12 +71,7 @@ impl FrameMap {
     ///
     /// # Errors
     /// [`FrameError::NoSuchFrame`], [`FrameError::TooLong`], or what the disk says.
-    pub fn read_frame(
-        &self,
-        number: u32,
-        source: &dyn Source,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), FrameError> {
+    pub fn get(&self, number: u32, source: &dyn Source, buffer: &mut Vec<u8>) -> Result<(), FrameError> {
         buffer.clear();
         if number >= self.frames {
             return Err(FrameError::NoSuchFrame(number));

@@ -49,4 +49,10 @@ pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 pub use written::Written;
 
 #[cfg(test)]
+mod attribute_tests;
+#[cfg(test)]
+mod frame_tests;
+#[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod subject_tests;

@@ -31,7 +31,7 @@ mod write;
 mod inflate;
 
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
 
 pub use inflate::{InflateError, inflate};
 pub use outline::{Element, Outline, OutlineError};

@@ -9,7 +9,7 @@ use crate::dicom::part10::FileHead;
 
 /// An element of a data set. Values are in little endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(in crate::transcode) enum Node {
     Value {
         tag: Tag,
         vr: VR,
@@ -32,20 +32,20 @@ pub(super) enum Node {
 
 /// Whether sequences and items say their length or end with a delimiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lengths {
+pub(in crate::transcode) enum Lengths {
     Given,
     Undefined,
 }
 
-pub(super) fn value(tag: Tag, vr: VR, value: &[u8]) -> Node {
+pub(in crate::transcode) fn value(tag: Tag, vr: VR, value: &[u8]) -> Node {
     Node::Value { tag, vr, value: value.to_vec() }
 }
 
-pub(super) fn sequence(tag: Tag, items: Vec<Vec<Node>>) -> Node {
+pub(in crate::transcode) fn sequence(tag: Tag, items: Vec<Vec<Node>>) -> Node {
     Node::Sequence { tag, items }
 }
 
-pub(super) fn encode(nodes: &[Node], encoding: Encoding, lengths: Lengths) -> Vec<u8> {
+pub(in crate::transcode) fn encode(nodes: &[Node], encoding: Encoding, lengths: Lengths) -> Vec<u8> {
     nodes.iter().flat_map(|node| encode_node(node, encoding, lengths)).collect()
 }
 
@@ -148,7 +148,7 @@ fn turn(vr: VR, value: &mut [u8]) {
 }
 
 /// The data sets of real files in this folder of the collection, where there is one.
-pub(super) fn real_files(folder: &str) -> Vec<(PathBuf, Encoding, Vec<u8>)> {
+pub(in crate::transcode) fn real_files(folder: &str) -> Vec<(PathBuf, Encoding, Vec<u8>)> {
     let data_set = |(path, bytes): (PathBuf, Vec<u8>)| {
         let head = FileHead::read(&mut std::io::Cursor::new(&bytes)).ok()?;
         Some((path, head.transfer_syntax.encoding(), bytes[head.data_set_offset as usize..].to_vec()))
@@ -157,7 +157,7 @@ pub(super) fn real_files(folder: &str) -> Vec<(PathBuf, Encoding, Vec<u8>)> {
 }
 
 /// Everything in a folder of the collection, as it is.
-pub(super) fn real_bytes(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+pub(in crate::transcode) fn real_bytes(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
     let root = std::env::var("CHRYSALIS_TEST_DATA").unwrap_or_else(|_| beside.to_owned());
     let mut folders = vec![Path::new(&root).join(folder)];
