@@ -51,9 +51,7 @@ impl Singles {
     pub(super) fn next(&self, bits: &mut Bits<'_>) -> Result<u16, Failure> {
         bits.refill()?;
         let entry = self.entry((bits.window() >> (64 - WIDTH)) as usize);
-        if entry == 0 {
-            return self.long(bits);
-        }
+        let entry = if entry == 0 { self.long(bits.window())? } else { entry };
         bits.skip(entry & 0xFFFF);
         Ok((entry >> 16) as u16)
     }
@@ -63,16 +61,14 @@ impl Singles {
         self.table.get(index & (SIZE - 1)).copied().unwrap_or_default()
     }
 
-    /// A word that is too long for the table, together with its additional bits. At least 32 bits are there.
+    /// What the table would say of a word that is too long for it, together with its additional bits.
     #[cold]
-    fn long(&self, bits: &mut Bits<'_>) -> Result<u16, Failure> {
-        let window = bits.window();
+    fn long(&self, window: u64) -> Result<u32, Failure> {
         let begins = |word: &&Word| window >> (64 - word.length) == u64::from(word.bits);
         let word = self.words.iter().find(begins).ok_or(Failure::NoSuchCode)?;
         let additional = additional_bits(word.category);
         let value = (window << word.length).unbounded_shr(64 - additional) as u32;
-        bits.skip(u32::from(word.length) + additional);
-        Ok(difference(word.category, value))
+        Ok(u32::from(difference(word.category, value)) << 16 | (u32::from(word.length) + additional))
     }
 }
 

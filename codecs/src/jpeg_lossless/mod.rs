@@ -7,10 +7,12 @@
 //!           samples.rs    predict.rs                huffman.rs   pack.rs   stuffing.rs             header.rs
 //! ```
 //!
-//! What is written: Selection Value 1, no point transform, no restarts, one interleaved scan with components 1, 2, 3, one Huffman table for all of them,
-//! no application segments. What is read: all seven predictors, point transforms, restart intervals, one to three scans, 2 to
-//! 16 bits. One table for all components costs under 0.1 % in size where every component is as rough as the others, and lets a
-//! decoder take several samples at a time.
+//! What is written: Selection Value 1, no point transform, no restarts, one interleaved scan with components 1, 2, 3, one Huffman
+//! table for all of them, no application segments. What is read: all seven predictors, point transforms, restart intervals, a scan for all components or one
+//! for each, 2 to 16 bits.
+//!
+//! A table for each component would make ultrasound in RGB smaller by nothing to 0.7 %. One for all lets the decoder take several
+//! samples at a time, whatever component they are of, and that is worth more.
 
 mod bits;
 mod decode;

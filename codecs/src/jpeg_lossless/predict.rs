@@ -8,13 +8,13 @@ pub(super) const fn initial(precision: u8, point_transform: u8) -> u16 {
 
 /// The differences of a row to the samples on their left (Selection Value 1). `before` predicts the first pixel: the pixel above
 /// it, or the middle of the range. `row` holds pixels of `before.len()` samples.
-pub(super) fn differences(before: &[u16], row: &[u16], differences: &mut [u16]) {
+pub(super) fn differences<T: Copy + Into<u16>>(before: &[T], row: &[T], differences: &mut [u16]) {
     let (first, others) = differences.split_at_mut(before.len().min(differences.len()));
-    let subtract = |((difference, sample), left): ((&mut u16, &u16), &u16)| {
-        *difference = sample.wrapping_sub(*left);
+    let subtract = |((difference, sample), left): ((&mut u16, &T), &T)| {
+        *difference = (*sample).into().wrapping_sub((*left).into());
     };
     first.iter_mut().zip(row).zip(before).for_each(subtract);
-    others.iter_mut().zip(row.iter().skip(before.len())).zip(row).for_each(subtract);
+    others.iter_mut().zip(row.get(before.len()..).unwrap_or_default()).zip(row).for_each(subtract);
 }
 
 /// A predictor for what has neighbours on the left and above (Table H.1).
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn differences_wrap_around() {
         let mut out = [0; 3];
-        differences(&[0x8000], &[0, 0xFFFF, 0], &mut out);
+        differences::<u16>(&[0x8000], &[0, 0xFFFF, 0], &mut out);
         assert_eq!(out, [0x8000, 0xFFFF, 1]);
         undo::<1>(&mut out, None, Selection::LEFT, 0x8000);
         assert_eq!(out, [0, 0xFFFF, 0]);

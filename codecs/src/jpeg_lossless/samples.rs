@@ -1,7 +1,7 @@
 //! The rows of a native frame, whatever its layout, as samples of 16 bits side by side.
 
 use super::error::EncodeError;
-use crate::layout::{Depth, FrameLayout, Order};
+use crate::layout::{Depth, FrameLayout, Order, Samples};
 
 /// A frame that was checked against its layout and precision.
 #[derive(Debug, Clone, Copy)]
@@ -58,11 +58,32 @@ impl<'a> Source<'a> {
                 }
             }
         }
-        let bits = row.iter().fold(0, |bits, sample| bits | sample);
-        if u32::from(bits) >> self.precision != 0 {
-            return Err(EncodeError::SampleTooLarge { row: y, precision: self.precision });
+        self.check(y, row.iter().fold(0, |bits, sample| bits | sample))
+    }
+
+    /// Row `y` as it lies in the frame, if its samples are bytes and lie side by side: the shorter way for what is most frequent.
+    ///
+    /// # Errors
+    /// A sample has more bits than the precision says.
+    pub(super) fn byte_row(&self, y: u16) -> Result<Option<&'a [u8]>, EncodeError> {
+        if self.layout.depth == Depth::Sixteen || (self.layout.order, self.layout.samples) == PLANES {
+            return Ok(None);
         }
-        Ok(())
+        let row = self.pixel_row(y);
+        if self.precision < 8 {
+            self.check(y, row.iter().fold(0, |bits, sample| bits | sample).into())?;
+        }
+        Ok(Some(row))
+    }
+
+    /// `bits` are all that occur in a row.
+    fn check(&self, row: u16, bits: u16) -> Result<(), EncodeError> {
+        let precision = self.precision;
+        if u32::from(bits) >> precision == 0 {
+            Ok(())
+        } else {
+            Err(EncodeError::SampleTooLarge { row, precision })
+        }
     }
 
     fn pixel_row(&self, y: u16) -> &'a [u8] {
@@ -81,6 +102,8 @@ impl<'a> Source<'a> {
         }
     }
 }
+
+const PLANES: (Order, Samples) = (Order::ByPlane, Samples::Three);
 
 /// Row `y` of one sample, in a frame whose planes lie one after another (or that has one).
 pub(super) fn plane_row(pixels: &[u8], layout: FrameLayout, sample: u8, y: u16) -> &[u8] {
