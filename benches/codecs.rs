@@ -1,7 +1,7 @@
 //! The codecs by themselves, on one core; beside libjpeg-turbo they are measured in `benches/yardstick`.
 
 use chrysalis_codecs::jpeg_lossless::{Tables, decode_frame, encode_frame, verify_frame};
-use chrysalis_codecs::{Depth, FrameLayout, Limits, Order, Samples};
+use chrysalis_codecs::{Depth, FrameLayout, Limits, Order, Samples, jpeg};
 use chrysalis_sizing::{Colour, Scene};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -41,5 +41,23 @@ fn jpeg_lossless(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, jpeg_lossless);
+fn jpeg_baseline(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("jpeg_baseline");
+    let quality = jpeg::Quality::new(90).expect("a quality");
+    for (name, colour) in FRAMES {
+        let (pixels, layout) = frame(colour);
+        let colour = if layout.samples == Samples::One { jpeg::Colour::Grey } else { jpeg::Colour::Rgb };
+        let stream = jpeg::encode_frame(&pixels, layout, colour, quality).expect("a stream");
+        group.throughput(Throughput::Bytes(layout.bytes()));
+        group.bench_function(format!("encode/{name}"), |bencher| {
+            bencher.iter(|| jpeg::encode_frame(black_box(&pixels), layout, colour, quality));
+        });
+        group.bench_function(format!("decode/{name}"), |bencher| {
+            bencher.iter(|| jpeg::decode_frame(black_box(&stream), Limits::default()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, jpeg_lossless, jpeg_baseline);
 criterion_main!(benches);

@@ -74,17 +74,15 @@ fn code(source: &Source<'_>, divisors: &[Divisors; 2], out: &mut Vec<u8>) {
         band.read(source, down);
         for across in 0..band.pairs() {
             let pair = Quantized::of(&band.luma(across), of_luma);
-            let [first, second] = pair.present();
-            luma = writer.block(&pair, 0, first, luma, &LUMA_CODER);
+            luma = writer.block(&pair, 0, luma, &LUMA_CODER);
             // The MCU of grey is one block, and none without a pixel is coded.
             if colour || across * 2 + 1 < blocks_across {
-                luma = writer.block(&pair, 1, second, luma, &LUMA_CODER);
+                luma = writer.block(&pair, 1, luma, &LUMA_CODER);
             }
             if colour {
                 let pair = Quantized::of(&band.chroma(across), of_chroma);
-                let [first, second] = pair.present();
-                blue = writer.block(&pair, 0, first, blue, &CHROMA_CODER);
-                red = writer.block(&pair, 1, second, red, &CHROMA_CODER);
+                blue = writer.block(&pair, 0, blue, &CHROMA_CODER);
+                red = writer.block(&pair, 1, red, &CHROMA_CODER);
             }
         }
     }

@@ -56,16 +56,11 @@ impl<'o> Writer<'o> {
 
     /// Codes one block of a pair. Returns its first coefficient, from which the next block's is coded as a difference.
     #[inline(always)]
-    pub(super) fn block(
-        &mut self,
-        pair: &Quantized,
-        block: usize,
-        present: u64,
-        before: i16,
-        coder: &Coder,
-    ) -> i16 {
+    pub(super) fn block(&mut self, pair: &Quantized, block: usize, before: i16, coder: &Coder) -> i16 {
         let first = pair.value(block, 0);
         self.coefficient(&coder.dc, 0, i32::from(first) - i32::from(before));
+        let [first_present, second_present] = pair.present;
+        let present = if block == 0 { first_present } else { second_present };
         let mut left = present & !1;
         let mut coded = 0;
         while left != 0 {

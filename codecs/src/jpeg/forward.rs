@@ -46,15 +46,37 @@ fn each<T>(of: impl Fn(usize, usize) -> T) -> [[T; 16]; 8] {
 pub(super) struct Quantized {
     /// By columns of the block: row `r` of the first block is lane `r`, of the second lane `8 + r`.
     values: Pair,
+    /// For each block, a bit for each coefficient that is not zero, in the order in which they are coded.
+    pub(super) present: [u64; 2],
 }
 
 impl Quantized {
     /// Transforms and quantizes.
     #[inline(always)]
     pub(super) fn of(samples: &Pair, divisors: &Divisors) -> Self {
+        let [[first, ..], ..] = *samples;
+        let different = samples.iter().flatten().fold(0, |bits, sample| bits | (sample ^ first));
+        if different == 0 {
+            return Self::flat(first, divisors);
+        }
         let columns = pass::<true>(samples);
         let coefficients = pass::<false>(&transpose(&columns));
-        Self { values: quantize(&coefficients, divisors) }
+        let values = quantize(&coefficients, divisors);
+        Self { present: present(&values), values }
+    }
+
+    /// The same for samples that are all alike, as most of an ultrasound image is in colour, and much of it in luma.
+    #[inline(always)]
+    fn flat(sample: i16, divisors: &Divisors) -> Self {
+        let first = |of: &[[u16; 16]; 8]| i32::from(of.as_flattened().first().copied().unwrap_or(0));
+        let size = i32::from(sample.unsigned_abs()) * 64 + first(&divisors.half);
+        let scale = i32::from(divisors.scale.as_flattened().first().copied().unwrap_or(0));
+        let size = (((size * first(&divisors.factor)) >> 16) * scale) >> 16;
+        let value = size as i16 * sample.signum();
+        let mut values = [[0; 16]; 8];
+        let [[one, .., other, _, _, _, _, _, _, _], ..] = &mut values;
+        (*one, *other) = (value, value);
+        Self { values, present: [u64::from(value != 0); 2] }
     }
 
     /// Coefficient number `index`, in the order in which they are coded, of the block in lanes `8 * block` on.
@@ -63,24 +85,24 @@ impl Quantized {
         let place = usize::from(PLACES.get(index & 63).copied().unwrap_or(0)) + block * 8;
         self.values.as_flattened().get(place & 127).copied().unwrap_or(0)
     }
+}
 
-    /// For each block, a bit for each coefficient that is not zero, in the order in which they are coded.
-    #[inline(always)]
-    pub(super) fn present(&self) -> [u64; 2] {
-        // By row of a block, a bit for each column.
-        let mut rows = [0_u16; 16];
-        for (bit, column) in (0..).zip(&self.values) {
-            let lanes = rows.iter_mut().zip(column);
-            lanes.for_each(|(row, value)| *row |= u16::from(*value != 0) << bit);
-        }
-        let rows = rows.map(|row| row as u8);
-        let mut present = [0; 2];
-        for (present, rows) in present.iter_mut().zip(rows.as_chunks::<8>().0) {
-            let bits = rows.iter().zip(&SPREAD).map(|(row, bits)| bits.get(usize::from(*row)));
-            *present = bits.flatten().fold(0, |all, bits| all | bits);
-        }
-        present
+/// See [`Quantized::present`].
+#[inline(always)]
+fn present(values: &Pair) -> [u64; 2] {
+    // By row of a block, a bit for each column.
+    let mut rows = [0_u16; 16];
+    for (bit, column) in (0..).zip(values) {
+        let lanes = rows.iter_mut().zip(column);
+        lanes.for_each(|(row, value)| *row |= u16::from(*value != 0) << bit);
     }
+    let rows = rows.map(|row| row as u8);
+    let mut present = [0; 2];
+    for (present, rows) in present.iter_mut().zip(rows.as_chunks::<8>().0) {
+        let bits = rows.iter().zip(&SPREAD).map(|(row, bits)| bits.get(usize::from(*row)));
+        *present = bits.flatten().fold(0, |all, bits| all | bits);
+    }
+    present
 }
 
 /// Where a coefficient lies in the flattened [`Quantized::values`].
@@ -96,7 +118,7 @@ const PLACES: [u8; 64] = {
     places
 };
 
-/// By row and by the flags of its columns: the bits of [`Quantized::present`].
+/// By row and by the flags of its columns: the bits of [`present`].
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static SPREAD: [[u64; 256]; 8] = {
     let mut spread = [[0; 256]; 8];
@@ -233,8 +255,19 @@ mod tests {
             let place = natural(index);
             let exact = exact(&samples, block, place / 8, place % 8);
             assert!((f64::from(found.value(block, index)) - exact).abs() < 0.75, "{block} {index}");
-            let bit = found.present()[block] >> index & 1;
+            let bit = found.present[block] >> index & 1;
             assert_eq!(bit == 1, found.value(block, index) != 0);
+        }
+    }
+
+    #[test]
+    fn blocks_of_one_shade_are_the_same_by_the_short_way() {
+        let divisors = Divisors::new(&std::array::from_fn(|index| 3 + index as u8));
+        for sample in -128..=127 {
+            let samples = [[sample; 16]; 8];
+            let long = quantize(&pass::<false>(&transpose(&pass::<true>(&samples))), &divisors);
+            let found = Quantized::of(&samples, &divisors);
+            assert_eq!((found.values, found.present), (long, present(&long)));
         }
     }
 
@@ -243,7 +276,7 @@ mod tests {
         for (value, dc) in [(-128_i16, -1024), (127, 1016)] {
             let found = Quantized::of(&[[value; 16]; 8], &Divisors::new(&[1; 64]));
             assert_eq!((found.value(0, 0), found.value(1, 0)), (dc, dc));
-            assert_eq!(found.present(), [1, 1]);
+            assert_eq!(found.present, [1, 1]);
         }
     }
 }
