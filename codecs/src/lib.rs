@@ -9,6 +9,7 @@
 //! * [`palette`] gives palette indices their colours.
 //! * [`jpeg`] is JPEG with the discrete cosine transform: baseline and extended.
 //! * `jpeg2000`, `jpeg_ls` and `jpeg_xl` decode what their names say, behind the features `jpeg2000`, `jpeg-ls`, `jpeg-xl`.
+//! * [`jpeg_lossless`] is JPEG Lossless (ISO 10918-1 Process 14).
 //! * [`rle`] is RLE Lossless (PS3.5 Annex G).
 
 pub mod colour;
@@ -17,6 +18,7 @@ pub mod grey;
 pub mod jpeg;
 #[cfg(feature = "jpeg2000")]
 pub mod jpeg2000;
+pub mod jpeg_lossless;
 #[cfg(feature = "jpeg-ls")]
 pub mod jpeg_ls;
 #[cfg(feature = "jpeg-xl")]
