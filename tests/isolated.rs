@@ -46,7 +46,7 @@ fn a_stream_that_needs_more_memory_than_there_may_be_hurts_one_frame_only() {
     let isolated = isolated();
     let error =
         isolated.decode(Foreign::Jpeg2000, &jpeg2000(16_000), Limits::default()).expect_err("too much");
-    assert!(matches!(&error, IsolatedError::Died { .. } | IsolatedError::Refused(_)), "{error:?}");
+    assert!(matches!(&error, IsolatedError::Died { status } if status.contains("signal: 6")), "{error:?}");
     assert_eq!(decode(&isolated).expect("the same child or a new one"), PIXELS);
 }
 
@@ -175,6 +175,6 @@ fn jpeg2000(side: u32) -> Vec<u8> {
     out.extend([0, 1, 7, 1, 1]);
     out.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, 1, 4, 4, 0, 1]);
     out.extend([0xFF, 0x5C, 0, 7, 0x40, 0x40, 0x48, 0x48, 0x50]);
-    out.extend([0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 0, 0, 1, 0xFF, 0x93, 0xFF, 0xD9]);
+    out.extend([0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 14, 0, 1, 0xFF, 0x93, 0xFF, 0xD9]);
     out
 }
