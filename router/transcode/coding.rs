@@ -43,7 +43,10 @@ impl Coding {
     pub fn is_decodable(self) -> bool {
         match self {
             Self::Native | Self::Rle | Self::JpegLossy | Self::JpegLossless => true,
-            Self::JpegLs | Self::Jpeg2000 | Self::JpegXl | Self::Other => false,
+            Self::JpegLs => cfg!(feature = "jpeg-ls"),
+            Self::Jpeg2000 => cfg!(feature = "jpeg2000"),
+            Self::JpegXl => cfg!(feature = "jpeg-xl"),
+            Self::Other => false,
         }
     }
 }

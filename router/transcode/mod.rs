@@ -26,9 +26,25 @@ pub mod ladder;
 pub mod plan;
 pub mod written;
 
+mod convert;
+mod encode;
+mod foreign;
+mod palette;
+mod picture;
+
 pub mod attributes;
 mod derivation;
 pub mod identity;
+
+mod assemble;
+mod cache;
+mod engine;
+mod error;
+mod inflated;
+mod job;
+mod made;
+mod pipeline;
+mod stream;
 
 pub mod dataset;
 pub mod isolated;
@@ -42,6 +58,12 @@ pub use frames::{FrameError, FrameMap};
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};
 
+pub use cache::PIECE;
+pub use encode::Compare;
+pub use engine::{Engine, Settings};
+pub use error::TranscodeError;
+pub use made::{FirstColour, Made, Reader};
+
 pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
 pub use source::Source;
@@ -51,8 +73,14 @@ pub use written::Written;
 #[cfg(test)]
 mod attribute_tests;
 #[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
 mod frame_tests;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod real_tests;
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod subject_tests;
