@@ -64,14 +64,14 @@ impl Encoder {
         Ok(Self { form, bits_stored, compare })
     }
 
-    /// Encodes a frame. Its length may be odd.
+    /// Encodes a frame. Its length may be odd. The picture is of no use afterwards, but its memory may be.
     ///
     /// # Errors
     /// [`TranscodeError::Pixels`] when it cannot be encoded, or does not decode to the same samples.
-    pub(crate) fn encode(&self, picture: Picture) -> Result<Vec<u8>, TranscodeError> {
+    pub(crate) fn encode(&self, picture: &mut Picture) -> Result<Vec<u8>, TranscodeError> {
         match &self.form {
-            Form::Native => Ok(picture.pixels),
-            Form::JpegLossless(tables) => self.jpeg_lossless(&picture, tables.as_ref()),
+            Form::Native => Ok(std::mem::take(&mut picture.pixels)),
+            Form::JpegLossless(tables) => self.jpeg_lossless(picture, tables.as_ref()),
             Form::JpegLossy(quality) => {
                 let colour = match picture.photometric {
                     Photometric::Rgb => jpeg::Colour::Rgb,
@@ -80,7 +80,7 @@ impl Encoder {
                 };
                 jpeg::encode_frame(&picture.pixels, picture.layout, colour, *quality).map_err(failed)
             }
-            Form::Rle => self.rle(&picture),
+            Form::Rle => self.rle(picture),
         }
     }
 

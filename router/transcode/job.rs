@@ -1,7 +1,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 //! What one copy is made of, and each of its frames.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrysalis_codecs::palette::Palette as Colours;
 
@@ -36,6 +36,8 @@ pub(crate) struct StoredFrames<'a> {
     coding: Coding,
     map: FrameMap,
     palette: Option<Colours>,
+    /// Memory of frames that were made, for those to come: new memory has to be cleared by the kernel, page by page.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl<'a> StoredFrames<'a> {
@@ -59,7 +61,7 @@ impl<'a> StoredFrames<'a> {
             _ => None,
         };
         let coding = Coding::of(&job.subject.syntax);
-        Ok(Self { job, image, coding, map, palette })
+        Ok(Self { job, image, coding, map, palette, spare: Mutex::default() })
     }
 
     /// How many there are.
@@ -77,9 +79,13 @@ impl<'a> StoredFrames<'a> {
     }
 
     fn bytes(&self, n: u32) -> Result<Vec<u8>, TranscodeError> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.spare().pop().unwrap_or_default();
         self.map.get(n, &*self.job.source, &mut bytes)?;
         Ok(bytes)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +116,12 @@ impl<'a> CopyFrames<'a> {
     /// Frame `n` as the copy has it, without padding.
     pub(crate) fn frame(&self, n: u32) -> Result<Vec<u8>, TranscodeError> {
         match &self.encoder {
-            Some(encoder) => encoder.encode(self.converted(n)?),
+            Some(encoder) => {
+                let mut picture = self.converted(n)?;
+                let encoded = encoder.encode(&mut picture)?;
+                self.stored.spare().push(picture.pixels);
+                Ok(encoded)
+            }
             None => self.stored.bytes(n),
         }
     }
