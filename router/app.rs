@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
@@ -19,6 +20,10 @@ use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
 use crate::receive::{BindError, Ports};
 use crate::route::Routes;
+use crate::transcode::{Engine, Settings};
+
+/// The folder of copies in the data directory.
+const CACHE: &str = "cache";
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -46,6 +51,9 @@ pub enum StartError {
     /// The token file cannot be made or read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// What makes copies cannot be set up.
+    #[error("the cache of copies: {0}")]
+    Transcode(io::Error),
     /// A mistake in the program.
     #[error("metrics: {0}")]
     Metrics(#[from] MetricsError),
@@ -95,6 +103,7 @@ impl App {
         let queue = open(&config, &board).await?;
         let token = Token::open(&config.node.data_dir)?;
         let audit = audit::Log::open(&config.node.data_dir)?;
+        let engine = engine(&config).await?;
         sweep_folders(&config);
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
@@ -117,6 +126,7 @@ impl App {
             queue: queue.clone(),
             metrics: metrics.clone(),
             board: board.clone(),
+            engine: engine.clone(),
             drain: drain.clone(),
             halt: halt.clone(),
             tasks: tasks.clone(),
@@ -151,6 +161,7 @@ impl App {
             token,
             drain: drain.clone(),
             headers: Headers::default(),
+            engine,
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })
@@ -197,6 +208,31 @@ async fn open(config: &Config, board: &Board) -> Result<Queue, StartError> {
         tracing::error!("The disk is beyond queue.high_watermark: nothing is received until there is room.");
     }
     Ok(queue)
+}
+
+/// What makes copies. Its cache is emptied.
+async fn engine(config: &Config) -> Result<Engine, StartError> {
+    let settings = engine_settings(config, Some(config.node.data_dir.join(CACHE)));
+    let made = tokio::task::spawn_blocking(move || Engine::new(settings)).await;
+    made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(StartError::Transcode)
+}
+
+/// How a configuration has copies made, in this folder.
+pub fn engine_settings(config: &Config, cache: Option<PathBuf>) -> Settings {
+    Settings {
+        workers: config.transcode.workers.get(),
+        frames_in_flight: config.transcode.frames_in_flight.get(),
+        compare: config.transcode.compare,
+        decoder: this_program(),
+        cache_dir: cache,
+        cache_budget: config.transcode.cache,
+    }
+}
+
+/// On Linux as the kernel names it, which stays the program that runs when its file is replaced by another version's.
+fn this_program() -> Option<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Some(running.to_owned()) } else { std::env::current_exe().ok() }
 }
 
 fn report(recovered: &Recovered, took: std::time::Duration) {

@@ -1,5 +1,7 @@
 //! What Prometheus sees. Base units, labels from closed sets (configured names, outcomes, reasons), never a UID.
 
+mod transcode;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrysalis_queue::{DestinationStats, NO_ROUTE, Stats};
@@ -9,9 +11,10 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Destination};
 use crate::forward::Health;
 use crate::pauses::Pauses;
+pub use transcode::{Made, Monochrome, TranscodeMetrics};
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
 const ACKNOWLEDGE_SECONDS: &[f64] =
@@ -60,6 +63,7 @@ pub struct Metrics {
     poisoned: IntGauge,
     corrupt: IntGauge,
     index_rebuilds: IntCounter,
+    transcodes: transcode::Families,
 }
 
 /// A metric could not be made: its name or labels are wrong, or taken.
@@ -231,6 +235,7 @@ impl Metrics {
                 "Finished spool files that were damaged beyond recognition; they are left where they are.",
             )?,
             index_rebuilds,
+            transcodes: transcode::Families::new(&registry)?,
             registry,
         };
         metrics.begin_at_zero(config);
@@ -239,6 +244,7 @@ impl Metrics {
 
     /// A series that exists from the start lets an alert see the first increase. What exists keeps its value.
     pub fn begin_at_zero(&self, config: &Config) {
+        self.transcodes.begin_at_zero(config);
         for outcome in ["applied", "refused"] {
             self.reloads.with_label_values(&[outcome]);
         }
@@ -320,6 +326,16 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Those about copies that are made for one destination.
+    pub fn transcodes(&self, destination: &Destination) -> TranscodeMetrics {
+        self.transcodes.of(destination)
+    }
+
+    /// Notes how many bytes of copies are in the cache.
+    pub fn set_cache(&self, bytes: u64) {
+        self.transcodes.cache_bytes.set(signed(bytes));
     }
 
     /// Notes the state a destination is in.

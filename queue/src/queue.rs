@@ -225,13 +225,18 @@ impl Queue {
         self.decide(Vec::new(), Action::Release, "").map(drop)
     }
 
-    /// What is known of a key besides this instance.
+    /// What is known of a key besides this instance. Of the deliveries of these very bytes, those count whose detail does.
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub fn history(&self, destination: &str, sequence: Sequence) -> Result<History, Unavailable> {
+    pub fn history(
+        &self,
+        destination: &str,
+        sequence: Sequence,
+        counts: fn(&str) -> bool,
+    ) -> Result<History, Unavailable> {
         let destination = destination.to_owned();
-        self.call(move |keeper| keeper.history(&destination, sequence))?
+        self.call(move |keeper| keeper.history(&destination, sequence, counts))?
     }
 
     /// How things stand.

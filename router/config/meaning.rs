@@ -13,7 +13,7 @@ use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
-use crate::transcode::Compression;
+use crate::transcode::{Compare, Compression};
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
@@ -336,17 +336,8 @@ pub struct Transcode {
     pub frames_in_flight: NonZeroUsize,
     /// Bytes of disk that copies may take; what is larger is made while it is sent.
     pub cache: u64,
-    /// What becomes of a frame that was encoded without loss.
+    /// Whether a frame that was encoded without loss is decoded and compared before it is sent.
     pub compare: Compare,
-}
-
-/// What becomes of a frame that was encoded without loss, before it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compare {
-    /// It is decoded, and compared with what was encoded.
-    Yes,
-    /// It is taken for what it should be.
-    No,
 }
 
 /// The HTTP side: metrics, health, API.

@@ -34,10 +34,9 @@ pub use live::Live;
 pub use load::{DEFAULT_FILE, DEFAULT_TEXT, Loaded, MAX_FILE_BYTES, Origin, Sources};
 pub use loader::Loader;
 pub use meaning::{
-    Admin, Backoff, CallingAe, Compare, Config, Destination, DestinationKind, DestinationTimeouts,
-    DicomDestination, FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat,
-    LogLevel, Match, NetworkLimit, Node, OnNoRoute, Passcode, Queue, RouteAction, RouteRule, Routing,
-    Transcode, UserIdentity,
+    Admin, Backoff, CallingAe, Config, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
+    FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel, Match,
+    NetworkLimit, Node, OnNoRoute, Passcode, Queue, RouteAction, RouteRule, Routing, Transcode, UserIdentity,
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};

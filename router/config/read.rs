@@ -15,13 +15,13 @@ use ipnet::IpNet;
 
 use super::file::{Item, Read, Reported, Section};
 use super::meaning::{
-    Admin, Backoff, CallingAe, Compare, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
+    Admin, Backoff, CallingAe, Destination, DestinationKind, DestinationTimeouts, DicomDestination,
     FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel,
     NetworkLimit, Node, Passcode, Queue, Transcode, UserIdentity,
 };
 use super::places::{self, Look};
 use crate::dicom::AeTitle;
-use crate::transcode::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
+use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 
 const COUNT: RangeInclusive<u64> = 1..=65_535;
 const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;

@@ -35,6 +35,11 @@ pub fn sop_class(keyword: &str) -> Option<Uid> {
     StandardSopClassDictionary.by_keyword(keyword).map(|entry| Uid::new(entry.uid()))
 }
 
+/// The name of a SOP class, as the standard has it.
+pub fn sop_class_name(class: &Uid) -> Option<&'static str> {
+    StandardSopClassDictionary.by_uid(class.as_str()).map(|entry| entry.name())
+}
+
 /// The attribute keyword most like what was written, if one is near enough to be meant.
 pub fn nearest(written: &str) -> Option<&'static str> {
     nearest_of(written, all().iter().copied())

@@ -6,12 +6,14 @@ use chrysalis_queue::{BlobError, Instance, LeaseRequest, Queue};
 
 use super::dicom::DicomCarrier;
 use super::folder::FolderCarrier;
+use super::prepare::Preparer;
 use super::studies::{Claims, Elsewhere};
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
+use crate::transcode::Soundness;
 
 /// An instance with what sending it needs to know of how it came.
 #[derive(Debug, Clone)]
@@ -21,6 +23,9 @@ pub(super) struct Item {
     pub(super) sop_instance: Uid,
     pub(super) transfer_syntax: TransferSyntax,
     pub(super) calling: AeTitle,
+    pub(super) called: AeTitle,
+    /// Whether it may be taken apart.
+    pub(super) soundness: Soundness,
 }
 
 impl Item {
@@ -31,6 +36,8 @@ impl Item {
             sop_instance: Uid::new(&instance.keys.key),
             transfer_syntax: TransferSyntax(Uid::new(&arrival.transfer_syntax)),
             calling: AeTitle::from_text(&arrival.calling_ae),
+            called: AeTitle::from_text(&arrival.called_ae),
+            soundness: arrival.soundness(),
             instance,
         })
     }
@@ -44,6 +51,8 @@ pub(super) struct Attempted {
     pub(super) was_sent: bool,
     /// The association broke while the instance was on its way.
     pub(super) broke: Option<Association>,
+    /// Bytes of the data set that was sent.
+    pub(super) bytes: u64,
 }
 
 /// What an association had done before it broke.
@@ -57,11 +66,11 @@ pub(super) enum Association {
 
 impl Attempted {
     pub(super) fn before(end: End) -> Self {
-        Self { end, was_sent: false, broke: None }
+        Self { end, was_sent: false, broke: None, bytes: 0 }
     }
 
-    pub(super) fn sent(end: End) -> Self {
-        Self { end, was_sent: true, broke: None }
+    pub(super) fn sent(end: End, bytes: u64) -> Self {
+        Self { end, was_sent: true, broke: None, bytes }
     }
 }
 
@@ -81,16 +90,29 @@ pub(super) enum Carrier {
 
 impl Carrier {
     /// `claims` are those of all carriers to this destination.
-    pub(super) fn new(destination: &Destination, node_ae: &AeTitle, queue: &Queue, claims: &Claims) -> Self {
+    pub(super) fn new(
+        destination: &Destination,
+        node_ae: &AeTitle,
+        queue: &Queue,
+        preparer: &Preparer,
+        claims: &Claims,
+    ) -> Self {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
                 let name = destination.name.as_str();
                 let claim = config.one_study_per_association.then(|| claims.claim());
-                let carrier = DicomCarrier::new(name, config.clone(), node_ae.clone(), queue.clone(), claim);
+                let carrier = DicomCarrier::new(
+                    name,
+                    config.clone(),
+                    node_ae.clone(),
+                    queue.clone(),
+                    preparer.clone(),
+                    claim,
+                );
                 Self::Dicom(Box::new(carrier))
             }
             DestinationKind::Folder(config) => {
-                Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone()))
+                Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone()))
             }
         }
     }

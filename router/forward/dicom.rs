@@ -2,28 +2,30 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 
 use chrysalis_queue::{BlobError, Checked, History, LeaseRequest, Queue, Sequence};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::carrier::{Association, Attempted, Item, unreadable};
+use super::outgoing::{Outgoing, OutgoingSource, copy_error, is_under_its_own_uid};
+use super::prepare::{Preparer, Unprepared};
 use super::studies::{Claim, Elsewhere};
 use super::verdict::End;
 use crate::config::{CallingAe, DicomDestination};
 use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
-use crate::dimse::{
-    DataSource, LinkError, OpenError, Proposal, Requestor, StoreError, StoreRequest, Timers, socket,
-};
+use crate::dimse::{LinkError, OpenError, Proposal, Requestor, StoreError, StoreRequest, Timers, socket};
+use crate::transcode::{Accepts, TranscodeError, ladder};
 
 /// Presentation contexts that one association can have (PS3.8 9.3.2.2: odd numbers up to 255).
 const MAX_CONTEXTS: usize = 128;
-/// SOP class and transfer syntax pairs that are proposed because they were sent lately, so that the association opened
-/// for a study's first still can carry its loops too.
+/// SOP class and stored transfer syntax pairs that are proposed for because they were sent lately, so that the association
+/// opened for a study's first still can carry its loops too.
 const MAX_RECENT: usize = 60;
 /// Instances that one association is known not to fit.
 const MAX_UNFIT: usize = 64;
+
+/// A SOP class and a transfer syntax: what one presentation context is for, or what is stored.
 type Pair = (Uid, TransferSyntax);
 
 pub(super) struct DicomCarrier {
@@ -31,16 +33,24 @@ pub(super) struct DicomCarrier {
     config: DicomDestination,
     node_ae: AeTitle,
     queue: Queue,
+    preparer: Preparer,
     open: Option<Open>,
     claim: Option<Claim>,
     ahead: Option<Ahead>,
     recent: VecDeque<Pair>,
 }
 
-/// An instance that is opened and checked on a blocking thread, before it is its turn if possible.
+/// An instance that is opened, checked and made ready on a blocking thread, before it is its turn if possible.
 struct Ahead {
     sequence: Sequence,
-    checking: JoinHandle<Result<Checked, BlobError>>,
+    working: JoinHandle<Result<Loaded, BlobError>>,
+}
+
+/// An instance that is open and checked.
+struct Loaded {
+    checked: Checked,
+    /// It is ready too, for somebody who takes so much.
+    ready: Option<(Accepts, Result<Outgoing, Unprepared>)>,
 }
 
 struct Open {
@@ -49,8 +59,8 @@ struct Open {
     proposed: Vec<Pair>,
     /// It has carried something.
     is_used: bool,
-    /// Instances for which it has no context. One that comes again was sent by an administrator, who may have changed
-    /// what the peer accepts: that takes a new association.
+    /// Instances that cannot go over it. One that comes again was sent by an administrator, who may have changed what the
+    /// peer accepts: that takes a new association.
     unfit: Vec<Sequence>,
 }
 
@@ -61,12 +71,14 @@ impl DicomCarrier {
         config: DicomDestination,
         node_ae: AeTitle,
         queue: Queue,
+        preparer: Preparer,
         claim: Option<Claim>,
     ) -> Self {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
         let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
         let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
-        Self { name: name.to_owned(), config, node_ae, queue, open: None, claim, ahead: None, recent }
+        let name = name.to_owned();
+        Self { name, config, node_ae, queue, preparer, open: None, claim, ahead: None, recent }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -103,72 +115,157 @@ impl DicomCarrier {
     }
 
     pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
-        let checked = match self.load(item, upcoming).await {
-            Ok(checked) => checked,
+        let loaded = match self.load(item).await {
+            Ok(loaded) => loaded,
             Err(error) => return Attempted::before(unreadable(&error)),
         };
-        self.send(item, upcoming, &checked).await
+        let checked = loaded.checked.clone();
+        match self.carry(item, upcoming, loaded).await {
+            Ok(attempted) => attempted,
+            // Found out while it was on its way: what there is already is sent instead, over a new association.
+            Err(Failed(error)) => self.carry_instead(item, upcoming, checked, &error).await,
+        }
     }
 
-    async fn send(&mut self, item: &Item, upcoming: &[Item], checked: &Checked) -> Attempted {
-        if let Err(end) = self.associate(item, upcoming).await {
-            return Attempted::before(end);
-        }
-        let Some(mut open) = self.open.take() else {
-            return Attempted::before(End::Unreachable("no association".to_owned()));
+    /// # Errors
+    /// [`Failed`]: a copy that was made while it was sent; the association is over.
+    async fn carry(&mut self, item: &Item, upcoming: &[Item], loaded: Loaded) -> Result<Attempted, Failed> {
+        let accepts = match self.agree(item, upcoming).await {
+            Ok(accepts) => accepts,
+            Err(end) => return Ok(Attempted::before(end)),
         };
-        let context = match choose(&open, item) {
-            Ok(context) => context,
-            Err(end) => {
-                if open.unfit.len() < MAX_UNFIT {
-                    open.unfit.push(item.instance.sequence);
-                }
-                self.open = Some(open);
-                return Attempted::before(end);
-            }
+        self.look_ahead(upcoming);
+        match self.ready(item, loaded, accepts).await {
+            Ok(outgoing) => self.send(item, outgoing).await,
+            Err(unprepared) => Ok(self.not_so(item, unprepared.end())),
+        }
+    }
+
+    async fn carry_instead(
+        &mut self,
+        item: &Item,
+        upcoming: &[Item],
+        checked: Checked,
+        error: &TranscodeError,
+    ) -> Attempted {
+        let accepts = match self.agree(item, upcoming).await {
+            Ok(accepts) => accepts,
+            Err(end) => return Attempted::before(end),
+        };
+        match self.preparer.instead(item, checked, &accepts, error) {
+            Ok(original) => match self.send(item, original).await {
+                Ok(attempted) => attempted,
+                Err(Failed(error)) => Attempted::before(End::Unreadable(error.to_string())),
+            },
+            Err(unprepared) => self.not_so(item, unprepared.end()),
+        }
+    }
+
+    /// What the peer takes of the instance's SOP class, over an association on which it was asked.
+    async fn agree(&mut self, item: &Item, upcoming: &[Item]) -> Result<Accepts, End> {
+        self.associate(item, upcoming).await?;
+        let Some(open) = &self.open else { return Err(End::Unreachable("no association".to_owned())) };
+        let requestor = &open.requestor;
+        let end = if requestor.accepted_contexts().is_empty() {
+            End::NothingAccepted
+        } else if requestor.refuses_class(&item.sop_class) {
+            End::ClassNotAccepted { class: item.sop_class.to_string() }
+        } else {
+            return Ok(open.accepts(&item.sop_class));
+        };
+        Err(self.not_so(item, end).end)
+    }
+
+    /// The association is not for this instance, but for others.
+    fn not_so(&mut self, item: &Item, end: End) -> Attempted {
+        if let Some(open) = self.open.as_mut().filter(|open| open.unfit.len() < MAX_UNFIT) {
+            open.unfit.push(item.instance.sequence);
+        }
+        Attempted::before(end)
+    }
+
+    async fn send(&mut self, item: &Item, outgoing: Outgoing) -> Result<Attempted, Failed> {
+        let context = |open: &Open| open.requestor.context_for(&item.sop_class, &outgoing.syntax);
+        let Some(context) = self.open.as_ref().and_then(context) else {
+            let why = format!("destination does not accept {}", outgoing.syntax.name());
+            return Ok(self.not_so(item, End::SyntaxNotAccepted { why }));
+        };
+        let Some(mut open) = self.open.take() else {
+            return Ok(Attempted::before(End::Unreachable("no association".to_owned())));
         };
         let request = StoreRequest {
             context,
             sop_class: item.sop_class.clone(),
-            sop_instance: item.sop_instance.clone(),
-            data_length: checked.blob().payload_len(),
+            sop_instance: outgoing.sop_instance.clone(),
+            data_length: outgoing.len(),
         };
-        let mut source = BlobSource::new(checked.clone());
-        match open.requestor.store(&request, &mut source).await {
+        match open.requestor.store(&request, &mut OutgoingSource::new(outgoing.clone())).await {
             Ok(response) => {
                 open.is_used = true;
                 self.open = Some(open);
-                let history = self.history(item, response.status.0).await;
-                Attempted::sent(End::Response { status: response.status, comment: response.comment, history })
+                let history = self.history(item, &outgoing, response.status.0).await;
+                let sent = outgoing.note().map(str::to_owned);
+                let end = End::Response { status: response.status, comment: response.comment, history, sent };
+                Ok(Attempted::sent(end, outgoing.len()))
             }
-            Err(error) => broken(&error, if open.is_used { Association::Used } else { Association::New }),
+            Err(error) => {
+                let association = if open.is_used { Association::Used } else { Association::New };
+                broken(&error, association, outgoing.len())
+            }
         }
     }
 
-    /// Opens an instance and checks all of it, through the same open file that is then read; and begins the same with
-    /// the one that follows, so that it can be sent when this one is answered.
-    async fn load(&mut self, item: &Item, upcoming: &[Item]) -> Result<Checked, BlobError> {
+    /// Opens an instance and checks all of it, through the same open file that is then read.
+    async fn load(&mut self, item: &Item) -> Result<Loaded, BlobError> {
         let is_this = |ahead: &Ahead| ahead.sequence == item.instance.sequence;
-        let ahead = self.ahead.take().filter(is_this).unwrap_or_else(|| Ahead::begin(&self.queue, item));
-        let checked = ahead.checking.await.map_err(|error| BlobError::Io(io::Error::other(error)))??;
-        self.ahead = upcoming.first().map(|next| Ahead::begin(&self.queue, next));
-        Ok(checked)
+        let ahead = self.ahead.take().filter(is_this);
+        let ahead = ahead.unwrap_or_else(|| Ahead::begin(&self.queue, &self.preparer, item, None));
+        ahead.working.await.map_err(|error| BlobError::Io(io::Error::other(error)))?
     }
 
-    /// Makes sure that there is an association on which the instance was proposed.
+    /// Begins the same with the one that follows, and has it made ready for what the peer is expected to take of it, so that
+    /// it can be sent when this one is answered.
+    fn look_ahead(&mut self, upcoming: &[Item]) {
+        let Some(next) = upcoming.first() else { return };
+        let ladder = self.ladder(&stored(next));
+        let open = self.open.as_ref().filter(|open| open.was_asked(&ladder));
+        let expected = match open {
+            Some(open) => open.accepts(&next.sop_class),
+            None => Accepts::These(ladder.into_iter().map(|(_, syntax)| syntax).collect()),
+        };
+        self.ahead = Some(Ahead::begin(&self.queue, &self.preparer, next, Some(expected)));
+    }
+
+    /// What is sent of an instance: what was made ready, if it was for this, or what is made now.
+    async fn ready(&self, item: &Item, loaded: Loaded, accepts: Accepts) -> Result<Outgoing, Unprepared> {
+        let Loaded { checked, ready } = loaded;
+        if let Some((expected, outgoing)) = ready
+            && expected == accepts
+        {
+            return outgoing;
+        }
+        if self.preparer.takes_as_it_is(item, &accepts) {
+            return Ok(Outgoing::original(item, checked));
+        }
+        let (preparer, item) = (self.preparer.clone(), item.clone());
+        let preparing = tokio::task::spawn_blocking(move || preparer.prepare(&item, checked, &accepts));
+        preparing.await.unwrap_or_else(|error| Err(Unprepared::Later(error.to_string())))
+    }
+
+    /// Makes sure that there is an association on which everything was proposed that the instance could be sent as.
     async fn associate(&mut self, item: &Item, upcoming: &[Item]) -> Result<(), End> {
         let calling = self.calling(item);
-        let wanted = (item.sop_class.clone(), item.transfer_syntax.clone());
+        let ladder = self.ladder(&stored(item));
         let fits = |open: &Open| {
             open.calling == calling
-                && open.proposed.contains(&wanted)
+                && open.was_asked(&ladder)
                 && !open.unfit.contains(&item.instance.sequence)
         };
         if self.open.as_ref().is_some_and(fits) {
             return Ok(());
         }
         self.release().await;
-        let proposed = self.propose(wanted, upcoming);
+        let proposed = self.propose(item, upcoming);
         let contexts = proposed.iter().map(|(class, syntax)| (class.clone(), vec![syntax.0.clone()]));
         let mut proposal = Proposal::new(calling.clone(), self.config.called_ae.clone(), contexts.collect());
         proposal.max_pdu = self.config.max_pdu;
@@ -197,101 +294,115 @@ impl DicomCarrier {
         }
     }
 
-    /// This instance, those that follow, and what was sent lately, each once.
-    fn propose(&mut self, wanted: Pair, upcoming: &[Item]) -> Vec<Pair> {
-        let mut proposed = vec![wanted.clone()];
-        let following = upcoming.iter().map(|item| (item.sop_class.clone(), item.transfer_syntax.clone()));
-        for pair in following.chain(self.recent.iter().cloned()) {
+    /// In what an instance that is stored so could be sent, the best first.
+    fn ladder(&self, (class, syntax): &Pair) -> Vec<Pair> {
+        let syntaxes = ladder::syntaxes(self.preparer.wish(), syntax).into_iter();
+        syntaxes.map(|syntax| (class.clone(), syntax)).collect()
+    }
+
+    /// All that this instance could be sent as; then what those that follow, and what was sent lately, are best sent as, and
+    /// the way down from there. Each once, as many as there may be.
+    fn propose(&mut self, item: &Item, upcoming: &[Item]) -> Vec<Pair> {
+        let this = stored(item);
+        let mut kinds: Vec<Pair> = Vec::with_capacity(upcoming.len() + MAX_RECENT);
+        for kind in upcoming.iter().map(stored).chain(self.recent.iter().cloned()) {
+            if kind != this && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        let ladders: Vec<_> = kinds.iter().map(|kind| self.ladder(kind)).collect();
+        let depth = ladders.iter().map(Vec::len).max().unwrap_or(0);
+        let level = |depth: usize| ladders.iter().filter_map(move |ladder| ladder.get(depth)).cloned();
+        let mut proposed: Vec<Pair> = Vec::with_capacity(MAX_CONTEXTS);
+        for pair in self.ladder(&this).into_iter().chain((0..depth).flat_map(level)) {
             if proposed.len() < MAX_CONTEXTS && !proposed.contains(&pair) {
                 proposed.push(pair);
             }
         }
-        self.recent.retain(|pair| *pair != wanted);
-        self.recent.push_front(wanted);
+        self.recent.retain(|kind| *kind != this);
+        self.recent.push_front(this);
         self.recent.truncate(MAX_RECENT);
         proposed
     }
 
     /// Only a duplicate needs to know what was sent before.
-    async fn history(&self, item: &Item, status: u16) -> History {
+    ///
+    /// A UID that a copy has of its own is made of the original's UID, its content and the way it was encoded: what the peer
+    /// has under it is this very copy. Under the original's UID, a delivery under another one does not count.
+    async fn history(&self, item: &Item, outgoing: &Outgoing, status: u16) -> History {
         if status != 0x0111 {
             return History::default();
         }
+        if outgoing.sop_instance != item.sop_instance {
+            return History { delivered_before: true, other_content: false };
+        }
         let (queue, sequence) = (self.queue.clone(), item.instance.sequence);
         let name = self.name.clone();
-        let asked = tokio::task::spawn_blocking(move || queue.history(&name, sequence)).await;
+        let asked =
+            tokio::task::spawn_blocking(move || queue.history(&name, sequence, is_under_its_own_uid)).await;
         // When nobody can tell, it is taken for another content: held is visible, delivered is not.
         asked.ok().and_then(Result::ok).unwrap_or(History { delivered_before: false, other_content: true })
     }
 }
 
-/// The context on which the instance can go, or why there is none.
-fn choose(open: &Open, item: &Item) -> Result<u8, End> {
-    let requestor = &open.requestor;
-    if let Some(context) = requestor.context_for(&item.sop_class, &item.transfer_syntax) {
-        return Ok(context);
+/// A copy turned out to be impossible while it was sent.
+struct Failed(TranscodeError);
+
+impl Open {
+    /// What was accepted of a SOP class.
+    fn accepts(&self, class: &Uid) -> Accepts {
+        let contexts = self.requestor.accepted_contexts().iter();
+        let of_class = contexts.filter(|context| context.abstract_syntax == *class);
+        Accepts::These(of_class.map(|context| context.transfer_syntax.clone()).collect())
     }
-    if requestor.accepted_contexts().is_empty() {
-        return Err(End::NothingAccepted);
+
+    /// Whether all of it was proposed.
+    fn was_asked(&self, ladder: &[Pair]) -> bool {
+        ladder.iter().all(|pair| self.proposed.contains(pair))
     }
-    if requestor.refuses_class(&item.sop_class) {
-        return Err(End::ClassNotAccepted { class: item.sop_class.to_string() });
-    }
-    Err(End::SyntaxNotAccepted { stored: item.transfer_syntax.name().to_owned() })
+}
+
+fn stored(item: &Item) -> Pair {
+    (item.sop_class.clone(), item.transfer_syntax.clone())
 }
 
 impl Ahead {
-    fn begin(queue: &Queue, item: &Item) -> Self {
-        let (queue, instance) = (queue.clone(), Arc::clone(&item.instance));
-        let sequence = instance.sequence;
-        let checking = tokio::task::spawn_blocking(move || Checked::new(queue.open_blob(&instance)?));
-        Self { sequence, checking }
+    fn begin(queue: &Queue, preparer: &Preparer, item: &Item, expected: Option<Accepts>) -> Self {
+        let (queue, preparer, item) = (queue.clone(), preparer.clone(), item.clone());
+        let sequence = item.instance.sequence;
+        let working = tokio::task::spawn_blocking(move || {
+            let checked = Checked::new(queue.open_blob(&item.instance)?)?;
+            let ready = expected.map(|accepts| {
+                let outgoing = preparer.prepare(&item, checked.clone(), &accepts);
+                (accepts, outgoing)
+            });
+            Ok(Loaded { checked, ready })
+        });
+        Self { sequence, working }
     }
 }
 
-fn broken(error: &StoreError, association: Association) -> Attempted {
+fn broken(error: &StoreError, association: Association, bytes: u64) -> Result<Attempted, Failed> {
     let what = error.to_string();
-    match error {
-        StoreError::Source(_) => Attempted { end: End::Unreadable(what), was_sent: true, broke: None },
+    Ok(match error {
+        StoreError::Source(io) => match copy_error(io) {
+            Some(
+                error @ (TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked),
+            ) => return Err(Failed(error.clone())),
+            Some(TranscodeError::Cache(_)) => Attempted::before(End::Unreachable(what)),
+            Some(TranscodeError::Source(_)) | None => {
+                Attempted { end: End::Unreadable(what), was_sent: true, broke: None, bytes }
+            }
+        },
         StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
-        StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what)),
+        StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what), bytes),
         StoreError::Link(
             LinkError::Aborted(_) | LinkError::Closed | LinkError::Io(_) | LinkError::Violation { .. },
-        ) => Attempted { end: End::Aborted { what, times: 0 }, was_sent: true, broke: Some(association) },
-    }
-}
-
-/// A checked blob as a data source: while one chunk is sent, a blocking thread reads the next.
-struct BlobSource {
-    checked: Checked,
-    offset: u64,
-    ahead: Option<JoinHandle<Result<Vec<u8>, BlobError>>>,
-}
-
-impl BlobSource {
-    fn new(checked: Checked) -> Self {
-        Self { checked, offset: 0, ahead: None }
-    }
-
-    fn read(&self, mut buffer: Vec<u8>) -> JoinHandle<Result<Vec<u8>, BlobError>> {
-        let (checked, offset) = (self.checked.clone(), self.offset);
-        tokio::task::spawn_blocking(move || checked.read_chunk(offset, &mut buffer).map(|()| buffer))
-    }
-}
-
-impl DataSource for BlobSource {
-    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
-        if let Some(whole) = self.checked.whole() {
-            used.clear();
-            used.extend_from_slice(whole);
-            return Ok(used);
-        }
-        let reading = self.ahead.take().unwrap_or_else(|| self.read(Vec::new()));
-        let chunk = reading.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        self.offset += chunk.len() as u64;
-        if self.offset < self.checked.blob().payload_len() {
-            self.ahead = Some(self.read(used));
-        }
-        Ok(chunk)
-    }
+        ) => Attempted {
+            end: End::Aborted { what, times: 0 },
+            was_sent: true,
+            broke: Some(association),
+            bytes,
+        },
+    })
 }

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, Notice};
 use super::carrier::{Association, Attempted, Carrier, Item};
 use super::circuit::{Circuit, Health, Permission, Settlement};
+use super::fleet::Fleet;
+use super::prepare::Preparer;
 use super::studies::Claims;
 use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
@@ -40,6 +42,7 @@ pub struct Dispatcher {
     queue: Queue,
     metrics: Metrics,
     board: Board,
+    preparer: Preparer,
     stop: CancellationToken,
     lanes: Mutex<Lanes>,
     claims: Claims,
@@ -69,12 +72,12 @@ impl Dispatcher {
     pub fn new(
         config: &Config,
         destination: &Destination,
-        queue: &Queue,
-        metrics: &Metrics,
-        board: &Board,
+        fleet: &Fleet,
         stop: &CancellationToken,
     ) -> Arc<Self> {
+        let Fleet { queue, metrics, board, engine, .. } = fleet;
         Arc::new(Self {
+            preparer: Preparer::new(destination.compression, engine.clone(), metrics.transcodes(destination)),
             destination: destination.clone(),
             node_ae: config.node.ae_title.clone(),
             queue: queue.clone(),
@@ -98,7 +101,8 @@ impl Dispatcher {
     /// One worker, until told to stop. What is under way then is finished first.
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
-        let mut carrier = Carrier::new(&self.destination, &self.node_ae, &self.queue, &self.claims);
+        let mut carrier =
+            Carrier::new(&self.destination, &self.node_ae, &self.queue, &self.preparer, &self.claims);
         let mut pauses = self.board.pauses().news();
         while !self.stop.is_cancelled() {
             wakes.borrow_and_update();
@@ -316,6 +320,7 @@ impl Dispatcher {
     fn settle(&self, lane: &str, instance: &Instance, attempted: Attempted, aborts: u32) -> Settled {
         let (sequence, group) = (instance.sequence, &instance.keys.group);
         let (now, chance) = (self.now(), chance());
+        let bytes = attempted.bytes;
         let end = match attempted.end {
             End::Aborted { what, .. } => End::Aborted { what, times: aborts },
             other => other,
@@ -330,7 +335,7 @@ impl Dispatcher {
             let change = circuit.unreachable(verdict.clone(), now, chance);
             Settlement { outcome: Outcome::Untried, change }
         });
-        Settled { verdict, settlement }
+        Settled { verdict, settlement, bytes }
     }
 
     /// One line and one count for each attempt, and one line for each change of health.
@@ -343,7 +348,7 @@ impl Dispatcher {
             (Outcome::Delivered(_), verdict) => {
                 let detail = verdict.why();
                 let is_warning = matches!(verdict, Verdict::Delivered { is_warning: true, .. });
-                let bytes = instance.payload_len();
+                let bytes = settled.bytes;
                 self.metrics.delivered_bytes.with_label_values(&[destination]).inc_by(bytes);
                 if is_warning || lease.is_conflicting() {
                     count("warning");
@@ -444,6 +449,8 @@ impl Dispatcher {
 struct Settled {
     verdict: Verdict,
     settlement: Settlement,
+    /// Of the data set that was sent.
+    bytes: u64,
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

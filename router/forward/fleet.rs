@@ -20,6 +20,7 @@ use super::circuit::Health;
 use super::dispatcher::Dispatcher;
 use crate::config::{Config, Destination};
 use crate::metrics::Metrics;
+use crate::transcode::Engine;
 
 /// What dispatchers are made of and run in. Clones are the same fleet.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Fleet {
     pub metrics: Metrics,
     /// Where dispatchers are woken.
     pub board: Board,
+    /// What makes copies.
+    pub engine: Engine,
     /// Take no more.
     pub drain: CancellationToken,
     /// End at once.
@@ -59,7 +62,7 @@ impl Fleet {
             self.board.forget(name);
         }
         let before = before.inspect(|before| before.stop.cancel()).map(|before| before.ended);
-        let dispatcher = Dispatcher::new(config, destination, &self.queue, &self.metrics, &self.board, &stop);
+        let dispatcher = Dispatcher::new(config, destination, self, &stop);
         let (fleet, name, ended) = (self.clone(), name.to_owned(), ended.drop_guard());
         self.tasks.spawn(async move {
             if let Some(before) = before {

@@ -6,17 +6,21 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrysalis_queue::{Blob, BlobError, CHUNK, Checked, Queue};
 use sha2::{Digest, Sha256};
 
 use super::carrier::{Attempted, Item, unreadable};
+use super::outgoing::{Outgoing, PieceError, copy_error};
+use super::prepare::{Preparer, Unprepared};
 use super::verdict::End;
 use crate::dicom::attributes::Attribute;
-use crate::dicom::part10::FileHead;
+use crate::dicom::part10::{self, FileHead, HeadFields};
 use crate::dicom::walk::Walk;
 use crate::dicom::{TransferSyntax, Uid};
 use crate::platform;
+use crate::transcode::{Accepts, TranscodeError};
 
 /// How far a data set is searched for its series.
 const SEARCHED: u64 = 4 << 20;
@@ -26,6 +30,7 @@ pub(super) struct FolderCarrier {
     /// The folder was there: when it is gone later, somebody moved it or a share came off, and it is not made again.
     was_there: bool,
     queue: Queue,
+    preparer: Preparer,
 }
 
 /// Why a file is not in the folder.
@@ -33,18 +38,29 @@ pub(super) struct FolderCarrier {
 enum FolderError {
     #[error(transparent)]
     Spool(#[from] BlobError),
+    #[error("nothing can be sent")]
+    Unprepared(Unprepared),
+    /// Found out while the copy was written.
+    #[error(transparent)]
+    Copy(TranscodeError),
     #[error("{path}: {error}")]
     Folder { path: PathBuf, error: io::Error },
 }
 
+/// A file in the folder: its place, what there is to say of it, and the bytes of its data set.
+struct Placed {
+    detail: String,
+    bytes: u64,
+}
+
 impl FolderCarrier {
-    pub(super) fn new(root: PathBuf, queue: Queue) -> Self {
-        Self { root, was_there: false, queue }
+    pub(super) fn new(root: PathBuf, queue: Queue, preparer: Preparer) -> Self {
+        Self { root, was_there: false, queue, preparer }
     }
 
     pub(super) async fn attempt(&mut self, item: &Item) -> Attempted {
         let (queue, root, item) = (self.queue.clone(), self.root.clone(), item.clone());
-        let was_there = self.was_there;
+        let (was_there, preparer) = (self.was_there, self.preparer.clone());
         let stored = tokio::task::spawn_blocking(move || {
             if was_there && !root.is_dir() {
                 let error = io::Error::new(io::ErrorKind::NotFound, "the folder is gone");
@@ -52,17 +68,20 @@ impl FolderCarrier {
             }
             let checked = Checked::new(queue.open_blob(&item.instance)?)?;
             let part = part_name(&queue.path(&item.instance));
-            store(&root, &part, &checked, &item)
+            deliver(&root, &part, checked, &item, &preparer)
         });
         match stored.await {
-            Ok(Ok(place)) => {
+            Ok(Ok(Placed { detail, bytes })) => {
                 self.was_there = true;
-                Attempted::sent(End::Stored(place))
+                Attempted::sent(End::Stored(detail), bytes)
             }
             Ok(Err(FolderError::Spool(error))) => Attempted::before(unreadable(&error)),
+            Ok(Err(FolderError::Unprepared(unprepared))) => Attempted::before(unprepared.end()),
+            // The cache failed, or it would have been the original.
+            Ok(Err(error @ FolderError::Copy(_))) => Attempted::before(End::Unreachable(error.to_string())),
             // It may be this instance's path only: others are tried meanwhile.
             Ok(Err(error @ FolderError::Folder { .. })) => {
-                Attempted::sent(End::Unreachable(error.to_string()))
+                Attempted::sent(End::Unreachable(error.to_string()), 0)
             }
             Err(error) => Attempted::before(End::Unreachable(error.to_string())),
         }
@@ -101,25 +120,53 @@ fn is_part_name(name: &str) -> bool {
     })
 }
 
-/// Puts an instance into the folder, and says where, relative to it.
-fn store(root: &Path, part: &str, checked: &Checked, item: &Item) -> Result<String, FolderError> {
+/// Puts an instance into the folder as it is wanted there, or as it is where that fails.
+fn deliver(
+    root: &Path,
+    part: &str,
+    checked: Checked,
+    item: &Item,
+    preparer: &Preparer,
+) -> Result<Placed, FolderError> {
     let series = series_of(checked.blob(), &item.transfer_syntax)?;
+    let everything = Accepts::Anything;
+    let outgoing = preparer.prepare(item, checked.clone(), &everything).map_err(FolderError::Unprepared)?;
+    match store(root, part, &series, &outgoing, item) {
+        Err(FolderError::Copy(
+            error @ (TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked),
+        )) => {
+            let original =
+                preparer.instead(item, checked, &everything, &error).map_err(FolderError::Unprepared)?;
+            store(root, part, &series, &original, item)
+        }
+        stored => stored,
+    }
+}
+
+/// Puts a data set into the folder, and says where, relative to it.
+fn store(
+    root: &Path,
+    part: &str,
+    series: &str,
+    outgoing: &Outgoing,
+    item: &Item,
+) -> Result<Placed, FolderError> {
     let study = component(&item.instance.keys.group);
-    let directory = root.join(study).join(component(&series));
+    let directory = root.join(study).join(component(series));
     let at = |error| FolderError::Folder { path: directory.clone(), error };
     make_directories(&directory).map_err(at)?;
     let part = root.join(part);
-    let name = component(item.sop_instance.as_str());
-    let content = hex(item.instance.sha256());
-    let written = write_part(&part, checked)
-        .map_err(|error| FolderError::Folder { path: part.clone(), error })
-        .and_then(|()| place(&part, &directory, &name, &content, item).map_err(at));
+    let name = component(outgoing.sop_instance.as_str());
+    let written = write_part(&part, outgoing, item)
+        .and_then(|content| place(&part, &directory, &name, &content).map_err(at));
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }
     let path = written?;
     platform::sync_directory(&directory).map_err(at)?;
-    Ok(path.strip_prefix(root).unwrap_or(&path).display().to_string())
+    let place = path.strip_prefix(root).unwrap_or(&path).display();
+    let detail = outgoing.note().map_or_else(|| place.to_string(), |note| format!("{place}, {note}"));
+    Ok(Placed { detail, bytes: outgoing.len() })
 }
 
 /// The Series Instance UID, which the queue does not keep.
@@ -169,20 +216,54 @@ fn make_directories(path: &Path) -> io::Result<()> {
     platform::sync_directory(parent)
 }
 
-fn write_part(part: &Path, checked: &Checked) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part)?;
-    file.write_all(&checked.blob().head()?)?;
-    let (mut chunk, mut at) = (Vec::new(), 0);
-    while at < checked.blob().payload_len() {
-        checked.read_chunk(at, &mut chunk).map_err(io::Error::other)?;
-        file.write_all(&chunk)?;
-        at += chunk.len() as u64;
+/// Writes a data set behind its head, and returns its SHA-256.
+fn write_part(part: &Path, outgoing: &Outgoing, item: &Item) -> Result<[u8; 32], FolderError> {
+    let at = |error| FolderError::Folder { path: part.to_owned(), error };
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part).map_err(at)?;
+    file.write_all(&head(outgoing, item).map_err(BlobError::Io)?).map_err(at)?;
+    let (mut pieces, mut piece) = (outgoing.pieces(), Vec::new());
+    let mut hasher = Sha256::new();
+    loop {
+        pieces.next(&mut piece).map_err(|error| match error {
+            PieceError::Spool(error) => FolderError::Spool(error),
+            PieceError::Copy(io) => match copy_error(&io) {
+                Some(error) => FolderError::Copy(error.clone()),
+                None => FolderError::Copy(TranscodeError::Cache(Arc::new(io))),
+            },
+        })?;
+        if piece.is_empty() {
+            break;
+        }
+        // What was received was compared with its hash already.
+        if outgoing.as_original().is_none() {
+            hasher.update(&piece);
+        }
+        file.write_all(&piece).map_err(at)?;
     }
-    file.sync_all()
+    file.sync_all().map_err(at)?;
+    match outgoing.as_original() {
+        Some(_) => Ok(*item.instance.sha256()),
+        None => Ok(hasher.finalize().into()),
+    }
+}
+
+/// The head of the spool's own file, or one that tells of the copy.
+fn head(outgoing: &Outgoing, item: &Item) -> io::Result<Vec<u8>> {
+    match outgoing.as_original() {
+        Some(checked) => checked.blob().head(),
+        None => Ok(part10::head(&HeadFields {
+            sop_class: &item.sop_class,
+            sop_instance: &outgoing.sop_instance,
+            transfer_syntax: &outgoing.syntax,
+            calling: &item.calling,
+            called: &item.called,
+        })),
+    }
 }
 
 /// Gives the file its name: the plain one, or where that holds other content, one with a piece of the hash in it.
-fn place(part: &Path, directory: &Path, name: &str, content: &str, item: &Item) -> io::Result<PathBuf> {
+fn place(part: &Path, directory: &Path, name: &str, digest: &[u8; 32]) -> io::Result<PathBuf> {
+    let content = hex(digest);
     let short = content.get(..8).unwrap_or_default();
     for candidate in [format!("{name}.dcm"), format!("{name}~{short}.dcm"), format!("{name}~{content}.dcm")] {
         let path = directory.join(candidate);
@@ -191,7 +272,7 @@ fn place(part: &Path, directory: &Path, name: &str, content: &str, item: &Item) 
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
-        if holds(&path, item)? {
+        if holds(&path, digest)? {
             fs::remove_file(part)?;
             File::open(&path)?.sync_all()?;
             return Ok(path);
@@ -200,8 +281,8 @@ fn place(part: &Path, directory: &Path, name: &str, content: &str, item: &Item) 
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "other content stands under every name"))
 }
 
-/// Whether a file's data set is this instance's.
-fn holds(path: &Path, item: &Item) -> io::Result<bool> {
+/// Whether a file's data set has this SHA-256.
+fn holds(path: &Path, expected: &[u8; 32]) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let Ok(head) = FileHead::read(&mut file) else { return Ok(false) };
     file.seek(SeekFrom::Start(head.data_set_offset))?;
@@ -215,7 +296,7 @@ fn holds(path: &Path, item: &Item) -> io::Result<bool> {
         hasher.update(chunk.get(..n).unwrap_or_default());
     }
     let digest: [u8; 32] = hasher.finalize().into();
-    Ok(digest == *item.instance.sha256())
+    Ok(digest == *expected)
 }
 
 #[cfg(test)]

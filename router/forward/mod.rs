@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queue ── lease ──► dispatcher ──► carrier (dicom | folder) ──► end
-//!   ▲                    │                                        │
+//!   ▲                    │              └ prepare: as it is, or a copy
 //!   └──── outcome ── circuit ◄──────────── verdict ◄──────────────┘
 //! ```
 //!
@@ -15,6 +15,9 @@ mod dicom;
 mod dispatcher;
 mod fleet;
 mod folder;
+mod outgoing;
+mod prepare;
+mod stored;
 mod studies;
 mod verdict;
 

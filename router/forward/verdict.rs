@@ -68,6 +68,8 @@ pub enum End {
         comment: String,
         /// What is known of this SOP Instance UID besides this instance.
         history: History,
+        /// As what it was sent, where that is not simply as it was received.
+        sent: Option<String>,
     },
     /// An A-ASSOCIATE-RJ.
     Rejected(Rejection),
@@ -78,10 +80,10 @@ pub enum End {
         /// The SOP class, by name or UID.
         class: String,
     },
-    /// It takes the SOP class, but not as it is stored.
+    /// It takes the SOP class, but neither as it is stored nor in any way in which it could be sent.
     SyntaxNotAccepted {
-        /// The stored transfer syntax, by name or UID.
-        stored: String,
+        /// What is stored, what is accepted, and why nothing else can be made of it.
+        why: String,
     },
     /// No connection, silence, or a broken association.
     Unreachable(String),
@@ -134,15 +136,17 @@ impl Verdict {
 /// The table of verdicts.
 pub fn judge(end: End) -> Verdict {
     match end {
-        End::Response { status, comment, history } => judge_status(status.corrected(), comment, history),
+        End::Response { status, comment, history, sent } => {
+            judge_status(status.corrected(), comment, history, sent.as_deref())
+        }
         End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejection.to_string().into()),
         End::Rejected(rejection) => Verdict::Pause(rejection.to_string().into()),
         End::NothingAccepted => Verdict::Pause("the destination accepts no presentation context".into()),
         End::ClassNotAccepted { class } => {
             refused(format!("destination does not take this SOP class: {class}").into())
         }
-        End::SyntaxNotAccepted { stored } => {
-            refused(format!("destination does not accept the stored transfer syntax: {stored}").into())
+        End::SyntaxNotAccepted { why } => {
+            refused(format!("destination does not accept the stored transfer syntax: {why}").into())
         }
         End::Unreachable(what) => Verdict::Retry(what.into()),
         End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
@@ -158,8 +162,9 @@ fn refused(why: Why) -> Verdict {
     Verdict::Hold(why.refused())
 }
 
-fn judge_status(status: Status, comment: String, history: History) -> Verdict {
-    let why = Why { text: status.to_string(), comment };
+fn judge_status(status: Status, comment: String, history: History, sent: Option<&str>) -> Verdict {
+    let text = sent.map_or_else(|| status.to_string(), |sent| format!("{status}, {sent}"));
+    let why = Why { text, comment };
     match status.0 {
         0x0000 => Verdict::Delivered { detail: why, is_warning: false },
         0xB000..=0xBFFF => Verdict::Delivered { detail: why, is_warning: true },
@@ -167,7 +172,7 @@ fn judge_status(status: Status, comment: String, history: History) -> Verdict {
         0x0111 if history.delivered_before || !history.other_content => {
             Verdict::Delivered { detail: why, is_warning: true }
         }
-        0x0111 => refused(Why { text: format!("{status}; another content of this UID is known"), ..why }),
+        0x0111 => refused(Why { text: format!("{}; another content of this UID is known", why.text), ..why }),
         0x0213 | 0xA700..=0xA7FF => Verdict::Retry(why),
         0x0124 => Verdict::Pause(why),
         _ => Verdict::Refused(why),
@@ -193,7 +198,7 @@ mod tests {
     }
 
     fn status(code: u16, history: History) -> &'static str {
-        word(&judge(End::Response { status: Status(code), comment: String::new(), history }))
+        word(&judge(End::Response { status: Status(code), comment: String::new(), history, sent: None }))
     }
 
     #[test]
@@ -246,8 +251,25 @@ mod tests {
     fn a_verdict_never_has_the_peers_words_among_ours() {
         let history = History { delivered_before: false, other_content: true };
         for code in [0x0000, 0xB000, 0x0111, 0x0213, 0x0124, 0xC000] {
-            let verdict = judge(End::Response { status: Status(code), comment: "Name^Of".into(), history });
+            let verdict =
+                judge(End::Response { status: Status(code), comment: "Name^Of".into(), history, sent: None });
             assert!(!verdict.why().contains("Name") && verdict.why().contains(&format!("{code:04X}")));
+        }
+    }
+
+    #[test]
+    fn as_what_it_was_sent_is_said_with_every_status() {
+        for code in [0x0000, 0xB000, 0xC000] {
+            let sent = Some("as JPEG Baseline (Process 1), SOP Instance UID 2.25.1".to_owned());
+            let end = End::Response {
+                status: Status(code),
+                comment: String::new(),
+                history: History::default(),
+                sent,
+            };
+            let why = judge(end).why().into_owned();
+            assert!(why.starts_with(&format!("{code:04X}")), "{why}");
+            assert!(why.ends_with("), as JPEG Baseline (Process 1), SOP Instance UID 2.25.1"), "{why}");
         }
     }
 
@@ -280,7 +302,7 @@ mod tests {
     #[test]
     fn what_cannot_be_negotiated_is_held_unless_nothing_can() {
         assert_eq!(word(&judge(End::ClassNotAccepted { class: "x".into() })), "hold");
-        assert_eq!(word(&judge(End::SyntaxNotAccepted { stored: "x".into() })), "hold");
+        assert_eq!(word(&judge(End::SyntaxNotAccepted { why: "x".into() })), "hold");
         assert_eq!(word(&judge(End::NothingAccepted)), "pause");
         assert_eq!(word(&judge(End::Unreachable("x".into()))), "retry");
         assert_eq!(word(&judge(End::Unreadable("x".into()))), "hold");

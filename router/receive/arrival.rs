@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use chrysalis_queue::Instance;
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::{Encoding, TransferSyntax, Uid};
+use crate::transcode::Soundness;
+
 /// How an instance came. Written as JSON, so that it can be read in a spool file without any program of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
@@ -37,6 +40,15 @@ impl Arrival {
     pub fn to_bytes(&self) -> Vec<u8> {
         // A struct of strings, an address and a flag always serialises.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Whether the data set may be taken apart. A deflated one was not looked into: whoever inflates it will see.
+    pub fn soundness(&self) -> Soundness {
+        let syntax = TransferSyntax(Uid::new(&self.transfer_syntax));
+        match self.sound || syntax.encoding() == Encoding::DeflatedLe {
+            true => Soundness::Sound,
+            false => Soundness::Odd,
+        }
     }
 
     /// What was written for an instance.

@@ -21,6 +21,7 @@ mod veto;
 
 mod choose;
 pub mod coding;
+mod expect;
 mod grey;
 pub mod ladder;
 pub mod plan;
@@ -55,7 +56,7 @@ pub mod want;
 
 pub use attributes::{AttributeError, Outcome};
 pub use frames::{FrameError, FrameMap};
-pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, plan};
+pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, called, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};
 
 pub use cache::PIECE;
@@ -66,6 +67,7 @@ pub use made::{FirstColour, Made, Reader};
 
 pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
+pub use expect::{Expectation, expect};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 pub use written::Written;

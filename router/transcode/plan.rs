@@ -178,7 +178,7 @@ pub(super) fn not_accepted(syntax: &TransferSyntax) -> String {
 }
 
 /// A transfer syntax by the name that people use.
-pub(super) fn called(syntax: &TransferSyntax) -> &str {
+pub fn called(syntax: &TransferSyntax) -> &str {
     if *syntax == TransferSyntax::JPEG_LOSSLESS { "JPEG Lossless" } else { syntax.name() }
 }
 

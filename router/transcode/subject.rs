@@ -46,7 +46,7 @@ impl From<bool> for Soundness {
 /// A stored data set cannot be looked at: a fault of this machine, never of the data set.
 #[derive(Debug, thiserror::Error)]
 #[error("the data set cannot be read: {0}")]
-pub struct SubjectError(#[from] io::Error);
+pub struct SubjectError(#[from] pub io::Error);
 
 impl Subject {
     /// Looks at a stored data set. A deflated one is inflated for that, and its outline is that of what was inflated. What is wrong with it makes it [`Content::Untouchable`] and is no error.

@@ -182,8 +182,13 @@ impl Keeper {
     }
 
     /// Whether these very bytes were delivered to this destination before, and whether another content of the key
-    /// is known.
-    pub(crate) fn history(&mut self, destination: &str, sequence: Sequence) -> Result<History, Unavailable> {
+    /// is known. Of deliveries, those count whose detail does.
+    pub(crate) fn history(
+        &mut self,
+        destination: &str,
+        sequence: Sequence,
+        counts: fn(&str) -> bool,
+    ) -> Result<History, Unavailable> {
         self.look(|keeper| {
             let Some(instance) = keeper.view.instance(sequence)? else { return Ok(History::default()) };
             let mut history = History::default();
@@ -194,7 +199,8 @@ impl Keeper {
                     continue;
                 }
                 let delivery = keeper.view.delivery(other.sequence, destination)?;
-                let delivered = delivery.is_some_and(|d| matches!(d.state, State::Delivered { .. }));
+                let delivered = delivery
+                    .is_some_and(|d| matches!(&d.state, State::Delivered { detail } if counts(detail)));
                 history.delivered_before |= delivered;
             }
             Ok(history)
@@ -205,7 +211,7 @@ impl Keeper {
 /// What is known of a key besides one instance of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct History {
-    /// These very bytes were delivered to the destination before.
+    /// These very bytes were delivered to the destination before, in a way that counts.
     pub delivered_before: bool,
     /// Another content of the same key is known.
     pub other_content: bool,
