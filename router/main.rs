@@ -55,6 +55,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Route(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Inspect(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Transcode(args) => Ok(args.run(load_to_ask, &mut std::io::stdout())?.into()),
         Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::DecodeWorker => {
             decode_worker::run()?;

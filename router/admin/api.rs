@@ -20,6 +20,7 @@ use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds, as_listed};
+use crate::transcode::Engine;
 
 /// What the API works on.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct AdminState {
     pub drain: CancellationToken,
     /// Who reads what the data sets say of patients.
     pub headers: Headers,
+    /// What makes copies.
+    pub engine: Engine,
 }
 
 impl AdminState {
@@ -139,6 +142,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     if let Ok(stats) = ask(move || queue.stats()).await? {
         state.metrics.set_queue(&stats, &state.live.now());
     }
+    state.metrics.set_cache(state.engine.cache_usage().0);
     state.metrics.set_pauses(state.control.pauses(), &state.live.now());
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;

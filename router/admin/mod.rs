@@ -17,6 +17,7 @@ mod csv;
 mod damage;
 mod decide;
 mod decisions;
+mod expected;
 mod export;
 mod filter;
 mod forgotten;
@@ -44,6 +45,7 @@ pub use ledger::{LedgerFormat, LedgerQuery, QueryError, TellError};
 pub use moment::{Edge, NotAMoment};
 pub use order::{Failure, Order, Outcome};
 
+pub(crate) use expected::subject;
 pub(crate) use export::Export;
 pub(crate) use listing::{Reveal, deliveries, studies};
 pub(crate) use moment::{parse as parse_moment, write as write_moment};

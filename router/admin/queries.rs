@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::api::{AdminState, Refused, ask, ask_while_wanted, guard_patients};
 use super::damage::Told;
+use super::expected;
 use super::export::{Export, ExportError};
 use super::filter::{Asked, Filter};
 use super::fsck::fsck;
@@ -112,9 +113,13 @@ async fn show(
     };
     let sequence = parse(&instance)?;
     let queue = state.queue.clone();
-    let shown = ask(move || queue.show(sequence)).await??;
-    let shown = shown.ok_or_else(|| not_found(&instance))?;
-    Ok(Json(show_json(&shown, &state.queue, &state.live.now(), Some(&state.board), reveal)))
+    let shown = ask(move || {
+        let shown = queue.show(sequence)?;
+        Ok::<_, Refused>(shown.map(|shown| (expected::subject(&queue, &shown), shown)))
+    });
+    let (subject, shown) = shown.await??.ok_or_else(|| not_found(&instance))?;
+    let (config, board) = (state.live.now(), Some(&state.board));
+    Ok(Json(show_json(&shown, subject.as_ref(), &state.queue, &config, board, reveal)))
 }
 
 /// `GET /api/queue/{instance}/file`: patient data, so it needs the token wherever it is asked for.

@@ -4,6 +4,7 @@ use chrysalis_queue::{NO_ROUTE, Queue, Row, Shown, Standing, State as Journalled
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::expected;
 use super::headers::Patient;
 use super::listing::Reveal;
 use super::moment;
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::forward::{Board, without_comment};
 use crate::metrics::age_seconds;
 use crate::receive::Arrival;
+use crate::transcode::{Expectation, Subject};
 
 /// One delivery as the API shows it. Patient data only where somebody with the token asked for it.
 #[derive(Debug, Serialize)]
@@ -31,6 +33,9 @@ pub(super) struct DeliveryView {
     /// Only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     patient: Option<Patient>,
+    /// In what it would be sent, the best first: only of one instance, and where it is not delivered yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Vec<Expectation>>,
 }
 
 impl DeliveryView {
@@ -57,6 +62,7 @@ impl DeliveryView {
             calling_ae,
             has_data: row.has_payload,
             patient: None,
+            expected: None,
         }
     }
 
@@ -107,15 +113,21 @@ pub(super) fn reason(state: &Journalled) -> Option<String> {
     }
 }
 
-/// One instance with all its deliveries. Of what destinations said in words, as `reveal` says.
+/// One instance with all its deliveries, and what it would be sent as if `subject` says what it is. Of what destinations said in words, as `reveal` says.
 pub(crate) fn show_json(
     shown: &Shown,
+    subject: Option<&Subject>,
     queue: &Queue,
     config: &Config,
     board: Option<&Board>,
     reveal: Reveal,
 ) -> Value {
-    let view = |row| DeliveryView::new(row, config, board, reveal);
+    let view = |row: &Row| {
+        let is_open = row.delivery.state.is_open();
+        let expected = subject.filter(|_| is_open);
+        let expected = expected.and_then(|subject| expected::at(subject, &row.delivery.destination, config));
+        DeliveryView { expected, ..DeliveryView::new(row, config, board, reveal) }
+    };
     let instance = &shown.instance;
     let arrival = Arrival::of(instance).ok();
     let has_payload = shown.rows.iter().any(|row| row.has_payload);

@@ -8,6 +8,8 @@ pub mod decode_worker;
 mod drain;
 pub mod echo;
 mod export;
+mod files;
+pub mod inspect;
 pub mod ledger;
 mod listing;
 mod queue;
@@ -19,6 +21,7 @@ pub mod serve;
 mod source;
 pub mod status;
 mod table;
+pub mod transcode;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +70,10 @@ pub enum Command {
     Echo(echo::EchoArgs),
     /// Say where files would go if a cart sent them, and by which rule.
     Route(route::RouteArgs),
+    /// Say what files are, and what each destination would be sent, and why.
+    Inspect(inspect::InspectArgs),
+    /// Write files as a destination would get them.
+    Transcode(transcode::TranscodeArgs),
     /// Look at what waits for delivery, and decide about what is held.
     Queue(Box<QueueArgs>),
     /// Tell what came and what became of it, also after the data is gone.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Exit;
 use super::export;
@@ -282,6 +282,7 @@ impl Session<'_> {
         }
         writeln!(out)?;
         deliveries.write(out)?;
+        print_expected(fields, out)?;
         Ok(Exit::Done)
     }
 
@@ -306,6 +307,28 @@ impl Session<'_> {
         })?;
         Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
     }
+}
+
+/// In what it would be sent where it is not delivered yet, and in what where that is not accepted.
+fn print_expected(fields: &Map<String, Value>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut table = Table::new(&["DESTINATION", "WOULD BE SENT", "BECAUSE"]);
+    let mut is_empty = true;
+    for delivery in fields.get("deliveries").and_then(Value::as_array).into_iter().flatten() {
+        let ways = delivery["expected"].as_array().into_iter().flatten();
+        for (place, way) in ways.enumerate() {
+            let (name, form) = match place {
+                0 => (plain(&delivery["destination"]), plain(&way["as"])),
+                _ => (String::new(), format!("else {}", plain(&way["as"]))),
+            };
+            table.row([name, form, plain(&way["why"])]);
+            is_empty = false;
+        }
+    }
+    if !is_empty {
+        writeln!(out)?;
+        table.write(out)?;
+    }
+    Ok(())
 }
 
 /// Whoever read the output has seen enough; how it ended is told by the exit code all the same.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpStream;
 
+use super::files::files_below;
 use crate::dicom::part10::FileHead;
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::dimse::requestor::SyncSource;
@@ -99,28 +100,6 @@ fn collect(paths: &[PathBuf], tally: &mut Tally) -> anyhow::Result<Vec<Item>> {
         }
     }
     Ok(items)
-}
-
-/// The path itself, or every regular file below it in order of name. Symbolic links below it are not followed.
-fn files_below(named: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    use anyhow::Context as _;
-    if !std::fs::metadata(named).with_context(|| named.display().to_string())?.is_dir() {
-        return Ok(vec![named.to_owned()]);
-    }
-    let (mut folders, mut files) = (vec![named.to_owned()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() {
-                files.push(entry.path());
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Cuts the items into runs that need at most 128 contexts each, which is what one association can have.

@@ -94,7 +94,8 @@ impl<'a> Source<'a> {
             Self::Stopped(spool) => {
                 let shown = spool.queue.show(instance.parse()?)?;
                 let shown = shown.with_context(|| format!("there is no instance {instance}"))?;
-                Ok(admin::show_json(&shown, &spool.queue, spool.config, None, Reveal::Patient))
+                let (queue, subject) = (&spool.queue, admin::subject(&spool.queue, &shown));
+                Ok(admin::show_json(&shown, subject.as_ref(), queue, spool.config, None, Reveal::Patient))
             }
         }
     }
