@@ -333,11 +333,12 @@ fn a_destination_that_takes_nothing_at_all_is_paused_and_nothing_is_held() {
 }
 
 #[test]
-fn a_stored_transfer_syntax_that_is_not_taken_is_held_by_name() {
+fn a_stored_transfer_syntax_that_is_not_taken_is_held_by_name_where_nothing_else_can_be_made_of_it() {
     let archive = Script::default().only_transfer_syntaxes(&[EXPLICIT_LITTLE]).start();
     let node = node_to(&archive);
     let study = Study::new(62);
-    let sent = [study.instance(1, study.scene(32, 32, 1), Encoding::Rle), study.small(2)];
+    let broken = study.instance(1, study.scene(32, 32, 1), Encoding::Rle).undecodable();
+    let sent = [broken, study.small(2)];
     store_all(&node, &sent);
     let held = node.wait_state(&sent[0], "pacs", "held");
     assert!(held.reason.contains("stored transfer syntax") && held.reason.contains("RLE"), "{held:?}");

@@ -112,7 +112,15 @@ impl Instance {
         }
     }
 
-    /// SHA-256 of the data set.
+    /// The same, in RLE and of one frame, with a number of segments that no decoder takes (PS3.5 G.5).
+    pub fn undecodable(&self) -> Self {
+        self.edited(|data_set| {
+            let table = [0xFE, 0xFF, 0x00, 0xE0, 4, 0, 0, 0, 0, 0, 0, 0, 0xFE, 0xFF, 0x00, 0xE0];
+            let at = data_set.windows(table.len()).position(|window| window == table).unwrap();
+            data_set[at + table.len() + 4] = 77;
+        })
+    }
+
     /// The same SOP Instance UID with a data set that differs as `edit` says.
     pub fn edited(&self, edit: impl FnOnce(&mut Vec<u8>)) -> Self {
         let DataSet::Bytes(bytes) = &self.data_set else { panic!("only what is in memory can be edited") };
@@ -122,6 +130,7 @@ impl Instance {
         Self::new(class, name, syntax, DataSet::Bytes(bytes.into()))
     }
 
+    /// SHA-256 of the data set.
     pub fn digest(&self) -> Digest {
         *self.digest.get_or_init(|| {
             let mut hash = Sha256::new();
