@@ -15,11 +15,11 @@ pub enum Coding {
     JpegLossless,
     /// JPEG-LS, lossless or near-lossless.
     JpegLs,
-    /// JPEG 2000, Part 1, and High-Throughput JPEG 2000.
+    /// JPEG 2000, Part 1.
     Jpeg2000,
     /// JPEG XL, what was recompressed from JPEG included.
     JpegXl,
-    /// Video, arithmetic coding, pixels kept elsewhere, private and unknown syntaxes.
+    /// Video, arithmetic coding, High-Throughput JPEG 2000, pixels kept elsewhere, private and unknown syntaxes.
     Other,
 }
 
@@ -33,7 +33,7 @@ impl Coding {
             Some(".4.50" | ".4.51") => Self::JpegLossy,
             Some(".4.57" | ".4.70") => Self::JpegLossless,
             Some(".4.80" | ".4.81") => Self::JpegLs,
-            Some(".4.90" | ".4.91" | ".4.201" | ".4.202" | ".4.203") => Self::Jpeg2000,
+            Some(".4.90" | ".4.91") => Self::Jpeg2000,
             Some(".4.110" | ".4.111" | ".4.112") => Self::JpegXl,
             Some(_) | None => Self::Other,
         }
@@ -71,7 +71,8 @@ mod tests {
             (".4.58", Coding::Other),
             (".4.94", Coding::Other),
             (".4.102", Coding::Other),
-            (".4.202", Coding::Jpeg2000),
+            (".4.91", Coding::Jpeg2000),
+            (".4.202", Coding::Other),
             (".7.1", Coding::Other),
         ] {
             let syntax = TransferSyntax(Uid::new(&format!("1.2.840.10008.1.2{suffix}")));

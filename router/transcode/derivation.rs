@@ -146,7 +146,6 @@ fn method(coding: Coding, syntax: &Uid) -> Option<&'static str> {
     match coding {
         Coding::JpegLossy => Some("ISO_10918_1"),
         Coding::JpegLs => Some("ISO_14495_1"),
-        Coding::Jpeg2000 if syntax.as_str() == "1.2.840.10008.1.2.4.203" => Some("ISO_15444_15"),
         Coding::Jpeg2000 => Some("ISO_15444_1"),
         // What was recompressed from JPEG lost what it lost in JPEG.
         Coding::JpegXl if syntax.as_str() == "1.2.840.10008.1.2.4.111" => Some("ISO_10918_1"),
