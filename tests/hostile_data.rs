@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::archive::Archive;
 use support::deliveries::{BRISK, SOON};
-use support::instance::{DataSet, Digest, EXPLICIT_LITTLE, Instance, Study, US_IMAGE, real_files};
+use support::instance::{DEFLATED, DataSet, Digest, EXPLICIT_LITTLE, Instance, Study, US_IMAGE, real_files};
 use support::modality::{Answer, Association, Failure, Last, Modality};
 use support::node::{Node, NodeBuilder};
 use support::process::list;
@@ -20,7 +20,6 @@ use support::wire::{self, Associate};
 
 const UID: &str = "1.2.826.0.1.3680043.10.1";
 const STUDY: &str = "1.2.826.0.1.3680043.10.2";
-const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const NO_LENGTH: u32 = u32::MAX;
 
 // ------------------------------------------------------------------------------------------------ what is sent

@@ -151,6 +151,32 @@ fn a_pacs_that_takes_only_implicit_vr_gets_native_pixels() {
 }
 
 #[test]
+fn what_came_deflated_is_inflated_for_whoever_wants_its_pixels_otherwise() {
+    let archive = Script::default().only_transfer_syntaxes(&[IMPLICIT_LITTLE]).start();
+    let node = Node::builder().dicom_with("pacs", archive.address(), BRISK);
+    let node = folder(node, "files", "image = \"jpeg-lossless\"").start();
+    let study = Study::new(12);
+    let scene = study.scene(240, 320, 1);
+    let native = study.instance(1, scene, Encoding::ExplicitLittle);
+    let mut sent = native.deflated();
+    sent.study.clone_from(&native.study);
+    store_all(&node, std::slice::from_ref(&sent));
+    node.wait_drained();
+    let arrival = archive.arrivals().pop().unwrap();
+    let implicit = study.instance(1, scene, Encoding::ImplicitLittle);
+    assert_eq!((arrival.transfer_syntax.as_str(), arrival.digest), (IMPLICIT_LITTLE, implicit.digest()));
+    let file = only_file(&node, "files");
+    assert_eq!(Instance::from_part10(&file).unwrap().transfer_syntax, JPEG_LOSSLESS);
+    let count = 240 * 320 * 3;
+    assert!(pixels(&decoded(&node, &file), count) == pixels(&native, count), "pixels differ");
+    let (from, to) = (node.home().join("deflated.dcm"), node.home().join("by-hand.dcm"));
+    sent.write_part10(&from).unwrap();
+    let (from, by_hand) = (from.to_str().unwrap(), to.to_str().unwrap());
+    node.run(&["transcode", from, by_hand, "--destination", "files"]).expect_success();
+    assert_eq!(Instance::from_part10(&to).unwrap().digest(), Instance::from_part10(&file).unwrap().digest());
+}
+
+#[test]
 fn what_is_taken_as_it_is_stored_is_sent_so_byte_for_byte() {
     let archive = Archive::new();
     let node = Node::builder().dicom_with("pacs", archive.address(), BRISK).start();

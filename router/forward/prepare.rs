@@ -13,8 +13,8 @@ use super::verdict::End;
 use crate::metrics::{Made as Outcome, Monochrome as Greyed, TranscodeMetrics};
 use crate::platform;
 use crate::transcode::{
-    Accepts, Compression, Content, Engine, Grey, Monochrome, Plan, Recipe, Subject, SubjectError,
-    TranscodeError, Veto, plan,
+    Accepts, Compression, Content, Engine, Grey, Monochrome, Plan, Recipe, Source, Subject, TranscodeError,
+    Veto, plan,
 };
 
 /// What one destination's instances go through. Clones are the same.
@@ -73,9 +73,9 @@ impl Preparer {
             return Ok(Outgoing::original(item, checked));
         }
         let source = Arc::new(Stored::new(checked.clone()));
-        let subject = match Subject::read(&*source, &item.transfer_syntax, item.soundness) {
-            Ok(subject) => subject,
-            Err(SubjectError(error)) => return Err(ours(&error)),
+        let (subject, source) = match self.engine.look(source, &item.transfer_syntax, item.soundness) {
+            Ok(seen) => seen,
+            Err(error) => return self.failed(item, checked, accepts, error),
         };
         match plan(&subject, &self.wish, accepts) {
             Plan::PassThrough { .. } => {
@@ -111,7 +111,7 @@ impl Preparer {
         &self,
         item: &Item,
         checked: Checked,
-        source: Arc<Stored>,
+        source: Arc<dyn Source>,
         subject: &Subject,
         recipe: &Recipe,
         accepts: &Accepts,
@@ -136,22 +136,33 @@ impl Preparer {
                 self.metrics.copied(checked.blob().payload_len(), made.length, begun.elapsed());
                 Ok(Outgoing::copy(item, made))
             }
-            Err(TranscodeError::Source(io)) => {
+            Err(error) => self.failed(item, checked, accepts, error),
+        }
+    }
+
+    /// What is sent where there is no copy: the fault may be our disk's, which passes or does not, or the image's own.
+    fn failed(
+        &self,
+        item: &Item,
+        checked: Checked,
+        accepts: &Accepts,
+        error: TranscodeError,
+    ) -> Result<Outgoing, Unprepared> {
+        match error {
+            TranscodeError::Source(io) => {
                 self.metrics.made(Outcome::Source);
                 Err(ours(&io))
             }
-            Err(error @ TranscodeError::Cache(_)) => {
-                self.metrics.made(outcome(&error));
+            TranscodeError::Cache(_) => {
+                self.metrics.made(Outcome::Cache);
                 Err(Unprepared::Later(error.to_string()))
             }
-            Err(
-                error @ (TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked),
-            ) => self.instead(item, checked, accepts, &error),
+            TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked => {
+                self.instead(item, checked, accepts, &error)
+            }
         }
     }
-}
 
-impl Preparer {
     /// Says what became of the wish for grey, where there was one and the image is in colour.
     fn count_grey(&self, subject: &Subject, recipe: &Recipe, grey: bool) {
         match recipe.grey {

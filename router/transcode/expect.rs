@@ -31,7 +31,11 @@ pub fn expect(subject: &Subject, wish: &Compression) -> Vec<Expectation> {
             Plan::PassThrough { .. } => subject.syntax.clone(),
             Plan::Transcode(recipe) => recipe.to.clone(),
             Plan::Hold { .. } => {
-                ways.push(Expectation::of(subject, next).but_for(&said));
+                let mut bottom = Expectation::of(subject, next).but_for(&said);
+                if !ways.is_empty() {
+                    bottom.why = NONE_OF_THESE.to_owned();
+                }
+                ways.push(bottom);
                 return ways;
             }
         };
@@ -71,6 +75,9 @@ impl Expectation {
         self
     }
 }
+
+/// Why it is held at the bottom.
+const NONE_OF_THESE: &str = "the receiver accepts none of these";
 
 /// What stands between the reasons of a plan.
 const BETWEEN: &str = "; ";

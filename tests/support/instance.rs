@@ -14,6 +14,7 @@ pub const US_MULTIFRAME: &str = "1.2.840.10008.5.1.4.1.1.3.1";
 
 pub const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
 pub const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
+pub const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub const EXPLICIT_BIG: &str = "1.2.840.10008.1.2.2";
 pub const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 pub const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
@@ -119,6 +120,19 @@ impl Instance {
             let at = data_set.windows(table.len()).position(|window| window == table).unwrap();
             data_set[at + table.len() + 4] = 77;
         })
+    }
+
+    /// The same in Explicit VR Little Endian, deflated as a whole (PS3.5 A.5).
+    pub fn deflated(&self) -> Self {
+        assert_eq!(self.transfer_syntax, EXPLICIT_LITTLE);
+        let mut deflated = self.edited(|data_set| {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(data_set).unwrap();
+            *data_set = encoder.finish().unwrap();
+            data_set.resize(data_set.len().next_multiple_of(2), 0);
+        });
+        deflated.transfer_syntax = DEFLATED.into();
+        deflated
     }
 
     /// The same SOP Instance UID with a data set that differs as `edit` says.
