@@ -27,7 +27,14 @@ impl Key {
     pub(super) fn takes_text(&self) -> bool {
         let structured = self.range.starts_with("list of") || self.range == "table";
         let plain = self.default.parse::<f64>().is_ok() || self.default.parse::<bool>().is_ok();
-        !structured && !plain
+        !structured && !plain && !self.takes_number()
+    }
+
+    /// Whether its range is one of plain numbers, whatever is said of its default.
+    fn takes_number(&self) -> bool {
+        self.range
+            .split_once("..")
+            .is_some_and(|(low, high)| low.parse::<u64>().is_ok() && high.parse::<u64>().is_ok())
     }
 
     /// Its row in the manual: key, meaning, default, range.
