@@ -333,6 +333,25 @@ fn a_destination_that_takes_nothing_at_all_is_paused_and_nothing_is_held() {
 }
 
 #[test]
+fn where_nothing_of_the_first_is_accepted_the_next_is_tried() {
+    const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+    let archive = Script::default().accepts(|class, _| class == CT_IMAGE).start();
+    let node = node_to(&archive);
+    node.run(&["pause", "destination", "pacs"]).expect_success();
+    let mut ct = Study::new(63).small(1);
+    ct = ct.edited(|data_set| {
+        let at = data_set.windows(US_IMAGE.len()).position(|uid| uid == US_IMAGE.as_bytes()).unwrap();
+        let class = format!("{CT_IMAGE:\0<width$}", width = US_IMAGE.len());
+        data_set[at..at + class.len()].copy_from_slice(class.as_bytes());
+    });
+    ct.sop_class = CT_IMAGE.to_owned();
+    let sent = [small(64, 3), vec![ct]].concat();
+    store_all(&node, &sent);
+    node.run(&["resume", "destination", "pacs"]).expect_success();
+    node.wait_state(&sent[3], "pacs", "delivered");
+}
+
+#[test]
 fn a_stored_transfer_syntax_that_is_not_taken_is_held_by_name_where_nothing_else_can_be_made_of_it() {
     let archive = Script::default().only_transfer_syntaxes(&[EXPLICIT_LITTLE]).start();
     let node = node_to(&archive);

@@ -186,11 +186,19 @@ impl Circuit {
         let was_ill = self.health != Health::Well;
         let settlement = self.conclude(instance, verdict, now, chance);
         // Another instance tells whether it is the destination or this one that makes associations break.
-        if self.health != Health::Well && (was_ill || self.aborts.contains_key(&instance)) {
+        if was_ill || self.aborts.contains_key(&instance) {
+            self.try_another_than(instance, group);
+        }
+        settlement
+    }
+
+    /// As long as the destination is not well, the next probe is with what comes after this instance, of another study if
+    /// there is one.
+    pub fn try_another_than(&mut self, instance: Sequence, group: &str) {
+        if self.health != Health::Well {
             self.last_tried = Some(instance);
             self.last_group = Some(group.to_owned());
         }
-        settlement
     }
 
     fn conclude(&mut self, instance: Sequence, verdict: Verdict, now: Duration, chance: f64) -> Settlement {

@@ -325,6 +325,8 @@ impl Dispatcher {
             End::Aborted { what, .. } => End::Aborted { what, times: aborts },
             other => other,
         };
+        // What was proposed for this instance may be to blame, and something else be accepted.
+        let may_be_the_instance = matches!(end, End::NothingAccepted);
         let verdict = judge(end);
         let is_about_instance = matches!(verdict, Verdict::Delivered { .. } | Verdict::Hold(_));
         let is_tried = attempted.was_sent || is_about_instance;
@@ -333,6 +335,9 @@ impl Dispatcher {
                 return circuit.settle(sequence, group, verdict.clone(), now, chance);
             }
             let change = circuit.unreachable(verdict.clone(), now, chance);
+            if may_be_the_instance {
+                circuit.try_another_than(sequence, group);
+            }
             Settlement { outcome: Outcome::Untried, change }
         });
         Settled { verdict, settlement, bytes }
