@@ -139,7 +139,7 @@ impl Bench {
         assert_eq!(arrival.digest, Digest::of(bytes), "it came out otherwise");
         let instance = self.node.deliveries().pop().unwrap().instance;
         let shown = self.node.api_get(&format!("/api/queue/{instance}")).text();
-        assert!(shown.contains(&format!("\"sound\":{sound}")), "{shown}");
+        assert!(shown.contains(&format!("\"sound_when_received\":{sound}")), "{shown}");
     }
 
     /// It is refused so, leaves nothing behind, and the next good one is accepted.

@@ -28,7 +28,8 @@ fn read(queue: &Queue, instance: &Instance) -> Option<Subject> {
 
 /// The ways in which it may leave to a destination, the first one first; none where that is not configured.
 pub(super) fn at(subject: &Subject, destination: &str, config: &Config) -> Option<Vec<Expectation>> {
-    Some(expect(subject, &config.destination(destination)?.compression))
+    let destination = config.destination(destination)?;
+    Some(expect(subject, &destination.compression, destination.receiver()))
 }
 
 /// A payload as it lies there.

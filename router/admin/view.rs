@@ -138,7 +138,7 @@ pub(crate) fn show_json(
         "study_instance_uid": instance.keys.group,
         "sop_class_uid": instance.keys.kind,
         "transfer_syntax_uid": arrival.as_ref().map(|a| a.transfer_syntax.clone()),
-        "sound": arrival.as_ref().map(|a| a.sound),
+        "sound_when_received": arrival.as_ref().map(|a| a.sound),
         "received_at": moment::write(instance.received_at),
         "bytes": instance.payload_len(),
         "sha256": hash,

@@ -77,7 +77,8 @@ impl InspectArgs {
         let asked = |name: &str| self.destination.as_ref().is_none_or(|wanted| wanted == name);
         let destinations = config.destinations.iter().filter(|destination| asked(destination.name.as_str()));
         let destinations = destinations.map(|destination| {
-            (destination.name.to_string(), expect(&looked.subject, &destination.compression))
+            let ways = expect(&looked.subject, &destination.compression, destination.receiver());
+            (destination.name.to_string(), ways)
         });
         Ok(Answer { destinations: destinations.collect(), facts: facts(&looked) })
     }

@@ -13,7 +13,7 @@ use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
-use crate::transcode::{Compare, Compression};
+use crate::transcode::{Compare, Compression, Receiver};
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
@@ -191,6 +191,16 @@ pub struct Destination {
     pub compression: Compression,
     /// The pauses between attempts.
     pub backoff: Backoff,
+}
+
+impl Destination {
+    /// Whether it says what it accepts before anything is sent.
+    pub fn receiver(&self) -> Receiver {
+        match &self.kind {
+            DestinationKind::Dicom(_) => Receiver::Negotiates,
+            DestinationKind::Folder(_) => Receiver::TakesAnything,
+        }
+    }
 }
 
 /// What a destination is.

@@ -19,12 +19,24 @@ pub struct Expectation {
     pub why: String,
 }
 
+/// Who receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiver {
+    /// It takes whatever it is given, as a folder does.
+    TakesAnything,
+    /// It says what it accepts when it is asked, as a storage SCP does.
+    Negotiates,
+}
+
 /// What becomes of `subject` for whoever wants `wish`: first where everything is accepted, then where that is not, and so
-/// on down to the bottom, which is `held` for a receiver that takes nothing of it.
-pub fn expect(subject: &Subject, wish: &Compression) -> Vec<Expectation> {
+/// on down to the bottom, which is `held` for a receiver that accepts nothing of it.
+pub fn expect(subject: &Subject, wish: &Compression, receiver: Receiver) -> Vec<Expectation> {
     let mut accepted = ladder::syntaxes(wish, &subject.syntax);
     let mut ways = Vec::with_capacity(accepted.len() + 1);
     let mut next = plan(subject, wish, &Accepts::Anything);
+    if receiver == Receiver::TakesAnything {
+        return vec![Expectation::of(subject, next)];
+    }
     let mut said: Vec<String> = Vec::new();
     loop {
         let gone = match &next {
