@@ -210,10 +210,18 @@ async fn open(config: &Config, board: &Board) -> Result<Queue, StartError> {
     Ok(queue)
 }
 
-/// What makes copies. Its cache is emptied.
+/// What makes copies. Its cache is emptied; one that cannot be used costs speed and keeps nobody from receiving.
 async fn engine(config: &Config) -> Result<Engine, StartError> {
-    let settings = engine_settings(config, Some(config.node.data_dir.join(CACHE)));
-    let made = tokio::task::spawn_blocking(move || Engine::new(settings)).await;
+    let folder = config.node.data_dir.join(CACHE);
+    let (cached, streaming) = (engine_settings(config, Some(folder.clone())), engine_settings(config, None));
+    let made = tokio::task::spawn_blocking(move || {
+        Engine::new(cached).or_else(|error| {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "The cache of copies cannot be used; they are made while they are sent.");
+            Engine::new(streaming)
+        })
+    });
+    let made = made.await;
     made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(StartError::Transcode)
 }
 

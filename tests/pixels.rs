@@ -270,6 +270,73 @@ fn colour_without_a_colour_becomes_grey_where_that_is_wanted_and_one_mark_keeps_
 }
 
 #[test]
+fn a_copy_that_the_disk_changed_is_made_again_for_a_pacs_as_for_a_folder() {
+    let archive = Archive::new();
+    let keys = format!("{BRISK}\nimage = \"jpeg-lossless\"");
+    let want = "image = \"jpeg-lossless\"\nbackoff = { first = \"50ms\", max = \"100ms\" }";
+    let node = Node::builder().dicom_with("pacs", archive.address(), &keys);
+    let node = folder(folder(node, "first", want), "second", want).start();
+    for later in ["pacs", "second"] {
+        node.run(&["pause", "destination", later]).expect_success();
+    }
+    let sent = Study::new(13).still(1);
+    store_all(&node, std::slice::from_ref(&sent));
+    node.wait_state(&sent, "first", "delivered");
+    let good = Instance::from_part10(&only_file(&node, "first")).unwrap();
+    let damage = || {
+        let copies: Vec<_> = support::process::list(&node.data_dir.join("cache"))
+            .into_iter()
+            .filter(|file| file.extension().is_some_and(|end| end == "copy"))
+            .collect();
+        let mut copy = std::fs::read(&copies[0]).unwrap();
+        copy[1000] ^= 1;
+        std::fs::write(&copies[0], copy).unwrap();
+    };
+    for later in ["pacs", "second"] {
+        damage();
+        node.run(&["resume", "destination", later]).expect_success();
+        node.wait_state(&sent, later, "delivered");
+    }
+    assert_eq!(archive.arrivals().pop().unwrap().digest, good.digest());
+    assert_eq!(Instance::from_part10(&only_file(&node, "second")).unwrap().digest(), good.digest());
+    assert!(node.metric("chrysalis_transcodes_total", &["result=\"cache\""]) >= 2.0);
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_costs_no_more_than_speed() {
+    let mut node = folder(Node::builder(), "files", "image = \"jpeg-lossless\"").start();
+    node.stop();
+    std::fs::remove_dir_all(node.data_dir.join("cache")).unwrap();
+    std::fs::write(node.data_dir.join("cache"), "not a folder").unwrap();
+    node.start();
+    let sent = Study::new(14).still(1);
+    store_all(&node, std::slice::from_ref(&sent));
+    node.wait_drained();
+    assert_eq!(Instance::from_part10(&only_file(&node, "files")).unwrap().transfer_syntax, JPEG_LOSSLESS);
+    assert!(node.output().contains("The cache of copies cannot be used"), "{}", node.output());
+}
+
+#[test]
+fn what_cannot_be_encoded_as_wanted_says_so_at_its_delivery_and_is_counted_once() {
+    let archive = Archive::new();
+    let keys = format!("{BRISK}\nimage = \"jpeg-lossy\"");
+    let node = Node::builder().dicom_with("pacs", archive.address(), &keys).start();
+    let good = Study::new(15).still(1);
+    let shorter = good.edited(|data_set| data_set.truncate(data_set.len() - 2));
+    let broken = shorter.edited(|data_set| {
+        let at = data_set.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0]).unwrap() + 8;
+        let length = u32::try_from(data_set.len() - at - 4).unwrap();
+        data_set[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    });
+    store_all(&node, std::slice::from_ref(&broken));
+    let seen = node.wait_state(&broken, "pacs", "delivered");
+    assert!(seen.reason.starts_with("0000 (success), as received: "), "{seen:?}");
+    assert_eq!(archive.arrivals().pop().unwrap().digest, broken.digest());
+    assert_eq!(node.metric("chrysalis_transcode_fallbacks_total", &[]), 1.0);
+    assert_eq!(node.output().matches("The original is sent").count(), 1, "{}", node.output());
+}
+
+#[test]
 fn a_reload_changes_what_is_wanted() {
     let node = folder(Node::builder(), "files", "image = \"as-received\"").start();
     let study = Study::new(8);

@@ -75,8 +75,10 @@ impl DicomCarrier {
         claim: Option<Claim>,
     ) -> Self {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
-        let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
-        let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
+        let usual =
+            [TransferSyntax::EXPLICIT_VR_LE, TransferSyntax::RLE_LOSSLESS, TransferSyntax::JPEG_BASELINE];
+        let of = |class: Uid| usual.clone().map(|syntax| (class.clone(), syntax));
+        let recent = [uid::US_IMAGE, uid::US_MULTIFRAME].into_iter().flat_map(of).collect();
         let name = name.to_owned();
         Self { name, config, node_ae, queue, preparer, open: None, claim, ahead: None, recent }
     }
@@ -123,7 +125,7 @@ impl DicomCarrier {
         match self.carry(item, upcoming, loaded).await {
             Ok(attempted) => attempted,
             // Found out while it was on its way: what there is already is sent instead, over a new association.
-            Err(Failed(error)) => self.carry_instead(item, upcoming, checked, &error).await,
+            Err(Failed(error)) => self.carry_instead(item, upcoming, checked, error).await,
         }
     }
 
@@ -146,13 +148,13 @@ impl DicomCarrier {
         item: &Item,
         upcoming: &[Item],
         checked: Checked,
-        error: &TranscodeError,
+        error: TranscodeError,
     ) -> Attempted {
         let accepts = match self.agree(item, upcoming).await {
             Ok(accepts) => accepts,
             Err(end) => return Attempted::before(end),
         };
-        match self.preparer.instead(item, checked, &accepts, error) {
+        match self.preparer.failed(item, checked, &accepts, error) {
             Ok(original) => match self.send(item, original).await {
                 Ok(attempted) => attempted,
                 Err(Failed(error)) => Attempted::before(End::Unreadable(error.to_string())),
@@ -199,6 +201,7 @@ impl DicomCarrier {
             sop_instance: outgoing.sop_instance.clone(),
             data_length: outgoing.len(),
         };
+        self.preparer.count(item, &outgoing);
         match open.requestor.store(&request, &mut OutgoingSource::new(outgoing.clone())).await {
             Ok(response) => {
                 open.is_used = true;
@@ -386,13 +389,8 @@ fn broken(error: &StoreError, association: Association, bytes: u64) -> Result<At
     let what = error.to_string();
     Ok(match error {
         StoreError::Source(io) => match copy_error(io) {
-            Some(
-                error @ (TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked),
-            ) => return Err(Failed(error.clone())),
-            Some(TranscodeError::Cache(_)) => Attempted::before(End::Unreachable(what)),
-            Some(TranscodeError::Source(_)) | None => {
-                Attempted { end: End::Unreadable(what), was_sent: true, broke: None, bytes }
-            }
+            Some(error) => return Err(Failed(error.clone())),
+            None => Attempted { end: End::Unreadable(what), was_sent: true, broke: None, bytes },
         },
         StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
         StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what), bytes),

@@ -77,8 +77,8 @@ impl FolderCarrier {
             }
             Ok(Err(FolderError::Spool(error))) => Attempted::before(unreadable(&error)),
             Ok(Err(FolderError::Unprepared(unprepared))) => Attempted::before(unprepared.end()),
-            // The cache failed, or it would have been the original.
-            Ok(Err(error @ FolderError::Copy(_))) => Attempted::before(End::Unreachable(error.to_string())),
+            // It would have been the original by now.
+            Ok(Err(error @ FolderError::Copy(_))) => Attempted::before(End::Unreadable(error.to_string())),
             // It may be this instance's path only: others are tried meanwhile.
             Ok(Err(error @ FolderError::Folder { .. })) => {
                 Attempted::sent(End::Unreachable(error.to_string()), 0)
@@ -131,12 +131,12 @@ fn deliver(
     let series = series_of(checked.blob(), &item.transfer_syntax)?;
     let everything = Accepts::Anything;
     let outgoing = preparer.prepare(item, checked.clone(), &everything).map_err(FolderError::Unprepared)?;
+    preparer.count(item, &outgoing);
     match store(root, part, &series, &outgoing, item) {
-        Err(FolderError::Copy(
-            error @ (TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked),
-        )) => {
+        Err(FolderError::Copy(error)) => {
             let original =
-                preparer.instead(item, checked, &everything, &error).map_err(FolderError::Unprepared)?;
+                preparer.failed(item, checked, &everything, error).map_err(FolderError::Unprepared)?;
+            preparer.count(item, &original);
             store(root, part, &series, &original, item)
         }
         stored => stored,

@@ -1,6 +1,7 @@
 //! What is really sent of an instance: the original, or a copy as its destination wants it.
 
 use std::io;
+use std::time::Duration;
 
 use chrysalis_queue::{BlobError, Checked};
 use tokio::task::JoinHandle;
@@ -8,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::carrier::Item;
 use crate::dicom::{TransferSyntax, Uid};
 use crate::dimse::DataSource;
+use crate::metrics::{Made as Outcome, Monochrome as Greyed};
 use crate::transcode::{Made, Reader, TranscodeError, called};
 
 /// A data set that is ready to leave. Clones are the same bytes.
@@ -20,6 +22,22 @@ pub(super) struct Outgoing {
     bytes: Bytes,
     /// What there is to say of it, where it is not simply the original.
     note: Option<String>,
+    /// What was gone through for it.
+    pub(super) effort: Effort,
+}
+
+/// What was gone through to have something to send, for the metrics: counted when it is sent, because what is made ahead may
+/// be made again or not be sent at all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Effort {
+    /// A copy was wanted: how making it ended.
+    pub(super) made: Option<Outcome>,
+    /// What was decided about the wish for grey.
+    pub(super) grey: Option<Greyed>,
+    /// How long the copy took, or waiting for it.
+    pub(super) took: Duration,
+    /// The original goes, because what is wanted could not be made of it.
+    pub(super) fell_back: bool,
 }
 
 #[derive(Clone)]
@@ -36,12 +54,18 @@ impl Outgoing {
             sop_instance: item.sop_instance.clone(),
             bytes: Bytes::Original(checked),
             note: None,
+            effort: Effort::default(),
         }
     }
 
-    /// An instance as it was received, although a copy was wanted.
+    /// An instance as it was received, although something else was wanted.
     pub(super) fn original_after_all(item: &Item, checked: Checked, why: &str) -> Self {
         Self { note: Some(format!("as received: {why}")), ..Self::original(item, checked) }
+    }
+
+    /// The same, and what was gone through for it.
+    pub(super) fn after(self, effort: Effort) -> Self {
+        Self { effort, ..self }
     }
 
     /// A copy. What is said of it lets an administrator find it at its destination.
@@ -55,6 +79,7 @@ impl Outgoing {
             sop_instance: made.sop_instance.clone(),
             bytes: Bytes::Copy(made),
             note: Some(note),
+            effort: Effort::default(),
         }
     }
 

@@ -7,14 +7,14 @@ use std::time::Instant;
 use chrysalis_queue::{BlobError, Checked};
 
 use super::carrier::Item;
-use super::outgoing::Outgoing;
+use super::outgoing::{Effort, Outgoing};
 use super::stored::{Stored, spool_error};
 use super::verdict::End;
 use crate::metrics::{Made as Outcome, Monochrome as Greyed, TranscodeMetrics};
 use crate::platform;
 use crate::transcode::{
-    Accepts, Compression, Content, Engine, Grey, Monochrome, Plan, Recipe, Source, Subject, TranscodeError,
-    Veto, plan,
+    Accepts, Compression, Content, Engine, Grey, Loss, Monochrome, Plan, Recipe, Source, Subject,
+    TranscodeError, Veto, plan,
 };
 
 /// What one destination's instances go through. Clones are the same.
@@ -78,33 +78,26 @@ impl Preparer {
             Err(error) => return self.failed(item, checked, accepts, error),
         };
         match plan(&subject, &self.wish, accepts) {
-            Plan::PassThrough { .. } => {
-                self.count_veto(&subject);
-                Ok(Outgoing::original(item, checked))
-            }
+            Plan::PassThrough { why } => Ok(self.as_it_is(item, checked, &subject, &why)),
             Plan::Hold { why } => Err(Unprepared::Hold(why)),
             Plan::Transcode(recipe) => self.make(item, checked, source, &subject, &recipe, accepts),
         }
     }
 
-    /// The original after all, where a copy failed while it was on its way.
-    pub(super) fn instead(
-        &self,
-        item: &Item,
-        checked: Checked,
-        accepts: &Accepts,
-        error: &TranscodeError,
-    ) -> Result<Outgoing, Unprepared> {
-        self.metrics.made(outcome(error));
-        let sequence = item.instance.sequence;
-        let destination = self.metrics.destination();
-        if accepts.takes(&item.transfer_syntax) {
-            self.metrics.fell_back();
-            tracing::warn!(destination, instance = %sequence, %error, "The original is sent, no copy could be made.");
-            return Ok(Outgoing::original_after_all(item, checked, &error.to_string()));
+    /// The original, and what there is to say if that is not what is wanted.
+    fn as_it_is(&self, item: &Item, checked: Checked, subject: &Subject, why: &str) -> Outgoing {
+        let wanted = match &subject.content {
+            Content::Image(image) => self.wish.of(image).leaves(&subject.syntax),
+            Content::NoPixels => true,
+            Content::OtherPixels(_) | Content::Untouchable(_) => self.wish.is_as_received(),
+        };
+        let effort = Effort { grey: self.veto(subject), ..Effort::default() };
+        if wanted {
+            return Outgoing::original(item, checked).after(effort);
         }
-        let stored = item.transfer_syntax.name();
-        Err(Unprepared::Hold(format!("stored as {stored}, and no copy could be made: {error}")))
+        // What was lossy already is left alone on purpose.
+        let fell_back = subject.image().is_none_or(|image| image.loss == Loss::None);
+        Outgoing::original_after_all(item, checked, why).after(Effort { fell_back, ..effort })
     }
 
     fn make(
@@ -127,60 +120,84 @@ impl Preparer {
         );
         match made {
             Ok(made) => {
-                self.count_grey(subject, recipe, made.grey);
+                let effort = Effort { grey: self.grey(subject, recipe, made.grey), ..Effort::default() };
                 // Nothing but grey was wanted, and there is a colour.
                 if made.is_original() {
-                    return Ok(Outgoing::original(item, checked));
+                    return Ok(Outgoing::original(item, checked).after(effort));
                 }
-                self.metrics.made(Outcome::Made);
-                self.metrics.copied(checked.blob().payload_len(), made.length, begun.elapsed());
-                Ok(Outgoing::copy(item, made))
+                let effort = Effort { made: Some(Outcome::Made), took: begun.elapsed(), ..effort };
+                Ok(Outgoing::copy(item, made).after(effort))
             }
             Err(error) => self.failed(item, checked, accepts, error),
         }
     }
 
     /// What is sent where there is no copy: the fault may be our disk's, which passes or does not, or the image's own.
-    fn failed(
+    pub(super) fn failed(
         &self,
         item: &Item,
         checked: Checked,
         accepts: &Accepts,
         error: TranscodeError,
     ) -> Result<Outgoing, Unprepared> {
+        let made = outcome(&error);
         match error {
             TranscodeError::Source(io) => {
-                self.metrics.made(Outcome::Source);
+                self.metrics.made(made);
                 Err(ours(&io))
             }
             TranscodeError::Cache(_) => {
-                self.metrics.made(Outcome::Cache);
+                self.metrics.made(made);
                 Err(Unprepared::Later(error.to_string()))
             }
             TranscodeError::Pixels(_) | TranscodeError::TooLarge(_) | TranscodeError::Panicked => {
-                self.instead(item, checked, accepts, &error)
+                if accepts.takes(&item.transfer_syntax) {
+                    let effort = Effort { made: Some(made), fell_back: true, ..Effort::default() };
+                    return Ok(Outgoing::original_after_all(item, checked, &error.to_string()).after(effort));
+                }
+                self.metrics.made(made);
+                let stored = item.transfer_syntax.name();
+                Err(Unprepared::Hold(format!("stored as {stored}, and no copy could be made: {error}")))
             }
         }
     }
 
-    /// Says what became of the wish for grey, where there was one and the image is in colour.
-    fn count_grey(&self, subject: &Subject, recipe: &Recipe, grey: bool) {
+    /// Counts what is sent now, and has a word about what is not sent as wanted.
+    pub(super) fn count(&self, item: &Item, outgoing: &Outgoing) {
+        let Effort { made, grey, took, fell_back } = outgoing.effort;
+        if let Some(made) = made {
+            self.metrics.made(made);
+        }
+        if made == Some(Outcome::Made) {
+            self.metrics.copied(item.instance.payload_len(), outgoing.len(), took);
+        }
+        if let Some(decision) = grey {
+            self.metrics.greyed(decision);
+        }
+        if fell_back {
+            self.metrics.fell_back();
+            let (destination, instance) = (self.metrics.destination(), item.instance.sequence);
+            let why = outgoing.note().unwrap_or_default();
+            tracing::warn!(destination, %instance, why, "The original is sent, because what is wanted cannot be made of it.");
+        }
+    }
+
+    /// What became of the wish for grey, where there was one and the image is in colour.
+    fn grey(&self, subject: &Subject, recipe: &Recipe, is_grey: bool) -> Option<Greyed> {
         match recipe.grey {
-            Grey::Within(_) if grey => self.metrics.greyed(Greyed::Converted),
-            Grey::Within(_) => self.metrics.greyed(Greyed::Colour),
-            Grey::Never => self.count_veto(subject),
+            Grey::Within(_) if is_grey => Some(Greyed::Converted),
+            Grey::Within(_) => Some(Greyed::Colour),
+            Grey::Never => self.veto(subject),
         }
     }
 
-    fn count_veto(&self, subject: &Subject) {
-        if self.wish.monochrome == Monochrome::BModeOnly
-            && let Content::Image(image) = &subject.content
-        {
-            match image.veto {
-                Some(Veto::Region) => self.metrics.greyed(Greyed::RegionVeto),
-                Some(Veto::ImageType) => self.metrics.greyed(Greyed::ImageTypeVeto),
-                None => {}
-            }
+    fn veto(&self, subject: &Subject) -> Option<Greyed> {
+        if self.wish.monochrome != Monochrome::BModeOnly {
+            return None;
+        }
+        match subject.image()?.veto? {
+            Veto::Region => Some(Greyed::RegionVeto),
+            Veto::ImageType => Some(Greyed::ImageTypeVeto),
         }
     }
 }

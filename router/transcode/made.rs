@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::TranscodeError;
 use super::assemble::PixelData;
 use super::cache::{Cache, Kept, Key, PIECE, Weight};
 use super::edits::Edits;
@@ -171,7 +172,8 @@ impl Reader {
                 *offset += count as u64;
                 read
             }
-            From::Cached { made, piece, at, offset } => fill(made, piece, at, offset, count, buffer),
+            From::Cached { made, piece, at, offset } => fill(made, piece, at, offset, count, buffer)
+                .map_err(|error| TranscodeError::Cache(error.into()).into_io()),
             From::Stream(stream) => stream.next(buffer),
             From::Unbegun(_) => Ok(()),
         };
@@ -181,10 +183,7 @@ impl Reader {
         }
         if buffer.is_empty() || buffer.len() as u64 > self.left {
             buffer.clear();
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the copy has another length than before",
-            ));
+            return Err(TranscodeError::Pixels("the copy has another length than before".into()).into_io());
         }
         self.left -= buffer.len() as u64;
         Ok(())

@@ -67,7 +67,7 @@ pub use made::{FirstColour, Made, Reader};
 
 pub use dataset::{Element, Outline, OutlineError};
 pub use edits::{Change, Edits};
-pub use expect::{Expectation, expect};
+pub use expect::{Expectation, Receiver, expect};
 pub use source::Source;
 pub use want::{Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 pub use written::Written;

@@ -1,5 +1,9 @@
 //! What a destination wants of pixels, as it is configured.
 
+use super::coding::Coding;
+use super::subject::Image;
+use crate::dicom::TransferSyntax;
+
 /// How a destination wants images and loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compression {
@@ -22,6 +26,11 @@ impl Compression {
             && self.cine == Target::AsReceived
             && self.monochrome == Monochrome::Never
     }
+
+    /// What is wanted of such an image.
+    pub fn of(&self, image: &Image) -> Target {
+        if image.frames > 1 { self.cine } else { self.image }
+    }
 }
 
 /// What pixels become.
@@ -36,6 +45,18 @@ pub enum Target {
     JpegLossless,
     /// JPEG Baseline, Process 1.
     JpegLossy(Quality),
+}
+
+impl Target {
+    /// Whether it is fulfilled by leaving what is stored in this transfer syntax as it is.
+    pub fn leaves(self, stored: &TransferSyntax) -> bool {
+        match self {
+            Self::AsReceived => true,
+            Self::Uncompressed => Coding::of(stored) == Coding::Native,
+            Self::JpegLossless => *stored == TransferSyntax::JPEG_LOSSLESS,
+            Self::JpegLossy(_) => *stored == TransferSyntax::JPEG_BASELINE,
+        }
+    }
 }
 
 /// Quality of lossy compression: 1 to 100, as the IJG's library scales its tables.
