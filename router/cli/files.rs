@@ -34,11 +34,6 @@ impl Looked {
             Subject::read(&*source, &head.transfer_syntax, soundness(structure, &head.transfer_syntax))?;
         Ok(Self { head, source, structure, subject })
     }
-
-    /// Whether the data set may be taken apart.
-    pub(super) fn soundness(&self) -> Soundness {
-        soundness(self.structure, &self.head.transfer_syntax)
-    }
 }
 
 /// As a receiver would have written it down.

@@ -214,9 +214,7 @@ impl TranscodeArgs {
         engine: &Engine,
         bar: &ProgressBar,
     ) -> anyhow::Result<String> {
-        let looked = Looked::at(from)?;
-        let soundness = looked.soundness();
-        let Looked { head, source, subject, .. } = looked;
+        let Looked { head, source, subject, .. } = Looked::at(from)?;
         if !self.force && to.exists() {
             bail!("{} is there already; --force writes over it", to.display());
         }
@@ -231,8 +229,7 @@ impl TranscodeArgs {
         let digest = digest(&source)?;
         let before = bar.position();
         let watched = Watched { source, bar: bar.clone(), before, furthest: AtomicU64::new(0) };
-        let (subject, source) = engine.look(Arc::new(watched), &head.transfer_syntax, soundness)?;
-        let made = engine.make(source, digest, &subject, &recipe, (0, 0))?;
+        let made = engine.make(Arc::new(watched), digest, &subject, &recipe, (0, 0))?;
         if made.is_original() {
             self.write(to, |file| copy(from, file))?;
             return Ok(format!("as it was: {}{}", recipe.why, found(&made)));

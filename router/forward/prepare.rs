@@ -13,7 +13,7 @@ use super::verdict::End;
 use crate::metrics::{Made as Outcome, Monochrome as Greyed, TranscodeMetrics};
 use crate::platform;
 use crate::transcode::{
-    Accepts, Compression, Content, Engine, Grey, Loss, Monochrome, Plan, Recipe, Source, Subject,
+    Accepts, Compression, Content, Engine, Grey, Loss, Monochrome, Plan, Recipe, Subject, SubjectError,
     TranscodeError, Veto, plan,
 };
 
@@ -73,9 +73,9 @@ impl Preparer {
             return Ok(Outgoing::original(item, checked));
         }
         let source = Arc::new(Stored::new(checked.clone()));
-        let (subject, source) = match self.engine.look(source, &item.transfer_syntax, item.soundness) {
-            Ok(seen) => seen,
-            Err(error) => return self.failed(item, checked, accepts, error),
+        let subject = match Subject::read(&*source, &item.transfer_syntax, item.soundness) {
+            Ok(subject) => subject,
+            Err(SubjectError(error)) => return Err(ours(&error)),
         };
         match plan(&subject, &self.wish, accepts) {
             Plan::PassThrough { why } => Ok(self.as_it_is(item, checked, &subject, &why)),
@@ -104,7 +104,7 @@ impl Preparer {
         &self,
         item: &Item,
         checked: Checked,
-        source: Arc<dyn Source>,
+        source: Arc<Stored>,
         subject: &Subject,
         recipe: &Recipe,
         accepts: &Accepts,

@@ -27,9 +27,9 @@ use super::pipeline::{Pipeline, guarded};
 use super::plan::{Grey, Pixels, Recipe};
 use super::source::Source;
 use super::stream::Streaming;
-use super::subject::{Soundness, Subject};
+use super::subject::Subject;
 use super::written::{Colour, Written};
-use crate::dicom::{Encoding, TransferSyntax, Uid};
+use crate::dicom::{Encoding, Uid};
 
 /// How copies are made.
 #[derive(Debug, Clone)]
@@ -89,31 +89,11 @@ impl Engine {
         Ok(Self(Arc::new(Inner { pipeline: Pipeline::new(workers, in_flight), cache, compare, decoders })))
     }
 
-    /// Looks at a stored data set. One that is deflated as a whole is inflated, into the cache's folder; then it is the inflated
-    /// bytes that copies are made of.
-    ///
-    /// # Errors
-    /// It cannot be read, or is deflated and cannot be inflated.
-    pub fn look(
-        &self,
-        source: Arc<dyn Source>,
-        syntax: &TransferSyntax,
-        soundness: Soundness,
-    ) -> Result<(Subject, Arc<dyn Source>), TranscodeError> {
-        if syntax.encoding() != Encoding::DeflatedLe || soundness == Soundness::Odd {
-            let subject = Subject::read(&*source, syntax, soundness)?;
-            return Ok((subject, source));
-        }
-        let source = guarded(|| inflated::inflate(&*source, &self.0.cache))?;
-        let subject = Subject::read(&*source, &TransferSyntax::EXPLICIT_VR_LE, soundness)?;
-        Ok((Subject { syntax: syntax.clone(), ..subject }, source))
-    }
-
     /// Makes the copy of an instance that a recipe describes, or finds it made. Blocks, for as long as that takes; the second
     /// caller who wants the same waits for the first.
     ///
-    /// `source` and `subject` are those of [`Engine::look`], `digest` is the SHA-256 of the stored data set, `instance` its
-    /// receive sequence.
+    /// `source` is the stored data set, `subject` what [`Subject::read`] found it to be, `digest` its SHA-256, `instance` its
+    /// receive sequence. One that is deflated as a whole is inflated first, into the cache's folder where there is one.
     ///
     /// # Errors
     /// [`TranscodeError`]. Nothing is left of what was made until then.
@@ -129,15 +109,20 @@ impl Engine {
         let key = Key { instance, digest, recipe: recipe.key() };
         let (subject, recipe) = (subject.clone(), recipe.clone());
         let (compare, decoders) = (*compare, decoders.clone());
+        let original = source.clone();
+        let source = match subject.syntax.encoding() {
+            Encoding::DeflatedLe => guarded(|| inflated::inflate(&*source, cache))?,
+            _ => source,
+        };
         let stored = Job { source, digest, subject, recipe, compare, decoders };
         match cache.claim(&key) {
-            Claim::There(product) => self.hand_out(product, key, stored),
+            Claim::There(product) => self.hand_out(product, key, stored, original),
             Claim::Failed(error) => Err(error),
             Claim::Mine(ticket) => match guarded(|| self.0.build(&stored)) {
                 Ok(product) => {
                     let product = Arc::new(product);
                     ticket.finish(product.clone());
-                    self.hand_out(product, key, stored)
+                    self.hand_out(product, key, stored, original)
                 }
                 Err(error) => {
                     ticket.fail(error.clone());
@@ -152,19 +137,25 @@ impl Engine {
         self.0.cache.usage()
     }
 
-    fn hand_out(&self, product: Arc<Product>, key: Key, job: Job) -> Result<Made, TranscodeError> {
+    fn hand_out(
+        &self,
+        product: Arc<Product>,
+        key: Key,
+        job: Job,
+        original: Arc<dyn Source>,
+    ) -> Result<Made, TranscodeError> {
         let facts = match &*product {
             Product::Copy { facts, .. } => facts.clone(),
             Product::Original(first_colour) => Facts {
                 syntax: job.subject.syntax.clone(),
                 sop_instance: job.subject.sop_instance.clone(),
-                length: job.source.len(),
+                length: original.len(),
                 grey: false,
                 first_colour: Some(*first_colour),
             },
         };
         let bytes = match &*product {
-            Product::Original(_) => Bytes::Original(job.source),
+            Product::Original(_) => Bytes::Original(original),
             Product::Copy { body: Body::Kept { .. }, .. } => {
                 Bytes::Cached { product, shelf: self.0.cache.clone(), key }
             }

@@ -1,5 +1,6 @@
 //! Copies of generated images and loops.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use chrysalis_codecs::{FrameLayout, Limits, Order, jpeg_lossless, rle};
@@ -72,6 +73,26 @@ fn fragments(data_set: &[u8]) -> Vec<Vec<u8>> {
     assert_eq!(table, places);
     all.remove(0);
     all
+}
+
+#[test]
+fn what_is_deflated_as_a_whole_is_inflated_for_its_copy() {
+    let plain = Sample::of(&scene(Colour::GreyRgb, 2)).bytes();
+    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    deflated.write_all(&plain).unwrap();
+    let deflated = deflated.finish().unwrap();
+    let syntax = TransferSyntax(crate::dicom::Uid::new("1.2.840.10008.1.2.1.99"));
+    let subject = Subject::read(&deflated, &syntax, Soundness::Sound).unwrap();
+    let recipe = recipe(Pixels::JpegLossless, Grey::Within(0));
+    let folder = tempfile::tempdir().unwrap();
+    for folder in [None, Some(&folder)] {
+        let engine = engine(1, folder);
+        let expected =
+            engine.make(Arc::new(plain.clone()), [7; 32], &Sample::subject(&plain), &recipe, (1, 2)).unwrap();
+        let made = engine.make(Arc::new(deflated.clone()), [7; 32], &subject, &recipe, INSTANCE).unwrap();
+        assert!(made.grey && !made.is_original());
+        assert_eq!(read(&made), read(&expected));
+    }
 }
 
 #[test]

@@ -87,13 +87,7 @@ fn every_setting(folder: &str) -> Vec<String> {
     let (mut made_count, mut failures) = (0, Vec::new());
     for (number, (name, syntax, data_set)) in real_files(folder).into_iter().enumerate() {
         let source: Arc<dyn Source> = Arc::new(data_set.clone());
-        let (subject, source) = match cached.look(source, &syntax, Soundness::Sound) {
-            Ok(looked) => looked,
-            Err(error) => {
-                failures.push(format!("{name}: cannot be looked at: {error}"));
-                continue;
-            }
-        };
+        let subject = Subject::read(&*source, &syntax, Soundness::Sound).unwrap();
         let mut done = Vec::new();
         for (wish, accepts) in settings() {
             let Plan::Transcode(recipe) = plan(&subject, &wish, &accepts) else { continue };
@@ -118,13 +112,12 @@ fn every_setting(folder: &str) -> Vec<String> {
             }
             let lossless = !matches!(recipe.pixels, Pixels::JpegLossy(_)) && recipe.grey != Grey::Within(10);
             if subject.image().is_some() && lossless && !made.is_original() {
-                let from = if syntax.encoding() == crate::dicom::Encoding::DeflatedLe {
-                    TransferSyntax::EXPLICIT_VR_LE
-                } else {
-                    syntax.clone()
-                };
-                let mut stored = vec![0; source.len() as usize];
-                source.read_exact_at(&mut stored, 0).unwrap();
+                let (mut stored, mut from) = (data_set.clone(), syntax.clone());
+                if syntax.encoding() == crate::dicom::Encoding::DeflatedLe {
+                    from = TransferSyntax::EXPLICIT_VR_LE;
+                    stored.clear();
+                    dataset::inflate(&data_set, &mut stored, u64::MAX).unwrap();
+                }
                 let before = look(&stored, &from);
                 let after = look(&bytes, &made.syntax);
                 for (before, after) in before.iter().zip(&after) {
