@@ -460,6 +460,9 @@ mod tests {
             let Ok(outline) = Outline::read(&bytes, encoding) else { continue };
             let none = Edits::default();
             assert!(whole(&bytes, encoding, &none, encoding).unwrap() == bytes, "{}", path.display());
+            if [Tag(0x0008, 0x0001), Tag(0x7FE0, 0x0000)].iter().any(|tag| outline.get(*tag).is_some()) {
+                continue;
+            }
             let [head, tail] = parts(&bytes, encoding, &none, encoding);
             let pixels = outline
                 .pixel_data()
