@@ -103,6 +103,17 @@ fn offset_tables_and_icons_of_the_source_s_coding_do_not_go_along() {
     draft.node(tags::ICON_IMAGE_SEQUENCE, sequence(tags::ICON_IMAGE_SEQUENCE, vec![vec![icon]]));
     let copied = copy(&draft, RLE, &recipe(Pixels::Native), Colour::Kept);
     assert_edits(&copied, &[(tags::EXTENDED_OFFSET_TABLE, "-"), (tags::ICON_IMAGE_SEQUENCE, "-")]);
+    let copied = copy(&draft, RLE, &recipe(Pixels::Rle), Colour::Kept);
+    assert_edits(&copied, &[(tags::EXTENDED_OFFSET_TABLE, "-")]);
+}
+
+#[test]
+fn an_icon_that_is_not_compressed_goes_along() {
+    let mut draft = Draft::new();
+    draft.fragments(&[b"", b"12"]);
+    let icon = value(tags::PIXEL_DATA, VR::OW, &[1, 2]);
+    draft.node(tags::ICON_IMAGE_SEQUENCE, sequence(tags::ICON_IMAGE_SEQUENCE, vec![vec![icon]]));
+    assert_edits(&copy(&draft, RLE, &recipe(Pixels::Native), Colour::Kept), &[]);
 }
 
 #[test]

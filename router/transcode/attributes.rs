@@ -130,12 +130,9 @@ fn encapsulation(
     if recipe.to == subject.syntax || subject.syntax.encoding() != Encoding::Encapsulated {
         return Ok(());
     }
-    let stays = match values.items(tags::ICON_IMAGE_SEQUENCE) {
-        Ok(icons) => icons.iter().all(|icon| icon.pixel_data().is_none_or(|pixels| !pixels.undefined)),
-        Err(Refusal::Source(error)) => return Err(error.into()),
-        Err(Refusal::Odd(_) | Refusal::Foreign(_)) => false,
-    };
-    if !stays {
+    if let Some(icon) = values.outline.get(tags::ICON_IMAGE_SEQUENCE)
+        && values.outline.has_fragments_within(values.source, icon).map_err(Refusal::from)?
+    {
         remove(values, edits, tags::ICON_IMAGE_SEQUENCE);
     }
     Ok(())

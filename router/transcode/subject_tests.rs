@@ -217,6 +217,22 @@ fn pixels_of_kinds_that_are_not_decoded_are_left_as_they_are() {
 }
 
 #[test]
+fn compressed_pixels_of_an_icon_are_no_obstacle_to_an_image_and_others_are() {
+    let rle = "1.2.840.10008.1.2.5";
+    let pixels = || vec![Node::Fragments { fragments: vec![vec![], vec![1, 2]] }];
+    let icons = || sequence(tags::ICON_IMAGE_SEQUENCE, vec![pixels()]);
+    let mut draft = Draft::new();
+    draft.fragments(&[b"", b"12"]).node(tags::ICON_IMAGE_SEQUENCE, icons());
+    image(draft.subject(rle));
+    let references = tags::REFERENCED_IMAGE_SEQUENCE;
+    draft.node(references, sequence(references, vec![vec![], vec![icons()]]));
+    assert_eq!(foreign(draft.subject(rle)), "there are compressed pixels within (0008,1140)");
+    let mut alone = Draft::new();
+    alone.without(tags::PIXEL_DATA).node(tags::ICON_IMAGE_SEQUENCE, icons());
+    assert_eq!(foreign(alone.subject(rle)), "there are compressed pixels within (0088,0200)");
+}
+
+#[test]
 fn what_contradicts_itself_or_is_signed_is_not_touched() {
     type Change = fn(&mut Draft) -> &mut Draft;
     let table: [(Change, &str); 9] = [
