@@ -206,6 +206,27 @@ fn case_103_loss_is_never_denied_and_said_where_the_source_forgot() {
 }
 
 #[test]
+fn each_ratio_stays_beside_the_method_it_belongs_to() {
+    let (ratio, method) = (tags::LOSSY_IMAGE_COMPRESSION_RATIO, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
+    let said = |syntax: &str, ratios: &str, methods: &str| {
+        let mut draft = Draft::new();
+        draft.text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        draft.text(ratio, VR::DS, ratios).text(method, VR::CS, methods);
+        if syntax == BASELINE {
+            draft.fragments(&[b"", b"12"]);
+        }
+        let edits = short(&copy(&draft, syntax, &lossy(), Colour::Kept).edits);
+        [ratio, method].map(|tag| edits[&(tag.0, tag.1)].clone())
+    };
+    let (jpeg, wavelet) = ("ISO_10918_1", "ISO_15444_1");
+    assert_eq!(said(EXPLICIT, "10", ""), ["10\\8.00", "\\ISO_10918_1"]);
+    assert_eq!(said(EXPLICIT, "", wavelet), ["\\8.00", "ISO_15444_1\\ISO_10918_1"]);
+    assert_eq!(said(EXPLICIT, "10\\5", wavelet), ["10\\5\\8.00", "ISO_15444_1\\\\ISO_10918_1"]);
+    assert_eq!(said(BASELINE, "10\\5", ""), ["10\\5\\8.00", &format!("\\{jpeg}\\{jpeg}")]);
+    assert_eq!(said(BASELINE, "10", jpeg), ["10\\8.00", &format!("{jpeg}\\{jpeg}")]);
+}
+
+#[test]
 fn a_palette_stays_with_its_indices_and_goes_with_them() {
     let mut draft = Draft::new();
     draft.grey().text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR").pixels(8);
