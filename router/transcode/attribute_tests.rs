@@ -279,6 +279,26 @@ fn grey_is_one_sample_with_the_identity_for_a_window_and_nothing_that_speaks_of_
 }
 
 #[test]
+fn grey_is_shown_as_it_was_in_colour_where_nobody_looked_at_luts() {
+    let mut draft = Draft::new();
+    draft.text(tags::RESCALE_INTERCEPT, VR::DS, "10").text(tags::RESCALE_SLOPE, VR::DS, "2");
+    draft.text(tags::RESCALE_TYPE, VR::LO, "US").text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE");
+    draft.text(tags::WINDOW_CENTER, VR::DS, "60\\128").text(tags::VOILUT_FUNCTION, VR::CS, "SIGMOID");
+    let tables = [tags::MODALITY_LUT_SEQUENCE, tags::VOILUT_SEQUENCE, tags::PRESENTATION_LUT_SEQUENCE];
+    for tag in tables {
+        draft.node(tag, sequence(tag, vec![vec![value(tags::LUT_DATA, VR::OW, &[1, 2])]]));
+    }
+    let exact = Recipe { grey: Grey::Within(0), ..recipe(Pixels::JpegLossless) };
+    let edits = short(&copy(&draft, EXPLICIT, &exact, Colour::Grey).edits);
+    let lut = [tags::RESCALE_INTERCEPT, tags::RESCALE_SLOPE, tags::RESCALE_TYPE, tags::VOILUT_FUNCTION];
+    for tag in tables.into_iter().chain(lut).chain([tags::PRESENTATION_LUT_SHAPE]) {
+        assert_eq!(edits[&(tag.0, tag.1)], "-", "{tag}");
+    }
+    assert_eq!(edits[&(0x0028, 0x1050)], "128");
+    assert_edits(&copy(&draft, EXPLICIT, &exact, Colour::Kept), &[]);
+}
+
+#[test]
 fn grey_with_a_tolerance_is_another_image() {
     let mut draft = Draft::new();
     draft.text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
