@@ -370,6 +370,7 @@ fn colour_is_looked_at_for_grey_where_nothing_speaks_against_it() {
     let force = Compression { lossy_source: LossySource::Force, ..greying(JpegLossless) };
     check(BASELINE, lossy(), force, ALL, ".4.70 jpeg lossless grey 10");
     check(EXPLICIT, image(), force, ALL, ".4.70 jpeg lossless grey 0");
+    check(EXPLICIT, earlier(), force, ALL, ".4.70 jpeg lossless grey 0");
     check(EXPLICIT, image(), greying(JpegLossless), LITTLE, ".1 native grey 0");
 }
 
