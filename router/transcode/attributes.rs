@@ -220,7 +220,8 @@ impl From<WriteError> for AttributeError {
             | WriteError::Target
             | WriteError::Fragments
             | WriteError::Native
-            | WriteError::TooLong(_)) => Self::Odd(error.to_string()),
+            | WriteError::TooLong(_)
+            | WriteError::Misread { .. }) => Self::Odd(error.to_string()),
         }
     }
 }
