@@ -131,8 +131,7 @@ pub struct Scanner {
     notes: Notes,
     last_tag: u32,
     tail: Tail,
-    explicit: bool,
-    big_endian: bool,
+    coding: Coding,
     encapsulated: bool,
 }
 
@@ -156,8 +155,15 @@ struct Level {
     kind: Kind,
     /// Where it ends, if its length was given.
     end: Option<u64>,
-    /// Whether elements inside carry their VR.
+    coding: Coding,
+}
+
+/// How headers are encoded: those of the data set, or of what is inside a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Coding {
+    /// Whether elements carry their VR.
     explicit: bool,
+    big_endian: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +180,9 @@ struct Header {
     length: u32,
     size: usize,
 }
+
+/// What is inside a UN of undefined length, whatever is around it (PS3.5 6.2.2 Note 2).
+const IMPLICIT: Coding = Coding { explicit: false, big_endian: false };
 
 const ITEM: u32 = 0xFFFE_E000;
 const ITEM_END: u32 = 0xFFFE_E00D;
@@ -204,8 +213,7 @@ impl Scanner {
             notes: Notes::default(),
             last_tag: 0,
             tail: Tail::Plain,
-            explicit: encoding != Encoding::ImplicitLe,
-            big_endian,
+            coding: Coding { explicit: encoding != Encoding::ImplicitLe, big_endian },
             encapsulated: encoding == Encoding::Encapsulated,
         }
     }
@@ -342,17 +350,21 @@ impl Scanner {
 
     /// Bytes the header needs, as far as what is there tells: 8, or 12 for the long explicit form (PS3.5 7.1.2).
     fn header_size(&self) -> usize {
-        let explicit = self.levels.last().map_or(self.explicit, |level| level.explicit);
-        if self.have < 8 || !explicit || self.tag() >> 16 == 0xFFFE {
+        if self.have < 8 || !self.coding_here().explicit || self.tag() >> 16 == 0xFFFE {
             return 8;
         }
         let [_, _, _, _, a, b, ..] = self.header;
         if is_long(&[a, b]) { 12 } else { 8 }
     }
 
+    /// How the next header is encoded.
+    fn coding_here(&self) -> Coding {
+        self.levels.last().map_or(self.coding, |level| level.coding)
+    }
+
     fn tag(&self) -> u32 {
         let [a, b, c, d, ..] = self.header;
-        let (group, element) = if self.big_endian {
+        let (group, element) = if self.coding_here().big_endian {
             (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
         } else {
             (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
@@ -362,14 +374,13 @@ impl Scanner {
 
     fn parse_header(&self, size: usize) -> Header {
         let [_, _, _, _, a, b, c, d, e, f, g, h] = self.header;
-        let wide =
-            |bytes| if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        let Coding { explicit, big_endian } = self.coding_here();
+        let wide = |bytes| if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
         let tag = self.tag();
-        let explicit = self.levels.last().map_or(self.explicit, |level| level.explicit);
         if !explicit || tag >> 16 == 0xFFFE {
             return Header { tag, vr: None, length: wide([a, b, c, d]), size };
         }
-        let length = match (size, self.big_endian) {
+        let length = match (size, big_endian) {
             (12, _) => wide([e, f, g, h]),
             (_, true) => u32::from(u16::from_be_bytes([c, d])),
             (_, false) => u32::from(u16::from_le_bytes([c, d])),
@@ -398,9 +409,9 @@ impl Scanner {
                 self.lose(Oddity::UndefinedLength, at);
             }
             Some(Level { kind: Kind::Fragments, .. }) => self.skip(header.length, None, at),
-            Some(Level { kind: Kind::Sequence, explicit, .. }) => {
+            Some(Level { kind: Kind::Sequence, coding, .. }) => {
                 let end = self.end_of(header.length, at);
-                self.levels.push(Level { kind: Kind::Item, end, explicit });
+                self.levels.push(Level { kind: Kind::Item, end, coding });
             }
             Some(Level { kind: Kind::Item, .. }) | None => self.lose(Oddity::NotAnItem, at),
         }
@@ -449,7 +460,7 @@ impl Scanner {
         if header.length == UNDEFINED && (header.vr.is_none() || header.size == 12) {
             self.enter_undefined(header, at);
         } else if is_sequence(header) {
-            self.push_sequence(header, self.explicit_below(header), at);
+            self.push_sequence(header, self.coding_here(), at);
         } else {
             let capture = if top { self.attributes.slot(header.tag) } else { None };
             let first = capture.filter(|&slot| self.attributes.begin(slot, header.vr));
@@ -458,46 +469,45 @@ impl Scanner {
         }
     }
 
-    /// An element of undefined length: a sequence, Pixel Data in fragments (PS3.5 A.4), or an oddity that is walked as
-    /// whichever of the two it resembles (PS3.5 6.2.2 Note 2 for UN).
+    /// An element of undefined length: a sequence, Pixel Data in fragments (PS3.5 A.4), an icon's too, or an oddity that is
+    /// walked as whichever of the two it resembles.
     fn enter_undefined(&mut self, header: &Header, at: u64) {
-        let explicit = self.explicit_below(header);
+        let coding = self.coding_here();
+        let is_pixel_data = header.tag == PIXEL_DATA;
         match header.vr.as_ref() {
-            Some(b"SQ") => self.push_sequence(header, explicit, at),
+            Some(b"SQ") => self.push_sequence(header, coding, at),
             Some(b"UN") => {
-                self.note(Oddity::UndefinedLength, at);
-                self.push_sequence(header, false, at);
+                if is_pixel_data {
+                    self.note(Oddity::UndefinedLength, at);
+                }
+                self.push_sequence(header, IMPLICIT, at);
             }
-            None if implicit_sequence(header.tag) => self.push_sequence(header, false, at),
+            None if implicit_sequence(header.tag) => self.push_sequence(header, coding, at),
             // A private element in implicit VR can only be a sequence if its length is undefined.
-            None if (header.tag >> 16) % 2 == 1 => self.push_sequence(header, false, at),
-            None if header.tag != PIXEL_DATA => {
+            None if (header.tag >> 16) % 2 == 1 => self.push_sequence(header, coding, at),
+            None if !is_pixel_data => {
                 self.note(Oddity::UndefinedLength, at);
-                self.push_sequence(header, false, at);
+                self.push_sequence(header, coding, at);
             }
-            Some(_) | None => {
-                let proper = header.tag == PIXEL_DATA && self.levels.is_empty();
-                match (proper, self.encapsulated) {
+            vr => {
+                let has_fragments = self.encapsulated && matches!(vr, Some(b"OB" | b"OW"));
+                match (is_pixel_data, has_fragments) {
                     (true, true) => {}
                     (true, false) => self.note(Oddity::UnexpectedFragments, at),
                     (false, _) => self.note(Oddity::UndefinedLength, at),
                 }
-                self.levels.push(Level { kind: Kind::Fragments, end: None, explicit });
+                self.levels.push(Level { kind: Kind::Fragments, end: None, coding });
             }
         }
     }
 
-    fn explicit_below(&self, header: &Header) -> bool {
-        header.vr.is_some() && self.explicit
-    }
-
-    fn push_sequence(&mut self, header: &Header, explicit: bool, at: u64) {
+    fn push_sequence(&mut self, header: &Header, coding: Coding, at: u64) {
         if self.depth >= MAX_NESTING {
             return self.lose(Oddity::TooDeep, at);
         }
         self.depth += 1;
         let end = self.end_of(header.length, at);
-        self.levels.push(Level { kind: Kind::Sequence, end, explicit });
+        self.levels.push(Level { kind: Kind::Sequence, end, coding });
     }
 
     /// The end of something of this length that starts here; notes when it lies beyond what encloses it.
@@ -737,12 +747,9 @@ mod tests {
                 .concat()
         };
         let un =
-            [header(0x0009_1001, b"UN", UNDEFINED), item(ITEM, UNDEFINED), item(0x0009_0001, 2), vec![1; 2]];
+            [header(PIXEL_DATA, b"UN", UNDEFINED), item(ITEM, UNDEFINED), item(0x0009_0001, 2), vec![1; 2]];
         let un = [un.concat(), item(ITEM_END, 0), item(SEQUENCE_END, 0)].concat();
-        let icon =
-            [item(ITEM, UNDEFINED), fragments(PIXEL_DATA, b"OB"), item(ITEM_END, 0), item(SEQUENCE_END, 0)];
-        let icon = [header(0x0009_1010, b"SQ", UNDEFINED), icon.concat()].concat();
-        for odd in [fragments(0x0009_1001, b"OB"), un, icon] {
+        for odd in [fragments(0x0009_1001, b"OB"), fragments(0x0009_1001, b"UT"), un] {
             let scan = scan(Encoding::Encapsulated, &[odd, id()].concat());
             assert_eq!(oddity(&scan), Some(Oddity::UndefinedLength));
             assert_eq!(scan.attributes.text(Attribute::StudyInstanceUid), "1.2.");
@@ -753,6 +760,58 @@ mod tests {
         let proper = fragments(PIXEL_DATA, b"OB");
         assert_eq!(scan(Encoding::Encapsulated, &proper).structure, Structure::Sound);
         assert_eq!(oddity(&scan(Encoding::ExplicitLe, &proper)), Some(Oddity::UnexpectedFragments));
+    }
+
+    #[test]
+    fn case_85_pixel_data_in_fragments_may_lie_in_an_item_where_there_are_fragments_at_all() {
+        for length in [UNDEFINED, 44] {
+            let icon = [
+                header(0x0088_0200, b"SQ", UNDEFINED),
+                item(ITEM, length),
+                header(PIXEL_DATA, b"OB", UNDEFINED),
+                [item(ITEM, 0), item(ITEM, 8), vec![1; 8], item(SEQUENCE_END, 0)].concat(),
+                if length == UNDEFINED { item(ITEM_END, 0) } else { vec![] },
+                item(SEQUENCE_END, 0),
+                element(0x0020_000D, b"UI", b"1.2."),
+            ];
+            let icon = icon.concat();
+            assert_eq!(scan(Encoding::Encapsulated, &icon).structure, Structure::Sound);
+            for encoding in [Encoding::ExplicitLe, Encoding::Encapsulated] {
+                assert_eq!(scan(encoding, &icon).attributes.text(Attribute::StudyInstanceUid), "1.2.");
+            }
+            assert_eq!(oddity(&scan(Encoding::ExplicitLe, &icon)), Some(Oddity::UnexpectedFragments));
+        }
+    }
+
+    #[test]
+    fn an_unknown_sequence_is_walked_in_implicit_vr_little_endian_whatever_is_around_it() {
+        let inside = |length, end: Vec<u8>| {
+            let sequence =
+                [item(0x0008_1140, UNDEFINED), item(ITEM, length), item(0x0028_0010, 2), vec![1, 0]];
+            [sequence.concat(), end, item(SEQUENCE_END, 0)].concat()
+        };
+        for inside in [inside(UNDEFINED, item(ITEM_END, 0)), inside(10, vec![])] {
+            let items = [item(ITEM, UNDEFINED), inside, item(ITEM_END, 0), item(SEQUENCE_END, 0)].concat();
+            let little = [&header(0x0009_1001, b"UN", UNDEFINED), &items[..]].concat();
+            let little = [little, element(0x0010_0020, b"LO", b"ID")].concat();
+            let big = [&[0, 9, 0x10, 1][..], b"UN\0\0\xFF\xFF\xFF\xFF", &items].concat();
+            let big = [&big[..], &[0, 0x10, 0, 0x20], b"LO\0\x02ID"].concat();
+            for (encoding, bytes) in [
+                (Encoding::ExplicitLe, &little),
+                (Encoding::Encapsulated, &little),
+                (Encoding::ExplicitBe, &big),
+            ] {
+                let found = scan(encoding, bytes);
+                assert_eq!(found.structure, Structure::Sound, "{encoding:?}");
+                assert_eq!(found.attributes.text(Attribute::PatientId), "ID");
+            }
+        }
+        let mut deep = Vec::new();
+        for _ in 0..=MAX_NESTING {
+            deep.extend([item(0x0009_1001, UNDEFINED), item(ITEM, UNDEFINED)].concat());
+        }
+        deep.splice(..8, header(0x0009_1001, b"UN", UNDEFINED));
+        assert_eq!(oddity(&explicit(&[deep])), Some(Oddity::TooDeep));
     }
 
     #[test]

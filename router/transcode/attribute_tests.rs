@@ -103,6 +103,17 @@ fn offset_tables_and_icons_of_the_source_s_coding_do_not_go_along() {
     draft.node(tags::ICON_IMAGE_SEQUENCE, sequence(tags::ICON_IMAGE_SEQUENCE, vec![vec![icon]]));
     let copied = copy(&draft, RLE, &recipe(Pixels::Native), Colour::Kept);
     assert_edits(&copied, &[(tags::EXTENDED_OFFSET_TABLE, "-"), (tags::ICON_IMAGE_SEQUENCE, "-")]);
+    let copied = copy(&draft, RLE, &recipe(Pixels::Rle), Colour::Kept);
+    assert_edits(&copied, &[(tags::EXTENDED_OFFSET_TABLE, "-")]);
+}
+
+#[test]
+fn an_icon_that_is_not_compressed_goes_along() {
+    let mut draft = Draft::new();
+    draft.fragments(&[b"", b"12"]);
+    let icon = value(tags::PIXEL_DATA, VR::OW, &[1, 2]);
+    draft.node(tags::ICON_IMAGE_SEQUENCE, sequence(tags::ICON_IMAGE_SEQUENCE, vec![vec![icon]]));
+    assert_edits(&copy(&draft, RLE, &recipe(Pixels::Native), Colour::Kept), &[]);
 }
 
 #[test]
@@ -195,6 +206,27 @@ fn case_103_loss_is_never_denied_and_said_where_the_source_forgot() {
 }
 
 #[test]
+fn each_ratio_stays_beside_the_method_it_belongs_to() {
+    let (ratio, method) = (tags::LOSSY_IMAGE_COMPRESSION_RATIO, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
+    let said = |syntax: &str, ratios: &str, methods: &str| {
+        let mut draft = Draft::new();
+        draft.text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        draft.text(ratio, VR::DS, ratios).text(method, VR::CS, methods);
+        if syntax == BASELINE {
+            draft.fragments(&[b"", b"12"]);
+        }
+        let edits = short(&copy(&draft, syntax, &lossy(), Colour::Kept).edits);
+        [ratio, method].map(|tag| edits[&(tag.0, tag.1)].clone())
+    };
+    let (jpeg, wavelet) = ("ISO_10918_1", "ISO_15444_1");
+    assert_eq!(said(EXPLICIT, "10", ""), ["10\\8.00", "\\ISO_10918_1"]);
+    assert_eq!(said(EXPLICIT, "", wavelet), ["\\8.00", "ISO_15444_1\\ISO_10918_1"]);
+    assert_eq!(said(EXPLICIT, "10\\5", wavelet), ["10\\5\\8.00", "ISO_15444_1\\\\ISO_10918_1"]);
+    assert_eq!(said(BASELINE, "10\\5", ""), ["10\\5\\8.00", &format!("\\{jpeg}\\{jpeg}")]);
+    assert_eq!(said(BASELINE, "10", jpeg), ["10\\8.00", &format!("{jpeg}\\{jpeg}")]);
+}
+
+#[test]
 fn a_palette_stays_with_its_indices_and_goes_with_them() {
     let mut draft = Draft::new();
     draft.grey().text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR").pixels(8);
@@ -243,6 +275,26 @@ fn grey_is_one_sample_with_the_identity_for_a_window_and_nothing_that_speaks_of_
     let copied = copy(&draft, EXPLICIT, &exact, Colour::Grey);
     assert_edits(&copied, &grey);
     assert_eq!(sop_instance(&copied.subject, &exact, &copied.outcome).as_str(), "1.2.3.4");
+    assert_edits(&copy(&draft, EXPLICIT, &exact, Colour::Kept), &[]);
+}
+
+#[test]
+fn grey_is_shown_as_it_was_in_colour_where_nobody_looked_at_luts() {
+    let mut draft = Draft::new();
+    draft.text(tags::RESCALE_INTERCEPT, VR::DS, "10").text(tags::RESCALE_SLOPE, VR::DS, "2");
+    draft.text(tags::RESCALE_TYPE, VR::LO, "US").text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE");
+    draft.text(tags::WINDOW_CENTER, VR::DS, "60\\128").text(tags::VOILUT_FUNCTION, VR::CS, "SIGMOID");
+    let tables = [tags::MODALITY_LUT_SEQUENCE, tags::VOILUT_SEQUENCE, tags::PRESENTATION_LUT_SEQUENCE];
+    for tag in tables {
+        draft.node(tag, sequence(tag, vec![vec![value(tags::LUT_DATA, VR::OW, &[1, 2])]]));
+    }
+    let exact = Recipe { grey: Grey::Within(0), ..recipe(Pixels::JpegLossless) };
+    let edits = short(&copy(&draft, EXPLICIT, &exact, Colour::Grey).edits);
+    let lut = [tags::RESCALE_INTERCEPT, tags::RESCALE_SLOPE, tags::RESCALE_TYPE, tags::VOILUT_FUNCTION];
+    for tag in tables.into_iter().chain(lut).chain([tags::PRESENTATION_LUT_SHAPE]) {
+        assert_eq!(edits[&(tag.0, tag.1)], "-", "{tag}");
+    }
+    assert_eq!(edits[&(0x0028, 0x1050)], "128");
     assert_edits(&copy(&draft, EXPLICIT, &exact, Colour::Kept), &[]);
 }
 

@@ -130,12 +130,9 @@ fn encapsulation(
     if recipe.to == subject.syntax || subject.syntax.encoding() != Encoding::Encapsulated {
         return Ok(());
     }
-    let stays = match values.items(tags::ICON_IMAGE_SEQUENCE) {
-        Ok(icons) => icons.iter().all(|icon| icon.pixel_data().is_none_or(|pixels| !pixels.undefined)),
-        Err(Refusal::Source(error)) => return Err(error.into()),
-        Err(Refusal::Odd(_) | Refusal::Foreign(_)) => false,
-    };
-    if !stays {
+    if let Some(icon) = values.outline.get(tags::ICON_IMAGE_SEQUENCE)
+        && values.outline.has_fragments_within(values.source, icon).map_err(Refusal::from)?
+    {
         remove(values, edits, tags::ICON_IMAGE_SEQUENCE);
     }
     Ok(())
@@ -158,13 +155,13 @@ fn colours(values: &Values<'_>, image: &Image, written: &Written, colour: Colour
 }
 
 /// Grey without a trace of colour: the identity for a window, so that no viewer makes up its own, and nothing that
-/// describes colours.
+/// describes colours or changes how grey is shown.
 fn grey(values: &Values<'_>, written: &Written, edits: &mut Edits) {
     let levels = 1_u32 << written.bits_stored.min(16);
     edits.set(tags::ULTRASOUND_COLOR_DATA_PRESENT, VR::US, vec![0, 0]);
     edits.set(tags::WINDOW_CENTER, VR::DS, (levels / 2).to_string().into_bytes());
     edits.set(tags::WINDOW_WIDTH, VR::DS, levels.to_string().into_bytes());
-    for tag in OF_COLOUR {
+    for tag in NOT_OF_GREY {
         remove(values, edits, tag);
     }
     if values.has(tags::SEQUENCE_OF_ULTRASOUND_REGIONS) {
@@ -223,7 +220,8 @@ impl From<WriteError> for AttributeError {
             | WriteError::Target
             | WriteError::Fragments
             | WriteError::Native
-            | WriteError::TooLong(_)) => Self::Odd(error.to_string()),
+            | WriteError::TooLong(_)
+            | WriteError::Misread { .. }) => Self::Odd(error.to_string()),
         }
     }
 }
@@ -251,13 +249,20 @@ const PALETTE: [Tag; 10] = [
 /// What depends on each single value: Smallest and Largest Image Pixel Value.
 pub(super) const EXTREMES: [Tag; 2] = [tags::SMALLEST_IMAGE_PIXEL_VALUE, tags::LARGEST_IMAGE_PIXEL_VALUE];
 
-/// What speaks of colour, or of another window than the identity.
-const OF_COLOUR: [Tag; 5] = [
+/// What speaks of colour, or would show grey as something else than the identity: in the order of PS3.3 C.11, the modality
+/// LUT, the VOI LUT and the presentation LUT. In colour nobody looked at them.
+const NOT_OF_GREY: [Tag; 11] = [
     tags::ICC_PROFILE,
     tags::COLOR_SPACE,
+    tags::MODALITY_LUT_SEQUENCE,
+    tags::RESCALE_INTERCEPT,
+    tags::RESCALE_SLOPE,
+    tags::RESCALE_TYPE,
     tags::WINDOW_CENTER_WIDTH_EXPLANATION,
     tags::VOILUT_FUNCTION,
     tags::VOILUT_SEQUENCE,
+    tags::PRESENTATION_LUT_SEQUENCE,
+    tags::PRESENTATION_LUT_SHAPE,
 ];
 
 /// Attributes of a region that say what a colour means, from Pixel Component Organization to Table of Parameter Values

@@ -3,7 +3,7 @@
 use super::coding::Coding;
 use super::grey;
 use super::ladder::{self, Rung};
-use super::plan::{Accepts, Grey, LIMITS, Pixels, Plan, Recipe, called, hold, not_accepted};
+use super::plan::{Accepts, Grey, LIMITS, NAMED, Pixels, Plan, Recipe, called, hold, not_accepted};
 use super::subject::{Image, Loss, Photometric, Sign};
 use super::want::{Compression, LossySource, Target};
 use super::written::{Colour, Written};
@@ -47,7 +47,28 @@ impl Choice<'_> {
                 }
             }
         }
+        impossible.extend(self.off_the_ladder());
         hold(self.stored, self.accepts, &impossible)
+    }
+
+    /// Why nothing is made of the syntaxes that are accepted and on no rung.
+    fn off_the_ladder(&self) -> Vec<String> {
+        let Accepts::These(accepted) = self.accepts else { return Vec::new() };
+        let rungs = [
+            ladder::target(self.target(), self.stored),
+            self.stored.clone(),
+            TransferSyntax::JPEG_LOSSLESS,
+            TransferSyntax::EXPLICIT_VR_LE,
+            TransferSyntax::IMPLICIT_VR_LE,
+        ];
+        // What cannot be decoded says so on the rungs.
+        let others = accepted.iter().filter(|syntax| !rungs.contains(syntax) && self.can_decode().is_ok());
+        let why = |syntax: &TransferSyntax| {
+            let is_made = *syntax == TransferSyntax::JPEG_BASELINE;
+            let why = if is_made { "is not wanted for it" } else { "is not encoded here" };
+            format!("{} {why}", called(syntax))
+        };
+        others.take(NAMED).map(why).collect()
     }
 
     fn settle(&self, step: Step, mut reasons: Vec<String>) -> Plan {
@@ -234,7 +255,7 @@ impl Choice<'_> {
     }
 
     fn target(&self) -> Target {
-        if self.image.frames > 1 { self.wish.cine } else { self.wish.image }
+        self.wish.of(self.image)
     }
 
     fn pass_through(&self, why: &str) -> Step {

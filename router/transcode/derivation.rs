@@ -31,20 +31,20 @@ pub(super) fn loss(
     if values.text(tags::LOSSY_IMAGE_COMPRESSION)? != "01" {
         edits.set(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, b"01".to_vec());
     }
-    let said = values.text(tags::LOSSY_IMAGE_COMPRESSION_RATIO)?;
-    let mut ratios: Vec<String> =
-        said.split('\\').filter(|ratio| !ratio.is_empty()).map(str::to_owned).collect();
-    let said = values.text(tags::LOSSY_IMAGE_COMPRESSION_METHOD)?;
-    let mut methods: Vec<String> =
-        said.split('\\').filter(|method| !method.is_empty()).map(str::to_owned).collect();
-    let count = (ratios.len(), methods.len());
+    let ratios_said = values.text(tags::LOSSY_IMAGE_COMPRESSION_RATIO)?;
+    let methods_said = values.text(tags::LOSSY_IMAGE_COMPRESSION_METHOD)?;
+    let (mut ratios, mut methods) = (list(&ratios_said), list(&methods_said));
+    // Value n of both is of the same compression; what is not known of one is empty.
+    let steps = ratios.len().max(methods.len()).max(usize::from(image.loss == Loss::Stored));
+    ratios.resize(steps, String::new());
+    methods.resize(steps, String::new());
     if image.loss == Loss::Stored {
         // The source should have said so itself.
-        if ratios.is_empty() {
-            ratios.push(stored_ratio(subject, outcome));
+        if let Some(last) = ratios.last_mut().filter(|last| last.is_empty()) {
+            *last = stored_ratio(subject, outcome);
         }
-        if methods.is_empty() {
-            methods.extend(method(Coding::of(&subject.syntax), &subject.syntax.0).map(str::to_owned));
+        if let Some(last) = methods.last_mut().filter(|last| last.is_empty()) {
+            method(Coding::of(&subject.syntax), &subject.syntax.0).unwrap_or_default().clone_into(last);
         }
     }
     if loses {
@@ -55,13 +55,20 @@ pub(super) fn loss(
             remove(values, edits, tag);
         }
     }
-    if ratios.len() > count.0 {
-        edits.set(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratios.join("\\").into_bytes());
+    let (ratios, methods) = (ratios.join("\\"), methods.join("\\"));
+    if ratios != ratios_said {
+        edits.set(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratios.into_bytes());
     }
-    if methods.len() > count.1 {
-        edits.set(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\").into_bytes());
+    if methods != methods_said {
+        edits.set(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.into_bytes());
     }
     Ok(())
+}
+
+/// The values of a text that may have several; none of an empty one.
+fn list(text: &str) -> Vec<String> {
+    let values = text.split('\\').filter(|_| !text.is_empty());
+    values.map(|value| value.trim().to_owned()).collect()
 }
 
 /// Says that it is another image than its source, and which that was.

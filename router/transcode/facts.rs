@@ -90,7 +90,8 @@ fn bits(values: &Values<'_>) -> Result<(u8, u8), Refusal> {
 /// Rows and Columns: some write four bytes, and some lie in them.
 fn dimension(values: &Values<'_>, tag: Tag, name: &str) -> Result<u16, Refusal> {
     match values.number(tag)? {
-        None | Some(0) => Err(odd(&format!("{name} is missing"))),
+        None => Err(odd(&format!("{name} is missing"))),
+        Some(0) => Err(odd(&format!("{name} is 0"))),
         Some(number) => {
             u16::try_from(number).map_err(|_| odd(&format!("pixel size overflow: {name} is {number}")))
         }

@@ -17,8 +17,9 @@ pub(super) enum InColour {
 
 /// How grey its pixels have to be to become grey.
 ///
-/// After lossy compression a grey pixel may have a trace of colour. To take that away makes another image, so it is done
-/// only where what was compressed with loss may be encoded again.
+/// What is decoded from lossy compression may have a trace of colour where it was grey. To take that away makes another
+/// image, so it is done only where what was compressed with loss may be encoded again. Pixels that are stored without loss
+/// are what they are, whatever happened to them before.
 pub(super) fn wanted(
     stored: &TransferSyntax,
     sop_class: &Uid,
@@ -40,8 +41,8 @@ pub(super) fn wanted(
         return Err(InColour::Because("its pixels cannot be decoded here"));
     }
     match (image.loss, wish.lossy_source) {
-        (Loss::None, _) | (_, LossySource::Keep) => Ok(Grey::Within(0)),
-        (Loss::Earlier | Loss::Stored, LossySource::Force) => Ok(Grey::Within(GREY_AFTER_LOSS)),
+        (Loss::None | Loss::Earlier, _) | (Loss::Stored, LossySource::Keep) => Ok(Grey::Within(0)),
+        (Loss::Stored, LossySource::Force) => Ok(Grey::Within(GREY_AFTER_LOSS)),
     }
 }
 

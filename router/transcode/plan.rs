@@ -183,7 +183,7 @@ pub fn called(syntax: &TransferSyntax) -> &str {
 }
 
 /// As many accepted syntaxes are named in a reason.
-const NAMED: usize = 8;
+pub(super) const NAMED: usize = 8;
 
 /// The tolerance for grey after decoding what was compressed with loss.
 pub const GREY_AFTER_LOSS: u8 = 10;

@@ -286,6 +286,16 @@ fn what_is_stored_with_loss_becomes_what_it_can_as_reasons_tell() {
              be compressed again",
         ),
         (
+            reason(EXPLICIT, image(), wish(JpegLossless), &[BASELINE, RLE]),
+            "stored as Explicit VR Little Endian, but the receiver accepts JPEG Baseline (Process 1), RLE Lossless; JPEG \
+             Baseline (Process 1) is not wanted for it; RLE Lossless is not encoded here",
+        ),
+        (
+            reason(EXPLICIT, deep(), wish(Q90), &[BASELINE]),
+            "stored as Explicit VR Little Endian, but the receiver accepts JPEG Baseline (Process 1); 12 bits are \
+             stored, and JPEG Baseline holds no more than 8",
+        ),
+        (
             reason(H264, lossy(), wish(AsReceived), NOTHING),
             "stored as MPEG-4 AVC/H.264 High Profile / Level 4.1, but the receiver accepts no transfer syntax for it; \
              stored with loss, and not to be compressed again; MPEG-4 AVC/H.264 High Profile / Level 4.1 cannot be \
@@ -370,6 +380,7 @@ fn colour_is_looked_at_for_grey_where_nothing_speaks_against_it() {
     let force = Compression { lossy_source: LossySource::Force, ..greying(JpegLossless) };
     check(BASELINE, lossy(), force, ALL, ".4.70 jpeg lossless grey 10");
     check(EXPLICIT, image(), force, ALL, ".4.70 jpeg lossless grey 0");
+    check(EXPLICIT, earlier(), force, ALL, ".4.70 jpeg lossless grey 0");
     check(EXPLICIT, image(), greying(JpegLossless), LITTLE, ".1 native grey 0");
 }
 

@@ -130,11 +130,19 @@ fn content(values: &Values<'_>, syntax: &TransferSyntax) -> Result<Content, Refu
         return Err(Refusal::Foreign("its pixels are floating point numbers".to_owned()));
     }
     let mut pixel_data = values.outline.elements.iter().filter(|element| element.tag == tags::PIXEL_DATA);
-    match (pixel_data.next(), pixel_data.next()) {
-        (None, _) => Ok(Content::NoPixels),
-        (Some(_), Some(_)) => Err(Refusal::Odd("it has Pixel Data twice".to_owned())),
-        (Some(element), None) => Ok(Content::Image(Box::new(facts::read(values, syntax, element)?))),
+    let content = match (pixel_data.next(), pixel_data.next()) {
+        (None, _) => Content::NoPixels,
+        (Some(_), Some(_)) => return Err(Refusal::Odd("it has Pixel Data twice".to_owned())),
+        (Some(element), None) => Content::Image(Box::new(facts::read(values, syntax, element)?)),
+    };
+    // Its own pixels are decoded, and its icon can be left out of a copy; nobody looks for other pixels.
+    let goes = |tag| tag == tags::ICON_IMAGE_SEQUENCE && content != Content::NoPixels;
+    for element in values.outline.elements.iter().filter(|element| !goes(element.tag)) {
+        if values.outline.has_fragments_within(values.source, element)? {
+            return Err(Refusal::Foreign(format!("there are compressed pixels within {}", element.tag)));
+        }
     }
+    Ok(content)
 }
 
 /// An inflated data set, or why it is left as it is.

@@ -188,7 +188,7 @@ fn case_101_a_number_of_frames_that_is_none_is_not_believed() {
 #[test]
 fn pixels_of_kinds_that_are_not_decoded_are_left_as_they_are() {
     type Change = fn(&mut Draft) -> &mut Draft;
-    let table: [(Change, &str); 12] = [
+    let table: [(Change, &str); 13] = [
         (|draft| draft.us(tags::BITS_ALLOCATED, 1), "1 bits allocated"),
         (|draft| draft.us(tags::BITS_ALLOCATED, 32), "32 bits allocated"),
         (|draft| draft.us(tags::BITS_ALLOCATED, 12), "12 bits allocated"),
@@ -198,6 +198,7 @@ fn pixels_of_kinds_that_are_not_decoded_are_left_as_they_are() {
         (|draft| draft.text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "CMYK"), "not known here"),
         (|draft| draft.without(tags::PHOTOMETRIC_INTERPRETATION), "is missing"),
         (|draft| draft.text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_RCT"), "JPEG 2000"),
+        (|draft| draft.us(tags::SAMPLES_PER_PIXEL, 0), "its pixels have 0 samples"),
         (|draft| draft.us(Tag(0x6000, 0x0100), 16), "overlay"),
         (|draft| draft.us(Tag(0x6002, 0x0010), 2), "overlay"),
         (|draft| draft.put(tags::FLOAT_PIXEL_DATA, VR::OF, &[0; 4]), "floating point"),
@@ -217,13 +218,31 @@ fn pixels_of_kinds_that_are_not_decoded_are_left_as_they_are() {
 }
 
 #[test]
+fn compressed_pixels_of_an_icon_are_no_obstacle_to_an_image_and_others_are() {
+    let rle = "1.2.840.10008.1.2.5";
+    let pixels = || vec![Node::Fragments { fragments: vec![vec![], vec![1, 2]] }];
+    let icons = || sequence(tags::ICON_IMAGE_SEQUENCE, vec![pixels()]);
+    let mut draft = Draft::new();
+    draft.fragments(&[b"", b"12"]).node(tags::ICON_IMAGE_SEQUENCE, icons());
+    image(draft.subject(rle));
+    let references = tags::REFERENCED_IMAGE_SEQUENCE;
+    draft.node(references, sequence(references, vec![vec![], vec![icons()]]));
+    assert_eq!(foreign(draft.subject(rle)), "there are compressed pixels within (0008,1140)");
+    let mut alone = Draft::new();
+    alone.without(tags::PIXEL_DATA).node(tags::ICON_IMAGE_SEQUENCE, icons());
+    assert_eq!(foreign(alone.subject(rle)), "there are compressed pixels within (0088,0200)");
+}
+
+#[test]
 fn what_contradicts_itself_or_is_signed_is_not_touched() {
     type Change = fn(&mut Draft) -> &mut Draft;
-    let table: [(Change, &str); 9] = [
+    let table: [(Change, &str); 11] = [
         (|draft| draft.us(tags::BITS_STORED, 9), "9 bits"),
         (|draft| draft.us(tags::BITS_STORED, 0), "0 bits"),
         (|draft| draft.without(tags::BITS_ALLOCATED), "Bits Allocated is missing"),
-        (|draft| draft.us(tags::ROWS, 0), "Rows is missing"),
+        (|draft| draft.without(tags::ROWS), "Rows is missing"),
+        (|draft| draft.us(tags::ROWS, 0), "Rows is 0"),
+        (|draft| draft.us(tags::COLUMNS, 0), "Columns is 0"),
         (|draft| draft.us(tags::PLANAR_CONFIGURATION, 2), "Planar Configuration is 2"),
         (|draft| draft.us(tags::PIXEL_REPRESENTATION, 7), "Pixel Representation is 7"),
         (|draft| draft.fragments(&[b"", b"12"]), "fragments in an encoding that has none"),

@@ -129,6 +129,23 @@ impl Outline {
         Ok(self.framed_items(source, element)?.into_iter().map(|item| item.outline).collect())
     }
 
+    /// Whether anything in a sequence has Pixel Data in fragments, at whatever depth, as an icon may (PS3.5 A.4).
+    ///
+    /// # Errors
+    /// [`OutlineError::Read`] if the sequence is not sound.
+    pub fn has_fragments_within(&self, source: &dyn Source, element: &Element) -> Result<bool, OutlineError> {
+        if self.encoding != Encoding::Encapsulated || element.vr != VR::SQ {
+            return Ok(false);
+        }
+        let mut reader = self.item_reader(source, element)?;
+        while let Some(token) = reader.next()? {
+            if matches!(token, Token::Fragments(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The items of a sequence, and how each of them is delimited.
     pub(super) fn framed_items(
         &self,
@@ -137,7 +154,10 @@ impl Outline {
     ) -> Result<Vec<FramedItem>, OutlineError> {
         let mut reader = self.item_reader(source, element)?;
         let coding = self.coding_inside(element)?;
-        let encoding = encoding_of(coding);
+        let encoding = match (self.encoding, coding) {
+            (Encoding::Encapsulated, Coding::ExplicitLe) => Encoding::Encapsulated,
+            _ => encoding_of(coding),
+        };
         let mut items: Vec<FramedItem> = Vec::new();
         let mut collector = Collector::default();
         let mut left = MAX_ELEMENTS;
@@ -175,7 +195,8 @@ impl Outline {
     ) -> Result<Reader<'a>, OutlineError> {
         let coding = self.coding_inside(element)?;
         let length = u32::try_from(element.end - element.value).ok().filter(|_| !element.undefined);
-        Ok(Reader::of_items(source, coding, element.value, length, element.end))
+        let reader = Reader::of_items(source, coding, element.value, length, element.end);
+        Ok(if self.encoding == Encoding::Encapsulated { reader.encapsulated() } else { reader })
     }
 
     /// How the items of a sequence are encoded.

@@ -1,8 +1,7 @@
 //! Elements one after the other, pulled from a source: no recursion, values skipped by their length, and memory that
 //! depends on nothing but a stack of at most [`MAX_NESTING`] sequences.
 //!
-//! It takes what the running walk calls sound, and sequences of unknown representation (UN) and undefined length besides
-//! (PS3.5 6.2.2). Anything else is an error that says where.
+//! It takes what the running walk calls sound. Anything else is an error that says where.
 
 use std::io;
 
@@ -138,6 +137,11 @@ impl<'a> Reader<'a> {
             coding,
             is_encapsulated: false,
         }
+    }
+
+    /// The same where Pixel Data may be in fragments.
+    pub(super) fn encapsulated(self) -> Self {
+        Self { is_encapsulated: true, ..self }
     }
 
     /// Where the next header, or the end, is.
@@ -313,7 +317,7 @@ impl<'a> Reader<'a> {
             (Some(VR::SQ), _) => Ok(Content::Items(head.coding)),
             (_, Some(length)) if head.vr.is_some() => Ok(Content::Value(length)),
             // PS3.5 6.2.2 Note 2: whatever is around it, what is inside is Implicit VR Little Endian.
-            (Some(VR::UN), None) => Ok(Content::Items(Coding::ImplicitLe)),
+            (Some(VR::UN), None) if head.tag != PIXEL_DATA => Ok(Content::Items(Coding::ImplicitLe)),
             (None, length) => match (vr::standard(head.tag), length) {
                 (Some(VirtualVr::Exact(VR::SQ)), None | Some(0 | 8..)) => Ok(Content::Items(head.coding)),
                 (_, Some(length)) => Ok(Content::Value(length)),
@@ -323,8 +327,13 @@ impl<'a> Reader<'a> {
                 (Some(_), None) if head.tag == PIXEL_DATA => wrong(Oddity::UnexpectedFragments),
                 (Some(_), None) => wrong(Oddity::UndefinedLength),
             },
-            (Some(VR::OB | VR::OW), None) if head.tag == PIXEL_DATA && self.levels.is_empty() => {
-                if self.is_encapsulated { Ok(Content::Fragments) } else { wrong(Oddity::UnexpectedFragments) }
+            // Of an item too: an icon may be compressed as the image is (PS3.5 A.4).
+            (Some(VR::OB | VR::OW), None) if head.tag == PIXEL_DATA => {
+                if self.is_encapsulated {
+                    Ok(Content::Fragments)
+                } else {
+                    wrong(Oddity::UnexpectedFragments)
+                }
             }
             (Some(_), _) => wrong(Oddity::UndefinedLength),
         }

@@ -3,6 +3,7 @@
 //! Values stay what they are, but for the byte order of numbers. Sequences and items are written with undefined length,
 //! since theirs is not known before they end; besides, in implicit VR nothing else tells that a private element is a
 //! sequence. A sequence of unknown representation becomes a proper one.
+//! What names a representation that implicit VR has no way to say, and that its readers would take for another, is refused.
 //! Group lengths are left out at every level: they are retired, and each of them would be wrong.
 
 use dicom_core::{Tag, VR};
@@ -12,7 +13,7 @@ use super::outline::{Element, Outline};
 use super::reader::{Head, ReadError, Reader, Token, coding_of};
 use super::sink::Sink;
 use super::steps::Step;
-use super::vr::Context;
+use super::vr::{self, Context};
 use super::write::WriteError;
 use crate::transcode::Source;
 
@@ -49,8 +50,26 @@ impl Recoder<'_> {
         match (element.vr, element.undefined) {
             (VR::SQ, _) | (VR::UN, true) => self.keep_items(outline, element, &[]),
             (_, true) => Err(WriteError::Fragments),
-            (vr, false) => self.value(element.tag, vr, self.from, element.value, element.end),
+            (vr, false) => {
+                self.check_value(element.tag, vr, element.end - element.value)?;
+                self.value(element.tag, vr, self.from, element.value, element.end)
+            }
         }
+    }
+
+    /// Whether a value that is not empty will be taken for what it is.
+    fn check_value(&self, tag: Tag, vr: VR, length: u64) -> Result<(), WriteError> {
+        if self.to != Coding::ImplicitLe || length == 0 || vr::is_read_alike(tag, vr) {
+            return Ok(());
+        }
+        Err(WriteError::Misread { tag, vr })
+    }
+
+    fn check_sequence(&self, tag: Tag) -> Result<(), WriteError> {
+        if self.to != Coding::ImplicitLe || vr::is_sequence_read(tag) {
+            return Ok(());
+        }
+        Err(WriteError::Misread { tag, vr: VR::SQ })
     }
 
     fn value(&mut self, tag: Tag, vr: VR, from: Coding, start: u64, end: u64) -> Result<(), WriteError> {
@@ -62,6 +81,9 @@ impl Recoder<'_> {
     /// A sequence, without these elements of its items.
     fn keep_items(&mut self, outline: &Outline, element: &Element, gone: &[Tag]) -> Result<(), WriteError> {
         let reader = outline.item_reader(self.sink.source(), element)?;
+        if self.from != Coding::ImplicitLe {
+            self.check_sequence(element.tag)?;
+        }
         self.sequence(element.tag, reader, gone)
     }
 
@@ -95,11 +117,17 @@ impl Recoder<'_> {
                 }
                 Token::SequenceEnd => self.sink.sequence_end()?,
                 Token::Sequence(head) if goes(head.tag, reader.depth() - 1) => reader.skip_rest()?,
-                Token::Sequence(head) => self.sink.header(self.to, head.tag, VR::SQ, None)?,
+                Token::Sequence(head) => {
+                    if head.vr.is_some() {
+                        self.check_sequence(head.tag)?;
+                    }
+                    self.sink.header(self.to, head.tag, VR::SQ, None)?;
+                }
                 Token::Value(head) if goes(head.tag, reader.depth()) => {}
                 Token::Value(head) => {
                     note(&mut context, &mut reader, &head)?;
                     let vr = head.vr.unwrap_or_else(|| context.vr(head.tag));
+                    self.check_value(head.tag, vr, reader.position() - head.value)?;
                     self.value(head.tag, vr, head.coding, head.value, reader.position())?;
                     contexts.pop();
                     contexts.push(context);

@@ -20,6 +20,7 @@ pub(super) enum Part {
 }
 
 /// Which group lengths (gggg,0000) go. They are retired and mean nothing to anybody (PS3.5 7.2); a wrong one may.
+/// Around Pixel Data that somebody else writes, the length of its group and all that is as long as the data set go too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GroupLengths {
     /// Those of groups in which something is changed.
@@ -48,7 +49,13 @@ pub(super) fn steps<'a>(
     group_lengths: GroupLengths,
 ) -> Vec<Step<'a>> {
     let firsts = first_positions(outline, edits);
-    let changed = changed_groups(edits, &firsts);
+    let mut changed = changed_groups(edits, &firsts);
+    if part != Part::Whole && outline.pixel_data().is_some() {
+        changed.insert(PIXEL_DATA.0);
+    }
+    if !changed.is_empty() && outline.get(LENGTH_TO_END).is_some() {
+        changed.insert(LENGTH_TO_END.0);
+    }
     let stale = |tag: Tag| match group_lengths {
         GroupLengths::All => tag.1 == 0 || tag == LENGTH_TO_END,
         GroupLengths::OfChanged if tag == LENGTH_TO_END => !changed.is_empty(),
@@ -199,8 +206,21 @@ mod tests {
         assert_eq!(kept, tags.map(|tag| (tag, false)));
         edits.remove(Tag(0x0028, 0x0004));
         let kept = written(&tags, &edits, Part::Whole, GroupLengths::OfChanged);
-        assert_eq!(kept, [(0x0008_0000, false), (0x0008_0060, false)]);
+        assert_eq!(kept, [(0x0008_0060, false)]);
+        let kept =
+            written(&[0x0008_0000, 0x0028_0000, 0x0028_0004], &edits, Part::Whole, GroupLengths::OfChanged);
+        assert_eq!(kept, [(0x0008_0000, false)]);
         let kept = written(&tags, &Edits::default(), Part::Whole, GroupLengths::All);
         assert_eq!(kept, [(0x0008_0060, false), (0x0028_0004, false)]);
+    }
+
+    #[test]
+    fn lengths_that_count_the_pixels_go_where_the_pixels_are_written_by_others() {
+        let tags = [0x0008_0000, 0x0008_0001, 0x0008_0060, 0x0028_0000, 0x7FE0_0000, PIXELS, 0xFFFC_FFFC];
+        let none = Edits::default();
+        let whole = written(&tags, &none, Part::Whole, GroupLengths::OfChanged);
+        assert_eq!(whole, tags.map(|tag| (tag, false)));
+        let head = written(&tags, &none, Part::Head, GroupLengths::OfChanged);
+        assert_eq!(head, [0x0008_0060, 0x0028_0000].map(|tag| (tag, false)));
     }
 }

@@ -70,6 +70,71 @@ pub(super) fn is_sequence(tag: Tag) -> bool {
     standard(tag) == Some(VirtualVr::Exact(VR::SQ))
 }
 
+/// Whether a reader of implicit VR takes a value of this representation for what it is: by the dictionary it would be the
+/// same, or another of the kind. Of what the dictionary does not know, no reader knows anything.
+pub(super) fn is_read_alike(tag: Tag, vr: VR) -> bool {
+    match standard(tag) {
+        None => true,
+        // What came as UN came from implicit VR, a sequence too (PS3.5 6.2.2 Note 2).
+        Some(_) if vr == VR::UN => true,
+        Some(VirtualVr::Exact(known)) => {
+            known == vr || kind(known).is_some_and(|known| Some(known) == kind(vr))
+        }
+        Some(_) => matches!(vr, VR::OB | VR::OW | VR::SS | VR::US),
+    }
+}
+
+/// Whether a reader of implicit VR takes a sequence under this tag for one.
+pub(super) fn is_sequence_read(tag: Tag) -> bool {
+    matches!(standard(tag), None | Some(VirtualVr::Exact(VR::SQ)))
+}
+
+/// Representations whose values are read in the same way.
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bytes,
+}
+
+/// None for numbers: each has a size and a meaning of its own; and for sequences.
+fn kind(vr: VR) -> Option<Kind> {
+    match vr {
+        VR::AE
+        | VR::AS
+        | VR::CS
+        | VR::DA
+        | VR::DS
+        | VR::DT
+        | VR::IS
+        | VR::LO
+        | VR::LT
+        | VR::PN
+        | VR::SH
+        | VR::ST
+        | VR::TM
+        | VR::UC
+        | VR::UI
+        | VR::UR
+        | VR::UT => Some(Kind::Text),
+        VR::OB | VR::OW => Some(Kind::Bytes),
+        VR::AT
+        | VR::FD
+        | VR::FL
+        | VR::OD
+        | VR::OF
+        | VR::OL
+        | VR::OV
+        | VR::SL
+        | VR::SQ
+        | VR::SS
+        | VR::SV
+        | VR::UL
+        | VR::UN
+        | VR::US
+        | VR::UV => None,
+    }
+}
+
 /// Bytes of one number in a value of this representation: what is turned round between byte orders (PS3.5 7.3). 1 where
 /// there is nothing to turn. The values of UN stay as they are (PS3.5 6.2.2).
 pub(super) fn unit(vr: VR) -> usize {
@@ -110,7 +175,7 @@ pub(super) fn swap(vr: VR, bytes: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Context, Tag, VR, is_sequence, swap};
+    use super::{Context, Tag, VR, is_read_alike, is_sequence, is_sequence_read, swap};
 
     #[test]
     fn what_depends_on_others_follows_them() {
@@ -137,6 +202,38 @@ mod tests {
         }
         assert_eq!(context.vr(Tag(0x0008, 0x9999)), VR::UN);
         assert!(is_sequence(Tag(0x0018, 0x6011)) && !is_sequence(Tag(0x0018, 0x6012)));
+    }
+
+    #[test]
+    fn what_a_reader_of_implicit_vr_takes_for_something_else_is_told() {
+        let (rows, station, lut, private) =
+            (Tag(0x0028, 0x0010), Tag(0x0008, 0x1010), Tag(0x0028, 0x3006), Tag(0x0029, 0x1010));
+        for (tag, vr) in [
+            (rows, VR::US),
+            (rows, VR::UN),
+            (station, VR::LO),
+            (lut, VR::US),
+            (lut, VR::OW),
+            (Tag(0x0028, 0x0106), VR::SS),
+            (Tag(0x7FE0, 0x0010), VR::OB),
+            (Tag(0x0028, 0x2000), VR::OW),
+            (private, VR::FD),
+        ] {
+            assert!(is_read_alike(tag, vr), "{tag} {vr}");
+        }
+        for (tag, vr) in [
+            (rows, VR::UL),
+            (rows, VR::SS),
+            (rows, VR::IS),
+            (station, VR::US),
+            (lut, VR::DS),
+            (Tag(0x0008, 0x1140), VR::LO),
+            (Tag(0x0018, 0x602C), VR::FL),
+        ] {
+            assert!(!is_read_alike(tag, vr), "{tag} {vr}");
+        }
+        assert!(is_sequence_read(private) && is_sequence_read(Tag(0x0008, 0x1140)));
+        assert!(!is_sequence_read(station) && !is_sequence_read(Tag(0x7FE0, 0x0010)));
     }
 
     #[test]

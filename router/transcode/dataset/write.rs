@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 
 use super::coding::Coding;
 use super::outline::{Outline, OutlineError};
@@ -35,6 +35,14 @@ pub enum WriteError {
     /// A value is longer than an element can be.
     #[error("the value of {0} is longer than an element can be")]
     TooLong(Tag),
+    /// Implicit VR has no way to say this representation, and its readers know the element by another.
+    #[error("{tag} is {vr} here, and would be taken for something else in Implicit VR Little Endian")]
+    Misread {
+        /// The element.
+        tag: Tag,
+        /// Its representation in the data set.
+        vr: VR,
+    },
 }
 
 impl From<ReadError> for WriteError {
@@ -406,6 +414,34 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_taken_for_something_else_without_its_representation_is_refused_by_name() {
+        let [delta, images, station] = [Tag(0x0018, 0x602C), Tag(0x0008, 0x1140), Tag(0x0008, 0x1010)];
+        let wrong = [
+            (delta, value(delta, VR::FL, &[0, 0, 0x80, 0x3F])),
+            (images, value(images, VR::LO, b"12345678")),
+            (station, sequence(station, vec![vec![]])),
+            (station, Node::Unknown { tag: station, items: vec![vec![]] }),
+        ];
+        let none = Edits::default();
+        for (tag, node) in wrong {
+            for nodes in [vec![node.clone()], vec![sequence(REGIONS, vec![vec![node]])]] {
+                for from in [Encoding::ExplicitLe, Encoding::ExplicitBe] {
+                    let bytes = encode(&nodes, from, Lengths::Undefined);
+                    let error = whole(&bytes, from, &none, Encoding::ImplicitLe).unwrap_err();
+                    assert!(
+                        matches!(error, WriteError::Misread { tag: named, .. } if named == tag),
+                        "{error}"
+                    );
+                    whole(&bytes, from, &none, Encoding::ExplicitLe).unwrap();
+                }
+            }
+        }
+        let empty = [value(Tag(0x0008, 0x1140), VR::LO, b"")];
+        let bytes = encode(&empty, Encoding::ExplicitLe, Lengths::Given);
+        whole(&bytes, Encoding::ExplicitLe, &none, Encoding::ImplicitLe).unwrap();
+    }
+
+    #[test]
     fn fragments_stay_fragments_and_native_pixels_stay_native() {
         let nodes = [
             Node::Fragments { fragments: vec![vec![], vec![1, 2, 3, 4]] },
@@ -460,6 +496,9 @@ mod tests {
             let Ok(outline) = Outline::read(&bytes, encoding) else { continue };
             let none = Edits::default();
             assert!(whole(&bytes, encoding, &none, encoding).unwrap() == bytes, "{}", path.display());
+            if [Tag(0x0008, 0x0001), Tag(0x7FE0, 0x0000)].iter().any(|tag| outline.get(*tag).is_some()) {
+                continue;
+            }
             let [head, tail] = parts(&bytes, encoding, &none, encoding);
             let pixels = outline
                 .pixel_data()
@@ -587,9 +626,16 @@ mod tests {
                     let scan = scanner.finish();
                     if scan.structure == crate::dicom::Structure::Sound {
                         let outline = Outline::read(&bytes, from).unwrap();
-                        let mut out = Vec::new();
-                        write_head(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
-                        write_tail(&bytes, &outline, &Edits::default(), Encoding::ImplicitLe, &mut out).unwrap();
+                        let (none, mut out) = (Edits::default(), Vec::new());
+                        for write in [write_head, write_tail] {
+                            let written = write(&bytes, &outline, &none, Encoding::ImplicitLe, &mut out);
+                            // Damage may make it name another representation, or fragments of it.
+                            let refused = matches!(
+                                written,
+                                Err(WriteError::Misread { .. } | WriteError::Fragments)
+                            );
+                            prop_assert!(written.is_ok() || (refused && !damage.is_empty()), "{:?}", written);
+                        }
                     }
                 }
             }
