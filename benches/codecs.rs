@@ -1,7 +1,7 @@
 //! The codecs by themselves, on one core; beside libjpeg-turbo they are measured in `benches/yardstick`.
 
 use chrysalis_codecs::jpeg_lossless::{Tables, decode_frame, encode_frame, verify_frame};
-use chrysalis_codecs::{Depth, FrameLayout, Limits, Order, Samples, jpeg};
+use chrysalis_codecs::{Depth, FrameLayout, Limits, Order, Samples, grey, jpeg};
 use chrysalis_sizing::{Colour, Scene};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -59,5 +59,31 @@ fn jpeg_baseline(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, jpeg_lossless, jpeg_baseline);
+/// A grey loop in RGB that no cache holds, beside what any look at all of its bytes costs.
+fn grey_analysis(criterion: &mut Criterion) {
+    const FRAMES: u32 = 60;
+    let scene = Scene { seed: 7, rows: 600, columns: 800, frames: FRAMES, colour: Colour::GreyRgb };
+    let pixels: Vec<u8> = (0..FRAMES).flat_map(|n| scene.frame(n)).collect();
+    let mut group = criterion.benchmark_group("grey_analysis");
+    group.throughput(Throughput::Bytes(pixels.len() as u64));
+    group.bench_function("exclusive or of all bytes", |bencher| {
+        let all = |bytes: &[u8]| {
+            bytes.as_chunks::<8>().0.iter().fold(0, |all, eight| all ^ u64::from_ne_bytes(*eight))
+        };
+        bencher.iter(|| all(black_box(&pixels)));
+    });
+    for tolerance in [0, 10] {
+        group.bench_function(format!("find_colour/within {tolerance}"), |bencher| {
+            bencher.iter(|| assert_eq!(grey::find_colour(black_box(&pixels), tolerance), None));
+        });
+    }
+    let words: Vec<u8> = pixels.iter().flat_map(|&sample| [sample, 1]).collect();
+    group.throughput(Throughput::Bytes(words.len() as u64));
+    group.bench_function("find_colour_16/within 0", |bencher| {
+        bencher.iter(|| assert_eq!(grey::find_colour_16(black_box(&words), 0), None));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, jpeg_lossless, jpeg_baseline, grey_analysis);
 criterion_main!(benches);
