@@ -202,7 +202,7 @@ impl Destination {
     pub fn security(&self) -> Option<Security> {
         match &self.kind {
             DestinationKind::Dicom(dicom) => {
-                Some(dicom.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
+                Some(dicom.tls.as_ref().map_or(Security::Unsecured, |tls| tls.security()))
             }
             DestinationKind::Folder(_) => None,
         }
@@ -236,7 +236,7 @@ pub struct DicomDestination {
     /// The largest P-DATA-TF PDU we send, in bytes; the peer's own limit is obeyed where it is smaller.
     pub max_pdu: u32,
     /// TLS; none is plain DICOM.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<Box<ClientTls>>,
 }
 
 /// A host, by name or address, and a port.
