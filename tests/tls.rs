@@ -396,6 +396,22 @@ fn a_destination_with_a_wrong_certificate_is_paused_and_goes_on_once_it_is_mende
 }
 
 #[test]
+fn a_destination_that_says_nothing_in_the_handshake_is_retried_and_not_paused() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tls = "tls = { verify = \"none\" }\ntimeouts = { connect = \"200ms\" }\nbackoff = { first = \"50ms\", max = \"100ms\" }";
+    let node = Node::builder().dicom_with("pacs", silent.local_addr().unwrap(), tls).start();
+    let (_folder, paths, _) = files(1);
+    let Some(sent) = storescu(node.address, &[], &paths) else { return };
+    sent.expect_success();
+    eventually("two attempts", PATIENCE, || {
+        let labels = ["role=\"destination\"", "reason=\"tls_timeout\""];
+        (node.metric("chrysalis_tls_handshake_failures_total", &labels) >= 2.0).then_some(())
+    });
+    assert_eq!(node.metric("chrysalis_destination_health", &["state=\"paused\""]), 0.0);
+    assert_eq!(node.metric("chrysalis_queued_instances", &["destination=\"pacs\""]), 1.0);
+}
+
+#[test]
 fn an_unverified_and_a_plain_destination_are_shown_as_unsecured() {
     let certificates = Certificates::new();
     let Some(pacs) = certificates.recipe_version_1("pacs") else { return };
