@@ -198,6 +198,11 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Whether it is reached by TLS, verified or not.
+    pub fn has_tls(&self) -> bool {
+        matches!(&self.kind, DestinationKind::Dicom(dicom) if dicom.tls.is_some())
+    }
+
     /// Whether what is sent there is encrypted to somebody who was verified; none for a folder.
     pub fn security(&self) -> Option<Security> {
         match &self.kind {
