@@ -185,6 +185,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
             called_ae,
             calling_ae,
             allow,
+            trusted_proxies,
             max_associations,
             max_per_address,
             per_network,

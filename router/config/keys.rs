@@ -116,6 +116,13 @@ pub const KEYS: &[Key] = &[
         "list of networks",
         "Accept connections from these networks or addresses only.",
     ),
+    key(
+        "listener",
+        "trusted_proxies",
+        "none",
+        "list of networks",
+        "Load balancers whose connections begin with a PROXY protocol header (version 1 or 2) and count as those of the address in it.",
+    ),
     key("listener", "max_associations", "256", "1..65535", "Associations open at once, in total."),
     key("listener", "max_per_address", "16", "1..65535", "Associations open at once from one address."),
     key(

@@ -65,6 +65,8 @@ pub struct Listener {
     pub calling_ae: Vec<AeTitle>,
     /// Networks that may connect; empty means any.
     pub allow: Vec<IpNet>,
+    /// Proxies that say whom they speak for, by the PROXY protocol; from them a header is required.
+    pub trusted_proxies: Vec<IpNet>,
     /// Associations open at once, in total.
     pub max_associations: usize,
     /// Associations open at once from one address, where no entry of `per_network` speaks for it.

@@ -66,6 +66,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let called_ae = ae_list(section, "called_ae");
     let calling_ae = ae_list(section, "calling_ae");
     let allow = section.each("allow", network);
+    let trusted_proxies = section.each("trusted_proxies", network);
     let max_associations = section.or("max_associations", 256, |item| item.count(COUNT));
     let max_per_address = section.or("max_per_address", 16, |item| item.count(COUNT));
     let per_network = section.each("per_network", network_limit);
@@ -87,6 +88,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
         called_ae: called_ae?,
         calling_ae: calling_ae?,
         allow: allow?,
+        trusted_proxies: trusted_proxies?,
         max_associations: max_associations?,
         max_per_address: max_per_address?,
         per_network: per_network?,
