@@ -27,6 +27,7 @@ pub mod dimse;
 
 pub mod admin;
 pub mod audit;
+pub mod cert;
 pub mod cli;
 pub mod config;
 pub mod metrics;
