@@ -16,6 +16,8 @@ pub mod transcode;
 
 pub mod forward;
 
+pub mod relay;
+
 pub mod app;
 pub mod control;
 

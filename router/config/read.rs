@@ -418,7 +418,7 @@ pub(super) fn path(item: &Item<'_>) -> Read<PathBuf> {
 }
 
 /// A network, or a single address, which is a network of one.
-fn network(item: &Item<'_>) -> Read<IpNet> {
+pub(super) fn network(item: &Item<'_>) -> Read<IpNet> {
     let text = item.text()?;
     let parsed = text
         .parse::<IpNet>()
@@ -427,7 +427,7 @@ fn network(item: &Item<'_>) -> Read<IpNet> {
     parsed.map_err(|_| item.fail(format_args!("{text:?} is not a network such as \"10.0.0.0/8\"")))
 }
 
-fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
+pub(super) fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
     let (host, port) = split_address(item)?;
     let ip = host.and_then(|host| {
         host.parse::<IpAddr>().map_err(|_| item.fail(format_args!("{host:?} is not an IP address")))
@@ -435,7 +435,7 @@ fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
     Ok(SocketAddr::new(ip?, port?))
 }
 
-fn host_port(item: &Item<'_>) -> Read<HostPort> {
+pub(super) fn host_port(item: &Item<'_>) -> Read<HostPort> {
     let (host, port) = split_address(item)?;
     Ok(HostPort { host: host?.to_owned(), port: port? })
 }
