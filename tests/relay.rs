@@ -62,7 +62,8 @@ fn converse(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
         let _ = done.send(());
     });
     let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).unwrap();
+    // Who is refused may be reset, and has heard nothing then.
+    let _ = stream.read_to_end(&mut heard);
     pushed.recv().unwrap();
     heard
 }

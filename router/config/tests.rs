@@ -20,6 +20,7 @@ address = "127.0.0.1:11112"
 called_ae = ["CHRYSALIS"]
 calling_ae = ["VIVID1", "EPIQ7"]
 allow = ["10.0.0.0/8", "192.168.1.7"]
+trusted_proxies = ["10.9.0.1"]
 max_associations = 256
 max_per_address = 16
 per_network = [{ network = "10.1.0.0/16", max = 64 }, { network = "10.1.2.0/24", max = 8 }]
@@ -31,6 +32,29 @@ sop_classes = ["1.2.840.10008.5.1.4.1.1.6.1"]
 transfer_syntaxes = ["1.2.3.4"]
 timeouts = { request = "250ms", idle = "1m" }
 user_identity = [{ username = "cart", passcode = "hidden-word" }, { username = "other" }]
+
+[listener.tls]
+certificate = "server.pem"
+key = "server.key"
+client = "required"
+ca = "ca.pem"
+min_version = "1.3"
+handshake = "5s"
+
+[[listener.tls.identity]]
+san = "vivid-1.example.org"
+calling_ae = ["VIVID1"]
+
+[[relay]]
+name = "worklist"
+listen = "127.0.0.1:2575"
+connect = "ris.example.org:104"
+allow = ["10.0.0.0/8"]
+trusted_proxies = ["10.9.0.1"]
+max_connections = 8
+timeouts = { connect = "5s", idle = "10m" }
+tls = { certificate = "server.pem", key = "server.key", client = "optional", ca = "ca.pem" }
+connect_tls = { verify = "none" }
 
 [queue]
 retain = "72h"                    # delivered payloads, evicted first when space is needed
@@ -50,6 +74,7 @@ one_study_per_association = true
 max_pdu = "64KiB"
 study_quiet = "90s"
 backoff = { first = "20ms", max = "80ms" }
+tls = { ca = "ca.pem", pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="], certificate = "a.pem", key = "a.key", server_name = "pacs" }
 
 [[destination]]
 name = "archive"
@@ -198,7 +223,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[destinations]",
-            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, queue, destination, routing, route, transcode, admin, log",
+            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         (
             "[node]\nae_titel = \"X\"",
@@ -206,7 +231,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, queue, destination, routing, route, transcode, admin, log",
+            "1: include: unknown key; allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),

@@ -226,10 +226,10 @@ mod tests {
         // Longer than a moment, shorter than the idle timeout.
         tokio::time::sleep(IDLE / 2).await;
         let answer = vec![7; 10_000];
-        service.write_all(&answer).await.expect("an open stream");
-        drop(service);
-        let mut heard = Vec::new();
+        let (bytes, mut heard) = (answer.clone(), Vec::new());
+        let answering = tokio::spawn(async move { service.write_all(&bytes).await });
         caller.read_to_end(&mut heard).await.expect("all of it");
+        answering.await.expect("no panic").expect("an open stream");
         assert_eq!(heard, answer);
         end.await.expect("no panic").expect("an orderly end");
         assert_eq!((counters.forth.get(), counters.back.get()), (8, 10_000));
@@ -252,7 +252,7 @@ mod tests {
         let pushed = tokio::spawn(async move { caller.write_all(&vec![0; 10 << 20]).await });
         assert!(matches!(end.await.expect("no panic"), Err(End::Idle(_))));
         assert!(pushed.await.expect("no panic").is_err(), "most of it was never taken");
-        assert_eq!(counters.forth.get(), 0);
+        assert!(counters.forth.get() <= super::BUFFER as u64);
     }
 
     #[tokio::test(start_paused = true)]
