@@ -136,7 +136,7 @@ fn a_mistake_says_where_it_was_given() {
         ("node.title=X", "--set node.title: unknown key; there is after node: ae_title, data_dir, grace"),
         (
             "nodes.title=X",
-            "--set nodes.title: unknown key; there is: node, listener, relay, queue, destination, routing, transcode, admin, log",
+            "--set nodes.title: unknown key; there is: node, listener, queue, destination, routing, transcode, admin, log",
         ),
         (
             "log.level=loud",
