@@ -377,7 +377,7 @@ fn a_destination_with_a_wrong_certificate_is_paused_and_goes_on_once_it_is_mende
     });
     let status = node.run(&["status"]);
     assert!(
-        !status.status.success() && status.output.contains("not among the trusted authorities"),
+        !status.status.success() && status.output.contains("not among those of the trusted authorities"),
         "{}",
         status.output
     );

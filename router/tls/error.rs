@@ -239,7 +239,7 @@ fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
             "the certificate of {subject} signed itself and is not among the trusted authorities; if it is the right one, pin it: {pin}"
         ),
         Fault::UnknownIssuer => format!(
-            "the certificate of {subject} was issued by {issuer}, which is not among the trusted authorities; a TLS-inspecting proxy may have answered instead of the peer"
+            "the certificate of {subject} was issued by {issuer}, whose key is not among those of the trusted authorities; a TLS-inspecting proxy may have answered instead of the peer"
         ),
         Fault::WrongName(wanted) => {
             let names: Vec<_> = leaf.names.iter().take(8).map(ToString::to_string).collect();
