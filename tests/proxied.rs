@@ -4,12 +4,14 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 use support::deliveries::small;
 use support::modality::{Failure, Modality};
 use support::node::Node;
-use support::process::list;
+use support::process::{list, run};
+use support::strangers::require;
 use support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -136,4 +138,39 @@ fn the_header_of_somebody_who_is_no_trusted_proxy_is_refused_and_named() {
     });
     let modality = Modality::new(node.address).context("1.2.840.10008.1.1", &["1.2.840.10008.1.2"]);
     assert_eq!(modality.associate().unwrap().echo().unwrap().status, 0, "without one it is as ever");
+}
+
+#[test]
+fn the_header_comes_before_tls() {
+    let Some(echoscu) = require("echoscu") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let names = ["--name", "localhost", "--san", "127.0.0.1"];
+    let words = ["cert", "generate", "--out", out].into_iter().chain(names);
+    run(Path::new(env!("CARGO_BIN_EXE_chrysalis")), words, SOON).expect_success();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (file("node.pem"), file("node.key"));
+    let tls = format!("tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}");
+    let node = node(&tls);
+    // A load balancer in a few lines: its header, and then whatever a caller says.
+    let balancer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, target) = (balancer.local_addr().unwrap().port().to_string(), node.address);
+    std::thread::spawn(move || {
+        let (mut caller, _) = balancer.accept().unwrap();
+        let mut service = TcpStream::connect(target).unwrap();
+        service.write_all(V2).unwrap();
+        let (mut from, mut to) = (caller.try_clone().unwrap(), service.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut service, &mut caller);
+    });
+    run(&echoscu, ["+tla", "+cf", &certificate, "127.0.0.1", &port], SOON).expect_success();
+    says(&node, "peer=192.0.2.7:40000");
+    // And from somebody who is no proxy it is named on a TLS port as well.
+    let trusted = format!("trusted_proxies = [\"192.0.2.0/24\"]\n{tls}");
+    let strict = Node::builder().listener(&trusted).folder("archive").start();
+    rest(greeted(&strict, V1));
+    says(&strict, "not among trusted_proxies");
 }
