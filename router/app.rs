@@ -19,6 +19,7 @@ use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
 use crate::receive::{BindError, Ports};
+use crate::relay::Relays;
 use crate::route::Routes;
 use crate::transcode::{Engine, Settings};
 
@@ -34,7 +35,7 @@ pub enum StartError {
     /// The spool cannot be opened.
     #[error("the spool cannot be opened: {0}")]
     Queue(#[from] OpenError),
-    /// Addresses of listeners cannot be listened on.
+    /// Addresses of listeners or relays cannot be listened on.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Listeners(Vec<BindError>),
     /// The admin address cannot be listened on.
@@ -120,7 +121,10 @@ impl App {
             services: services.clone(),
             open: Default::default(),
         };
+        let relays =
+            Relays::new(metrics.clone(), drain.clone(), halt.clone(), tasks.clone(), services.clone());
         let bound = ports.bind(&config).await.map_err(StartError::Listeners)?;
+        let bound_relays = relays.bind(&config).await.map_err(StartError::Listeners)?;
         let address = config.admin.address;
         let admin = socket::listen(address).await.map_err(|error| StartError::Admin { address, error })?;
         let fleet = Fleet {
@@ -135,6 +139,7 @@ impl App {
         };
         config.destinations.iter().for_each(|destination| fleet.begin(&config, destination));
         ports.apply(&config, bound);
+        relays.apply(bound_relays);
         let live = Live::new(config);
         let asked_to_stop = CancellationToken::new();
         let control = Control::new(Reins {
@@ -148,6 +153,7 @@ impl App {
             audit,
             fleet,
             ports,
+            relays,
             stop: asked_to_stop.clone(),
             reloading: Default::default(),
         });

@@ -16,6 +16,7 @@ use crate::forward::{Fleet, Health};
 use crate::metrics::Metrics;
 use crate::pauses::{Pause, PauseError, Paused, Pauses, Subject};
 use crate::receive::{BindError, Bound, Ports};
+use crate::relay::{self, Relays};
 use crate::route::Routes;
 
 /// Changes how much is logged.
@@ -47,6 +48,8 @@ pub struct Reins {
     pub fleet: Fleet,
     /// The listeners.
     pub ports: Ports,
+    /// The relays.
+    pub relays: Relays,
     /// Set when somebody asks for the end.
     pub stop: CancellationToken,
     /// Held for the whole of a reload: one at a time.
@@ -102,6 +105,12 @@ impl ReloadError {
             Self::Queue(_) | Self::Stopping => &[],
         }
     }
+}
+
+/// What a reload needs of the machine.
+struct Sockets {
+    ports: Bound,
+    relays: relay::Bound,
 }
 
 /// One thing that is wrong with a configuration.
@@ -311,7 +320,7 @@ impl Control {
     }
 
     /// Reads, checks and binds, without changing anything.
-    async fn prepare(&self, text: Option<String>) -> Result<(Config, Report, Bound), ReloadError> {
+    async fn prepare(&self, text: Option<String>) -> Result<(Config, Report, Sockets), ReloadError> {
         let reins = &self.0;
         if reins.fleet.drain.is_cancelled() {
             return Err(ReloadError::Stopping);
@@ -329,9 +338,11 @@ impl Control {
         let new = blocking(read).await.map_err(|error| ReloadError::Mistakes(mistakes_of(error)))?;
         let running = reins.live.now();
         let changes = Changes::between(&running, &new);
-        let bound = reins.ports.bind(&new).await;
-        let bound =
-            bound.map_err(|errors| ReloadError::Mistakes(errors.iter().map(Mistake::from).collect()))?;
+        let refused =
+            |errors: Vec<BindError>| ReloadError::Mistakes(errors.iter().map(Mistake::from).collect());
+        let ports = reins.ports.bind(&new).await.map_err(refused)?;
+        let relays = reins.relays.bind(&new).await.map_err(refused)?;
+        let bound = Sockets { ports, relays };
         let gone = self.gone(&changes).await?;
         let (from, to) = (running.revision.clone(), new.revision.clone());
         Ok((new.in_place_of(&running), Report { applied: false, from, to, changes, gone }, bound))
@@ -353,7 +364,7 @@ impl Control {
     }
 
     /// Without a pause between its steps, so that whoever drops a reload drops it before or after this.
-    fn apply(&self, config: Config, changes: &Changes, bound: Bound) {
+    fn apply(&self, config: Config, changes: &Changes, bound: Sockets) {
         let reins = &self.0;
         reins.metrics.begin_at_zero(&config);
         let destinations = &changes.destinations;
@@ -365,7 +376,8 @@ impl Control {
         }
         // Nothing is routed to a destination before it is there.
         reins.routes.replace(Routes::new(&config));
-        reins.ports.apply(&config, bound);
+        reins.ports.apply(&config, bound.ports);
+        reins.relays.apply(bound.relays);
         destinations.removed.iter().for_each(|name| reins.fleet.end(name));
         (reins.set_level)(config.log.level);
         reins.live.replace(config);

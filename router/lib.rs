@@ -16,6 +16,8 @@ pub mod transcode;
 
 pub mod forward;
 
+pub mod relay;
+
 pub mod app;
 pub mod control;
 
@@ -27,6 +29,7 @@ pub mod dimse;
 
 pub mod admin;
 pub mod audit;
+pub mod cert;
 pub mod cli;
 pub mod config;
 pub mod metrics;

@@ -59,6 +59,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Transcode(args) => Ok(args.run(load_to_ask, &mut std::io::stdout())?.into()),
         Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Cert(args) => {
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(&mut std::io::stdout()));
+            runtime.shutdown_background();
+            Ok(exit?.into())
+        }
         Command::DecodeWorker => {
             decode_worker::run()?;
             Ok(Exit::Done.into())

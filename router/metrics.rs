@@ -1,5 +1,6 @@
 //! What Prometheus sees. Base units, labels from closed sets (configured names, outcomes, reasons), never a UID.
 
+mod relay;
 mod transcode;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use crate::config::{Config, Destination};
 use crate::forward::Health;
 use crate::pauses::Pauses;
 use crate::tls::{Certificates, HandshakeError, Role, Security};
+pub use relay::RelayMetrics;
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
@@ -69,6 +71,8 @@ pub struct Metrics {
     certificate_expiry: IntGaugeVec,
     destination_secured: IntGaugeVec,
     handshake_failures: IntCounterVec,
+    /// Those about relays.
+    pub relays: RelayMetrics,
     transcodes: transcode::Families,
 }
 
@@ -257,6 +261,7 @@ impl Metrics {
                 "TLS connections that did not come about, by reason.",
                 &["role", "name", "reason"],
             )?,
+            relays: RelayMetrics::new(&registry)?,
             transcodes: transcode::Families::new(&registry)?,
             registry,
         };
@@ -267,6 +272,7 @@ impl Metrics {
     /// A series that exists from the start lets an alert see the first increase. What exists keeps its value.
     pub fn begin_at_zero(&self, config: &Config) {
         self.transcodes.begin_at_zero(config);
+        self.relays.begin_at_zero(config);
         for outcome in ["applied", "refused"] {
             self.reloads.with_label_values(&[outcome]);
         }

@@ -216,6 +216,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         "revision": config.revision,
         "poisoned": stats.poisoned,
         "listeners": listeners,
+        "relays": control::relays(&config, |name| state.metrics.relays.open(name)),
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
             "instances": stats.totals.payloads,

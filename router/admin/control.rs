@@ -229,6 +229,21 @@ pub(super) fn listeners(config: &Config, pauses: &Pauses, associations: impl Fn(
     listeners.collect()
 }
 
+/// The relays of a configuration, for the status. `open` says how many connections one has.
+pub(super) fn relays(config: &Config, open: impl Fn(&str) -> i64) -> Vec<Value> {
+    let relays = config.relays.iter().map(|relay| {
+        json!({
+            "relay": relay.name.as_str(),
+            "listen": relay.listen.to_string(),
+            "is_tls": relay.tls.is_some(),
+            "connect": relay.connect.to_string(),
+            "security": relay.security().word(),
+            "connections": open(relay.name.as_str()),
+        })
+    });
+    relays.collect()
+}
+
 /// The titles that are paused at a destination, for the status.
 pub(super) fn paused_lanes(destination: &str, pauses: &Pauses) -> Vec<Value> {
     let lane = |(calling_ae, pause): (String, Pause)| json!({ "calling_ae": calling_ae, "paused": pause });

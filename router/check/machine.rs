@@ -126,7 +126,9 @@ pub fn ports(config: &Config, inside: &Inside) -> Vec<Line> {
     let listeners = listeners.map(|l| port(format!("listener {}", l.name), l.address, is_ours(l.address)));
     // The running node was asked for its addresses there.
     let admin = port("admin".to_owned(), config.admin.address, !inside.addresses.is_empty());
-    listeners.chain([admin]).collect()
+    let relays = config.relays.iter();
+    let relays = relays.map(|r| port(format!("relay {}", r.name), r.listen, is_ours(r.listen)));
+    listeners.chain(relays).chain([admin]).collect()
 }
 
 fn port(about: String, address: SocketAddr, is_ours: bool) -> Line {
@@ -214,12 +216,14 @@ pub fn descriptors(config: &Config) -> Line {
     let about = "descriptors";
     // One for the connection and one for the spool file of each.
     let incoming: u64 = config.listeners.iter().map(|listener| listener.max_associations as u64).sum();
+    let relayed: u64 = config.relays.iter().map(|relay| relay.max_connections as u64).sum();
+    let incoming = incoming + relayed;
     let wanted = incoming * 2 + OTHER_DESCRIPTORS;
     // A start raises its limit to the maximum.
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < wanted => Line::question(
             about,
-            format!("{limit} at most, and {incoming} associations want {wanted}"),
+            format!("{limit} at most, and {incoming} connections want {wanted}"),
             "With many carts at once some are turned away.",
             "LimitNOFILE=65536 in the service, or a smaller listener.max_associations.",
         ),

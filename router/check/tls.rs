@@ -21,6 +21,11 @@ pub fn certificates(config: &Config) -> Vec<Line> {
             lines.extend(server(&format!("listener {}", listener.name), settings));
         }
     }
+    for relay in &config.relays {
+        let about = format!("relay {}", relay.name);
+        lines.extend(relay.tls.iter().flat_map(|settings| server(&about, settings)));
+        lines.extend(relay.connect_tls.iter().flat_map(|settings| client(&about, settings)));
+    }
     for destination in &config.destinations {
         if let DestinationKind::Dicom(dicom) = &destination.kind
             && let Some(settings) = &dicom.tls

@@ -258,9 +258,11 @@ impl Inside {
             Some((name, count(&known["queued"]), count(&known["held"])))
         });
         self.destinations = known.filter(|(_, owed, held)| owed + held > 0).collect();
-        let listeners = status["listeners"].as_array().into_iter().flatten();
+        let every = |kind: &str| status[kind].as_array().into_iter().flatten();
+        let listeners = every("listeners").map(|listener| &listener["address"]);
+        let relays = every("relays").map(|relay| &relay["listen"]);
         self.addresses =
-            listeners.filter_map(|listener| listener["address"].as_str()?.parse().ok()).collect();
+            listeners.chain(relays).filter_map(|address| address.as_str()?.parse().ok()).collect();
         let (owed, held) =
             self.destinations.iter().fold((0, 0), |(a, b), (_, owed, held)| (a + owed, b + held));
         Some(Line::ok("spool", format!("{owed} deliveries wait, {held} are held")))

@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod causes;
+pub mod cert;
 pub mod check;
 pub mod control;
 pub mod decode_worker;
@@ -87,6 +88,8 @@ pub enum Command {
     Resume(control::ResumeArgs),
     /// Take nothing more and wait until everything is delivered that can be.
     Drain(control::DrainArgs),
+    /// Make certificates, show them, bundle them, and look at those of a peer.
+    Cert(Box<cert::CertArgs>),
     /// Decode frames for the router that started this; not for people.
     #[command(hide = true)]
     DecodeWorker,

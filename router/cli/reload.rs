@@ -87,13 +87,14 @@ fn conclusion(report: &Value, is_nothing: bool) -> String {
 pub fn lines(report: &Value) -> Vec<String> {
     let changes = &report["changes"];
     let mut lines = Vec::new();
-    for (kind, parts) in [("listener", &changes["listeners"]), ("destination", &changes["destinations"])] {
+    let kinds = ["listener", "relay", "destination"];
+    for (kind, parts) in kinds.map(|kind| (kind, &changes[format!("{kind}s")])) {
         lines.extend(texts(&parts["added"]).map(|name| format!("+ {kind} {name}")));
         for changed in parts["changed"].as_array().into_iter().flatten() {
             let keys = texts(&changed["keys"]).collect::<Vec<_>>().join(", ");
             lines.push(format!("~ {kind} {}: {keys}", text(&changed["name"])));
         }
-        if kind == "listener" {
+        if kind != "destination" {
             lines.extend(texts(&parts["removed"]).map(|name| format!("- {kind} {name}")));
         }
     }

@@ -64,6 +64,7 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
     }
     listeners.write(out)?;
     writeln!(out)?;
+    relays(status, out)?;
     let mut destinations = Table::new(&["DESTINATION", "SECURITY", "QUEUED", "HELD", "OLDEST", "STATE"]);
     for destination in list(&status["destinations"]) {
         let troubles = troubles(destination);
@@ -90,6 +91,21 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
     }
     writeln!(out, "Needs somebody:")?;
     needs.iter().try_for_each(|need| writeln!(out, "  {need}"))
+}
+
+fn relays(status: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    if list(&status["relays"]).next().is_none() {
+        return Ok(());
+    }
+    let mut relays = Table::new(&["RELAY", "LISTENS", "CONNECTS", "OPEN", "SECURITY"]);
+    for relay in list(&status["relays"]) {
+        let with = if relay["is_tls"] == true { "TLS " } else { "" };
+        let listens = format!("{with}{}", text(&relay["listen"]));
+        let open = count(&relay["connections"]).to_string();
+        relays.row([text(&relay["relay"]), listens, text(&relay["connect"]), open, text(&relay["security"])]);
+    }
+    relays.write(out)?;
+    writeln!(out)
 }
 
 /// What somebody has to look at, a line for each.

@@ -136,6 +136,9 @@ fn listener(section: &Section<'_>, listener: &Listener) {
         let question = "listens on every interface, and `allow` names no networks: may anybody on them send?";
         section.question("address", question);
     }
+    if listener.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        section.question("trusted_proxies", "trusts everybody: whoever connects can say he is any address");
+    }
     let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
     let (request, idle) = (listener.timeouts.request, listener.timeouts.idle);
     short(

@@ -71,7 +71,7 @@ fn stars_that_stand_for_themselves_and_titles_in_lower_case_are_asked_about() {
 
 #[test]
 fn what_is_seldom_meant_is_asked_about_with_line_and_key() {
-    let table: [(String, &str); 21] = [
+    let table: [(String, &str); 22] = [
         (destination("lossy_uid = \"keep\""), "4: destination.lossy_uid: is not conformant"),
         (
             destination("image = \"jpeg-lossless\"\nlossy_source = \"force\""),
@@ -102,6 +102,10 @@ fn what_is_seldom_meant_is_asked_about_with_line_and_key() {
         (destination("called_ae = \"pacs\""), "4: destination.called_ae: has lower case letters"),
         (destination("calling_ae = \"me too\"\n#"), "4: destination.calling_ae: has lower case letters"),
         (listener("address = \"0.0.0.0:104\""), "3: listener.address: listens on every interface"),
+        (
+            listener("address = \"10.0.0.1:104\"\ntrusted_proxies = [\"0.0.0.0/0\"]"),
+            "4: listener.trusted_proxies: trusts everybody",
+        ),
         (listener("address = \"[::]:104\""), "3: listener.address: listens on every interface"),
         (destination("calling_ae = \"passthrough\""), "4: destination.calling_ae: the peer has to know"),
         (destination("max_associations = 5"), "4: destination.max_associations: 5 associations at once"),

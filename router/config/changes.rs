@@ -9,6 +9,7 @@ use super::meaning::{
     Admin, CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
     Log, Node, Queue, Transcode,
 };
+use super::relay::Relay;
 use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
@@ -16,6 +17,8 @@ use crate::transcode::{Compression, Target};
 pub struct Changes {
     /// Ports where carts call in.
     pub listeners: Parts,
+    /// What is handed on byte for byte.
+    pub relays: Parts,
     /// Where instances are sent.
     pub destinations: Parts,
     /// Destinations that were removed while another appeared with the same place and title. To us they are two: what is
@@ -79,6 +82,7 @@ impl Changes {
         );
         let mut changes = Self {
             listeners: parts(&old.listeners, &new.listeners, |l| l.name.as_str(), listener_keys),
+            relays: parts(&old.relays, &new.relays, |r| r.name.as_str(), relay_keys),
             renamed: renamed(old, new, &destinations),
             destinations,
             routing: old.routes != new.routes || old.routing != new.routing,
@@ -185,6 +189,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
             called_ae,
             calling_ae,
             allow,
+            trusted_proxies,
             max_associations,
             max_per_address,
             per_network,
@@ -198,6 +203,15 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
             user_identity,
             tls,
         ]
+    )
+}
+
+fn relay_keys(old: &Relay, new: &Relay) -> Vec<&'static str> {
+    differing!(
+        Relay,
+        old,
+        new,
+        [name, listen, connect, tls, connect_tls, allow, trusted_proxies, max_connections, timeouts]
     )
 }
 

@@ -8,6 +8,7 @@ use super::file::Section;
 use super::meaning::{Admin, Destination, DestinationKind, HostPort, Listener, Match, RouteRule, Routing};
 use super::names::{DestinationName, ListenerName};
 use super::read::{self, Identity};
+use super::relay::Relay;
 use crate::dicom::{AeTitle, ExtraTags};
 use crate::route::never;
 
@@ -93,6 +94,29 @@ fn leads_to(target: &HostPort, own: SocketAddr) -> bool {
     let any_of_ours =
         own_ip.is_unspecified() || (own_ip.is_loopback() && target_ip.is_none_or(|ip| ip.is_unspecified()));
     target.port == own.port() && (target_ip == Some(own_ip) || (is_here && any_of_ours))
+}
+
+/// Relays have names and addresses of their own, and none leads to itself.
+pub(super) fn relays(relays: &[Part<'_, '_, Relay>], admin: Option<&Admin>, listeners: &[Listener]) {
+    for (index, (section, relay)) in relays.iter().enumerate() {
+        let earlier = || relays.iter().take(index).map(|(_, other)| *other);
+        if earlier().any(|other| other.name == relay.name) {
+            section.fail("name", format_args!("another relay is called \"{}\"", relay.name));
+        }
+        if let Some(other) = earlier().find(|other| collide(other.listen, relay.listen)) {
+            section.fail("listen", format_args!("relay \"{}\" is at {} already", other.name, other.listen));
+        }
+        if let Some(other) = listeners.iter().find(|other| collide(other.address, relay.listen)) {
+            section
+                .fail("listen", format_args!("listener \"{}\" is at {} already", other.name, other.address));
+        }
+        if admin.is_some_and(|admin| collide(admin.address, relay.listen)) {
+            section.fail("listen", format_args!("[admin] listens at {} already", relay.listen));
+        }
+        if leads_to(&relay.connect, relay.listen) {
+            section.fail("connect", "is this relay itself: a loop");
+        }
+    }
 }
 
 /// Rules lead to destinations that are there.

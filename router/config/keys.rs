@@ -63,8 +63,9 @@ pub(super) fn top_level() -> Vec<&'static str> {
 /// Whether there may be several tables of this section: `[[listener]]`, or a list of tables in one line.
 pub(super) fn is_list(section: &str) -> bool {
     let inline = KEYS.iter().find(|key| key.dotted() == section);
-    inline
-        .map_or(["listener", "destination", "route"].contains(&section), |key| key.range == "list of tables")
+    inline.map_or(["listener", "relay", "destination", "route"].contains(&section), |key| {
+        key.range == "list of tables"
+    })
 }
 
 const fn key(
@@ -122,6 +123,13 @@ pub const KEYS: &[Key] = &[
         "any",
         "list of networks",
         "Accept connections from these networks or addresses only.",
+    ),
+    key(
+        "listener",
+        "trusted_proxies",
+        "none",
+        "list of networks",
+        "Load balancers whose connections begin with a PROXY protocol header (version 1 or 2) and count as those of the address in it.",
     ),
     key("listener", "max_associations", "256", "1..65535", "Associations open at once, in total."),
     key("listener", "max_per_address", "16", "1..65535", "Associations open at once from one address."),
@@ -266,6 +274,113 @@ pub const KEYS: &[Key] = &[
         "The certificate with this key, which needs no authority and may be X.509 v1.",
     ),
     key("listener.tls.identity", "calling_ae", "required", "list of AE titles", "The titles."),
+    key("relay", "name", "required", "name", "Logs and metrics name the relay by this."),
+    key("relay", "listen", "required", "IP address and port", "Where callers connect to."),
+    key("relay", "connect", "required", "host:port", "The service that each connection is handed on to."),
+    key("relay", "tls", "none", "table", "TLS with callers, as for listeners; plain without it."),
+    key(
+        "relay",
+        "connect_tls",
+        "none",
+        "table",
+        "TLS with the service, as for destinations; plain without it.",
+    ),
+    key(
+        "relay",
+        "allow",
+        "any",
+        "list of networks",
+        "Accept connections from these networks or addresses only.",
+    ),
+    key(
+        "relay",
+        "trusted_proxies",
+        "none",
+        "list of networks",
+        "Load balancers whose connections begin with a PROXY protocol header, as for listeners.",
+    ),
+    key("relay", "max_connections", "64", "1..65535", "Connections open at once."),
+    key("relay", "timeouts", "{}", "table", "How long things may take."),
+    key(
+        "relay.timeouts",
+        "connect",
+        "\"10s\"",
+        "1ms..24h",
+        "For the service to accept, TLS with it included; and for the header of a trusted proxy.",
+    ),
+    key(
+        "relay.timeouts",
+        "idle",
+        "\"1h\"",
+        "1ms..24h",
+        "Silence of both sides after which a connection is closed.",
+    ),
+    key(
+        "relay.tls",
+        "certificate",
+        "required",
+        "path",
+        "The certificate, and after it those of its authorities: PEM or DER.",
+    ),
+    key(
+        "relay.tls",
+        "key",
+        "required",
+        "path",
+        "Its private key, without a passphrase: PEM or DER. Readable by the service only.",
+    ),
+    key(
+        "relay.tls",
+        "client",
+        "\"none\"",
+        "`none`, `optional`, `required`",
+        "Whether callers show a certificate. One that is shown has to be good.",
+    ),
+    key("relay.tls", "ca", "none", "path", "The authorities of callers' certificates."),
+    key(
+        "relay.tls",
+        "min_version",
+        "\"1.2\"",
+        "`1.2`, `1.3`",
+        "The oldest version of TLS that is spoken. There is nothing older than 1.2.",
+    ),
+    key("relay.tls", "handshake", "\"10s\"", "1ms..24h", "How long a handshake may take."),
+    key(
+        "relay.connect_tls",
+        "verify",
+        "\"ca\"",
+        "`ca`, `pin`, `none`",
+        "Whom to believe: certificates from authorities for the right name, certain keys, or whoever answers (Unsecured).",
+    ),
+    key(
+        "relay.connect_tls",
+        "ca",
+        "none",
+        "path",
+        "For `ca`. The authorities; without it, those that this system trusts.",
+    ),
+    key(
+        "relay.connect_tls",
+        "pins",
+        "[]",
+        "list of pins",
+        "For `pin`: the keys, such as those in use and to come. For `ca`: the certificate has to have one of them besides.",
+    ),
+    key(
+        "relay.connect_tls",
+        "certificate",
+        "none",
+        "path",
+        "The certificate to show, if the service asks for one, and after it those of its authorities.",
+    ),
+    key("relay.connect_tls", "key", "none", "path", "Its private key."),
+    key(
+        "relay.connect_tls",
+        "server_name",
+        "none",
+        "text",
+        "The name that the certificate has to be for, where that is not the host of `connect`.",
+    ),
     key(
         "queue",
         "retain",

@@ -22,6 +22,7 @@ use super::meaning::{
 use super::overrides::{self, Override};
 use super::places::{self, Look};
 use super::read;
+use super::relay::{self, Relay};
 use super::route;
 use crate::dicom::AeTitle;
 
@@ -264,12 +265,14 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     let log = read::log(&root.table("log"));
     let listeners = listeners(root, admin.as_ref().ok());
     let ours = listeners.as_deref().ok();
+    let relays = relays(root, admin.as_ref().ok(), ours.unwrap_or_default());
     let destinations = destinations(root, own.as_ref(), data_dir.as_deref(), ours.unwrap_or_default());
     let routing = route::routing(&root.table("routing"));
     let routes = routes(root, routing, ours);
     Ok(Config {
         node: node?,
         listeners: listeners?,
+        relays: relays?,
         queue: queue?,
         destinations: destinations?,
         routing: routing?,
@@ -290,6 +293,13 @@ fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
     } else {
         parts.into_iter().collect()
     }
+}
+
+fn relays(root: &Section<'_>, admin: Option<&Admin>, listeners: &[Listener]) -> Read<Vec<Relay>> {
+    let tables = root.tables("relay");
+    let parts: Vec<_> = tables.iter().map(relay::relay).collect();
+    check::relays(&pairs(&tables, &parts), admin, listeners);
+    parts.into_iter().collect()
 }
 
 fn destinations(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
+use super::relay::Relay;
 use super::tls::{ClientTls, ServerTls};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
@@ -25,6 +26,8 @@ pub struct Config {
     pub node: Node,
     /// `[[listener]]`: at least one, with unique names and addresses.
     pub listeners: Vec<Listener>,
+    /// `[[relay]]`: none, or with unique names and addresses.
+    pub relays: Vec<Relay>,
     /// `[queue]`: the spool.
     pub queue: Queue,
     /// `[[destination]]`: at least one, with unique names, in the order of the file.
@@ -67,6 +70,8 @@ pub struct Listener {
     pub calling_ae: Vec<AeTitle>,
     /// Networks that may connect; empty means any.
     pub allow: Vec<IpNet>,
+    /// Proxies that say whom they speak for, by the PROXY protocol; from them a header is required.
+    pub trusted_proxies: Vec<IpNet>,
     /// Associations open at once, in total.
     pub max_associations: usize,
     /// Associations open at once from one address, where no entry of `per_network` speaks for it.

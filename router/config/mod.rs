@@ -24,6 +24,7 @@ mod overrides;
 mod places;
 mod read;
 mod read_tls;
+mod relay;
 mod route;
 mod tls;
 mod units;
@@ -40,7 +41,8 @@ pub use meaning::{
     FolderDestination, HostPort, Leniency, Listener, ListenerTimeouts, Log, LogFormat, LogLevel, Match,
     NetworkLimit, Node, OnNoRoute, Passcode, Queue, RouteAction, RouteRule, Routing, Transcode, UserIdentity,
 };
-pub use names::{DestinationName, ListenerName, NameError};
+pub use names::{DestinationName, ListenerName, NameError, RelayName};
 pub use overrides::{Override, OverrideError};
+pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use units::{Percent, UnitError};

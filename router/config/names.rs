@@ -67,6 +67,11 @@ text_type!(
     ListenerName,
     name
 );
+text_type!(
+    /// The name of a relay: 1 to 64 of `[A-Za-z0-9._-]`. Cheap to clone.
+    RelayName,
+    name
+);
 impl DestinationName {
     /// The destination that stands for "no route"; no configuration can use it.
     pub const NONE: &'static str = "none";

@@ -67,6 +67,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let called_ae = ae_list(section, "called_ae");
     let calling_ae = ae_list(section, "calling_ae");
     let allow = section.each("allow", network);
+    let trusted_proxies = section.each("trusted_proxies", network);
     let max_associations = section.or("max_associations", 256, |item| item.count(COUNT));
     let max_per_address = section.or("max_per_address", 16, |item| item.count(COUNT));
     let per_network = section.each("per_network", network_limit);
@@ -89,6 +90,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
         called_ae: called_ae?,
         calling_ae: calling_ae?,
         allow: allow?,
+        trusted_proxies: trusted_proxies?,
         max_associations: max_associations?,
         max_per_address: max_per_address?,
         per_network: per_network?,
@@ -416,7 +418,7 @@ pub(super) fn path(item: &Item<'_>) -> Read<PathBuf> {
 }
 
 /// A network, or a single address, which is a network of one.
-fn network(item: &Item<'_>) -> Read<IpNet> {
+pub(super) fn network(item: &Item<'_>) -> Read<IpNet> {
     let text = item.text()?;
     let parsed = text
         .parse::<IpNet>()
@@ -425,7 +427,7 @@ fn network(item: &Item<'_>) -> Read<IpNet> {
     parsed.map_err(|_| item.fail(format_args!("{text:?} is not a network such as \"10.0.0.0/8\"")))
 }
 
-fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
+pub(super) fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
     let (host, port) = split_address(item)?;
     let ip = host.and_then(|host| {
         host.parse::<IpAddr>().map_err(|_| item.fail(format_args!("{host:?} is not an IP address")))
@@ -433,7 +435,7 @@ fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
     Ok(SocketAddr::new(ip?, port?))
 }
 
-fn host_port(item: &Item<'_>) -> Read<HostPort> {
+pub(super) fn host_port(item: &Item<'_>) -> Read<HostPort> {
     let (host, port) = split_address(item)?;
     Ok(HostPort { host: host?.to_owned(), port: port? })
 }

@@ -109,7 +109,12 @@ enum Word {
 
 /// The table `tls` of somebody we call; none where it is not there.
 pub(super) fn client(parent: &Section<'_>) -> Read<Option<ClientTls>> {
-    let Some(item) = parent.get("tls") else { return Ok(None) };
+    client_at(parent, "tls")
+}
+
+/// The same under another name.
+pub(super) fn client_at(parent: &Section<'_>, name: &str) -> Read<Option<ClientTls>> {
+    let Some(item) = parent.get(name) else { return Ok(None) };
     let section = item.section()?;
     let verify = section.or("verify", Word::Ca, |item| {
         item.choice(&[("ca", Word::Ca), ("pin", Word::Pin), ("none", Word::Nobody)])

@@ -20,6 +20,7 @@ address = "127.0.0.1:11112"
 called_ae = ["CHRYSALIS"]
 calling_ae = ["VIVID1", "EPIQ7"]
 allow = ["10.0.0.0/8", "192.168.1.7"]
+trusted_proxies = ["10.9.0.1"]
 max_associations = 256
 max_per_address = 16
 per_network = [{ network = "10.1.0.0/16", max = 64 }, { network = "10.1.2.0/24", max = 8 }]
@@ -43,6 +44,17 @@ handshake = "5s"
 [[listener.tls.identity]]
 san = "vivid-1.example.org"
 calling_ae = ["VIVID1"]
+
+[[relay]]
+name = "worklist"
+listen = "127.0.0.1:2575"
+connect = "ris.example.org:104"
+allow = ["10.0.0.0/8"]
+trusted_proxies = ["10.9.0.1"]
+max_connections = 8
+timeouts = { connect = "5s", idle = "10m" }
+tls = { certificate = "server.pem", key = "server.key", client = "optional", ca = "ca.pem" }
+connect_tls = { verify = "none" }
 
 [queue]
 retain = "72h"                    # delivered payloads, evicted first when space is needed
@@ -211,7 +223,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[destinations]",
-            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, queue, destination, routing, route, transcode, admin, log",
+            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         (
             "[node]\nae_titel = \"X\"",
@@ -219,7 +231,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, queue, destination, routing, route, transcode, admin, log",
+            "1: include: unknown key; allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),

@@ -36,6 +36,8 @@ pub struct Gate {
 struct Counts {
     admitted: usize,
     rejecting: usize,
+    /// From proxies that have not said yet whom they speak for.
+    nameless: usize,
     networks: HashMap<IpNet, (usize, usize)>,
 }
 
@@ -47,10 +49,24 @@ pub struct Pass {
     is_admitted: bool,
 }
 
+/// A connection of which nobody knows yet whose it is, for as long as this is kept.
+#[derive(Debug)]
+pub struct Nameless(Arc<Mutex<Counts>>);
+
 impl Gate {
     /// A gate with nobody inside.
     pub fn new() -> Self {
         Self { counts: Arc::default() }
+    }
+
+    /// Lets a trusted proxy's connection say whose it is; there may be as many such as there may be associations.
+    pub fn ask(&self, listener: &Listener) -> Option<Nameless> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = counts.nameless < listener.max_associations;
+        has_room.then(|| {
+            counts.nameless += 1;
+            Nameless(Arc::clone(&self.counts))
+        })
     }
 
     /// Decides about a connection from `address`.
@@ -82,6 +98,12 @@ impl Gate {
 impl Default for Gate {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Drop for Nameless {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).nameless -= 1;
     }
 }
 
@@ -145,6 +167,16 @@ mod tests {
         assert!(words[9..].iter().all(|w| *w == "shut"));
         drop(entries);
         assert!(gate.counts.lock().unwrap().networks.is_empty(), "nothing is remembered of who has left");
+    }
+
+    #[test]
+    fn proxies_that_say_nothing_take_no_more_places_than_there_are() {
+        let (gate, listener) = (Gate::new(), listener("max_associations = 2"));
+        let nameless: Vec<_> = (0..3).filter_map(|_| gate.ask(&listener)).collect();
+        assert_eq!(nameless.len(), 2);
+        assert_eq!(word(&gate.enter(&listener, "10.0.0.1".parse().unwrap())), "admitted");
+        drop(nameless);
+        assert!(gate.ask(&listener).is_some());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::{Entry, Gate};
+use super::proxy_header::{self, Caller, HeaderError};
 use super::session;
 use crate::audit;
 use crate::config::{Listener, Live};
@@ -90,17 +91,40 @@ impl Port {
 }
 
 impl Reception {
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, gate: &Gate, tasks: &TaskTracker) {
+    fn admit(self: &Arc<Self>, mut stream: TcpStream, peer: SocketAddr, gate: &Gate, tasks: &TaskTracker) {
+        socket::prepare(&stream);
+        if !proxy_header::is_trusted(&self.listener.trusted_proxies, peer.ip()) {
+            self.enter(stream, peer, gate, tasks);
+            return;
+        }
+        let Some(nameless) = gate.ask(&self.listener) else {
+            return self.shut("too many connections", peer);
+        };
+        let (reception, gate, tasks_after) = (Arc::clone(self), gate.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let asked = tokio::select! {
+                () = reception.halt.cancelled() => return,
+                asked = proxy_header::read(&mut stream, reception.listener.timeouts.request) => asked,
+            };
+            drop(nameless);
+            match asked {
+                Ok(Caller::Behind(caller)) => {
+                    tracing::debug!(proxy = %peer, peer = %caller, "A proxy said whom it speaks for.");
+                    reception.enter(stream, caller, &gate, &tasks_after);
+                }
+                Ok(Caller::Proxy) => reception.enter(stream, peer, &gate, &tasks_after),
+                Err(error) => reception.unnamed(&error, peer),
+            }
+        });
+    }
+
+    /// Lets in whoever may come in from `peer`.
+    fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, gate: &Gate, tasks: &TaskTracker) {
         let (pass, over_limit) = match gate.enter(&self.listener, peer.ip()) {
             Entry::Admitted(pass) => (pass, false),
             Entry::OverLimit(pass) => (pass, true),
-            Entry::Shut(why) => {
-                self.refused(why);
-                tracing::warn!(listener = %self.listener.name, %peer, why, "Closed a connection.");
-                return;
-            }
+            Entry::Shut(why) => return self.shut(why, peer),
         };
-        socket::prepare(&stream);
         let reception = Arc::clone(self);
         tasks.spawn(async move {
             tokio::select! {
@@ -109,6 +133,22 @@ impl Reception {
             }
             drop(pass);
         });
+    }
+
+    fn shut(&self, why: &str, peer: SocketAddr) {
+        self.refused(why);
+        tracing::warn!(listener = %self.listener.name, %peer, why, "Closed a connection.");
+    }
+
+    /// A proxy did not say whom it speaks for. One that connects and leaves has only looked whether we are here.
+    fn unnamed(&self, error: &HeaderError, proxy: SocketAddr) {
+        let listener = &self.listener.name;
+        if matches!(error, HeaderError::Nothing) {
+            tracing::debug!(%listener, %proxy, "A proxy connected and left.");
+            return;
+        }
+        self.refused(error.reason());
+        tracing::warn!(%listener, %proxy, %error, "Closed a connection of a trusted proxy.");
     }
 
     /// The rules in force now. Whoever receives an instance asks once, so that one set of rules captures and decides.

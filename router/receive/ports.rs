@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::listener::{Port, Reception, Settings};
 use crate::audit;
-use crate::config::{Config, Listener, Live};
+use crate::config::{Config, Listener, Live, Relay};
 use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
@@ -61,11 +61,11 @@ pub struct Bound {
     tls: HashMap<SocketAddr, ServerTls>,
 }
 
-/// A listener cannot be had.
+/// A listener, or a relay, cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}{} of {listener:?}: {why}", .address.map(|address| format!(" {address}")).unwrap_or_default())]
 pub struct BindError {
-    /// The listener.
+    /// The listener's name, or the relay's.
     pub listener: String,
     /// The key that is to blame.
     pub key: &'static str,
@@ -74,6 +74,11 @@ pub struct BindError {
 }
 
 impl BindError {
+    pub(crate) fn relay(relay: &Relay, key: &'static str, why: String) -> Self {
+        let address = (key == "relay.listen").then_some(relay.listen);
+        Self { listener: relay.name.as_str().to_owned(), key, address, why }
+    }
+
     fn address(listener: &Listener, why: String) -> Self {
         let (listener, address) = (listener.name.as_str().to_owned(), Some(listener.address));
         Self { listener, key: "listener.address", address, why }

@@ -218,6 +218,9 @@ fn not_tls(tongue: Tongue) -> &'static str {
         Tongue::Dicom => "the peer speaks plain DICOM, not TLS",
         Tongue::Http => "the peer speaks HTTP without TLS",
         Tongue::Ssh => "the peer speaks SSH, not TLS",
+        Tongue::ProxyHeader => {
+            "the peer sent a PROXY protocol header, from an address that is not among trusted_proxies"
+        }
         Tongue::Ssl2 => "the peer greets as SSL 2 did: it is too old",
         Tongue::Nothing => "the peer said nothing",
         Tongue::Tls | Tongue::Unknown => "the peer does not speak TLS",

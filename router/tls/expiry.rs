@@ -17,6 +17,10 @@ pub enum Role {
     Listener,
     /// To a destination that is called.
     Destination,
+    /// By a relay, to those who call.
+    Relay,
+    /// By a relay, to the service that it calls.
+    RelayConnect,
 }
 
 /// The certificates in force. Clones are the same ones.
@@ -35,6 +39,8 @@ impl Role {
         match self {
             Self::Listener => "listener",
             Self::Destination => "destination",
+            Self::Relay => "relay",
+            Self::RelayConnect => "relay_connect",
         }
     }
 }
@@ -48,6 +54,12 @@ impl Certificates {
     /// The destination of that name is shown this one from now on, or none.
     pub fn destination(&self, name: &str, tls: Option<&ClientTls>) {
         self.set(Role::Destination, name, tls.cloned().map(Source::Client));
+    }
+
+    /// The relay of that name shows these from now on, to those who call it and to whom it calls, or none.
+    pub fn relay(&self, name: &str, tls: Option<&ServerTls>, connect: Option<&ClientTls>) {
+        self.set(Role::Relay, name, tls.cloned().map(Source::Server));
+        self.set(Role::RelayConnect, name, connect.cloned().map(Source::Client));
     }
 
     fn set(&self, role: Role, name: &str, source: Option<Source>) {

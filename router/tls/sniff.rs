@@ -46,6 +46,8 @@ pub enum Tongue {
     Http,
     /// SSH.
     Ssh,
+    /// The PROXY protocol, of a proxy that is not among those that may speak it.
+    ProxyHeader,
     /// Something else.
     Unknown,
 }
@@ -131,6 +133,7 @@ impl Tongue {
                 Self::Http
             }
             [b'S', b'S', b'H', b'-', ..] => Self::Ssh,
+            [b'P', b'R', b'O', b'X', b'Y', ..] | [0x0D, 0x0A, 0x0D, 0x0A, 0, ..] => Self::ProxyHeader,
             _ => Self::Unknown,
         }
     }
