@@ -107,6 +107,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
         let place = match &destination.kind {
             DestinationKind::Dicom(dicom) => format!("{}@{} (Unsecured)", dicom.called_ae, dicom.address),
             DestinationKind::Folder(folder) => folder.path.display().to_string(),
+            DestinationKind::Web(web) => {
+                let security = if web.url.is_tls() { "Secured" } else { "Unsecured" };
+                format!("{} ({security})", web.url)
+            }
         };
         let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());
     }

@@ -9,6 +9,7 @@ use super::meaning::{
     Admin, CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
     Log, Node, Queue, Transcode,
 };
+use super::web::{SecretPlace, WebDestination, WebLogin};
 use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
@@ -234,6 +235,18 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
             keys.remove(kind);
             keys.extend(differing!(FolderDestination, old, new, [path]));
         }
+        (DestinationKind::Web(old), DestinationKind::Web(new)) => {
+            keys.remove(kind);
+            keys.extend(differing!(
+                WebDestination,
+                old,
+                new,
+                [url, login, max_request, max_request_instances, max_connections, timeouts]
+            ));
+            if let Some(login) = keys.iter().position(|key| *key == "login") {
+                keys.splice(login..=login, login_keys(&old.login, &new.login));
+            }
+        }
         _ => {}
     }
     keys
@@ -249,6 +262,28 @@ fn compression_keys(old: &Compression, new: &Compression) -> Vec<&'static str> {
         other => other,
     };
     fields.into_iter().map(key).collect()
+}
+
+fn login_keys(old: &WebLogin, new: &WebLogin) -> Vec<&'static str> {
+    fn written(login: &WebLogin) -> Vec<(&'static str, String)> {
+        let place = |file, variable, place: &SecretPlace| match place {
+            SecretPlace::File(path) => (file, path.display().to_string()),
+            SecretPlace::Variable(name) => (variable, name.clone()),
+        };
+        match login {
+            WebLogin::Anonymous => Vec::new(),
+            WebLogin::Bearer(token) => vec![place("token_file", "token_variable", token)],
+            WebLogin::Basic { user, password } => {
+                vec![("user", user.clone()), place("password_file", "password_variable", password)]
+            }
+        }
+    }
+    let (old, new) = (written(old), written(new));
+    let keys = ["token_file", "token_variable", "user", "password_file", "password_variable"];
+    let value = |written: &[(&'static str, String)], key| {
+        written.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
+    };
+    keys.into_iter().filter(|key| value(&old, *key) != value(&new, *key)).collect()
 }
 
 fn is_passthrough(destination: &Destination) -> bool {
@@ -274,12 +309,14 @@ fn renamed(old: &Config, new: &Config, changes: &Parts) -> Vec<Renamed> {
 enum Place<'a> {
     Peer(String, &'a str),
     Folder(&'a Path),
+    Web(String),
 }
 
 fn place(destination: &Destination) -> Place<'_> {
     match &destination.kind {
         DestinationKind::Dicom(dicom) => Place::Peer(dicom.address.to_string(), dicom.called_ae.as_str()),
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
+        DestinationKind::Web(web) => Place::Web(web.url.to_string()),
     }
 }
 

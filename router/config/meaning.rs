@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
 use super::units::Percent;
+use super::web::WebDestination;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
 use crate::transcode::{Compare, Compression};
@@ -200,6 +201,8 @@ pub enum DestinationKind {
     Dicom(DicomDestination),
     /// A directory tree of Part 10 files.
     Folder(FolderDestination),
+    /// A DICOMweb server.
+    Web(WebDestination),
 }
 
 /// A storage SCP.

@@ -25,6 +25,7 @@ mod places;
 mod read;
 mod route;
 mod units;
+mod web;
 
 pub use advice::{Advice, title_questions};
 pub use changes::{Changed, Changes, Parts, Renamed};
@@ -41,3 +42,4 @@ pub use meaning::{
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
 pub use units::{Percent, UnitError};
+pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Target ── dicom (name, connection, association, C-ECHO, release) ──┐
-//!        └─ folder (place, a file written, synced and removed) ──────┴─► Report ── text ─► a person
+//!        ├─ folder (place, a file written, synced and removed) ──────┤
+//!        └─ dicomweb (credentials, name, connection, a query) ───────┴─► Report ── text ─► a person
 //! ```
 
 mod advice;
@@ -13,6 +14,7 @@ mod folder;
 mod report;
 mod tap;
 mod text;
+mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,7 @@ pub use report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 
-use crate::config::{CallingAe, Config, Destination, DestinationKind};
+use crate::config::{CallingAe, Config, Destination, DestinationKind, WebDestination};
 use crate::dicom::AeTitle;
 use crate::dimse::PeerAddress;
 
@@ -43,6 +45,8 @@ pub enum Target {
         /// Its root.
         path: PathBuf,
     },
+    /// A DICOMweb server.
+    Web(Box<WebDestination>),
 }
 
 impl Target {
@@ -62,10 +66,11 @@ impl Target {
                 }
             }
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
+            DestinationKind::Web(web) => Self::Web(Box::new(web.clone())),
         }
     }
 
-    /// The same called by another title; a folder is not called.
+    /// The same called by another title; nothing else is called.
     #[must_use]
     pub fn called_by(self, title: Option<&AeTitle>) -> Self {
         match (self, title) {
@@ -85,6 +90,7 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
             dicom::probe(peer, calling, *passthrough, limit).await
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
+        Target::Web(web) => web::probe(web, limit).await,
     };
     report.name = name.map(str::to_owned);
     report

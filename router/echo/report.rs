@@ -43,6 +43,11 @@ pub enum TargetName {
         /// Its root.
         path: String,
     },
+    /// A DICOMweb server.
+    Web {
+        /// The URL of its studies.
+        url: String,
+    },
 }
 
 /// Whether what is sent can be read on the way.
@@ -85,6 +90,10 @@ pub enum StepName {
     Writing,
     /// There is room.
     Space,
+    /// The token or password can be read.
+    Credentials,
+    /// The server answers a search.
+    Query,
 }
 
 /// How a step ended.
@@ -131,6 +140,11 @@ pub enum Found {
     },
     /// Free bytes.
     Free(u64),
+    /// An answer over HTTP.
+    Answered {
+        /// Its status.
+        status: u16,
+    },
 }
 
 /// What went wrong, what it means, and what to try.
@@ -219,6 +233,8 @@ impl StepName {
             Self::Place => "place",
             Self::Writing => "writing",
             Self::Space => "space",
+            Self::Credentials => "credentials",
+            Self::Query => "query",
         }
     }
 }

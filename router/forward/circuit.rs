@@ -205,6 +205,7 @@ impl Circuit {
             Verdict::Hold(hold) => Settlement { outcome: Outcome::Held(hold), change: None },
             Verdict::Refused(why) => self.refused(instance, why, now, chance),
             Verdict::Retry(why) => self.again(instance, Health::Ill, why, now, chance),
+            Verdict::RetryAfter(why, after) => self.left_alone(why, after, now, chance),
             Verdict::Pause(why) => self.again(instance, Health::Paused, why, now, chance),
         }
     }
@@ -232,11 +233,19 @@ impl Circuit {
         Settlement { outcome: Outcome::Untried, change: self.failed(health, why.text(), now, chance) }
     }
 
+    /// The destination asks for a pause, which says nothing of the instance; its own back-off counts on if it is longer.
+    fn left_alone(&mut self, why: Why, after: Duration, now: Duration, chance: f64) -> Settlement {
+        let change = self.failed(Health::Ill, why.text(), now, chance);
+        self.next_try = self.next_try.max(now + after);
+        Settlement { outcome: Outcome::Untried, change }
+    }
+
     /// No association could be had, so nothing was tried.
     pub fn unreachable(&mut self, verdict: Verdict, now: Duration, chance: f64) -> Option<(Health, String)> {
         match verdict {
             Verdict::Pause(why) => self.failed(Health::Paused, why.text(), now, chance),
             Verdict::Retry(why) | Verdict::Refused(why) => self.failed(Health::Ill, why.text(), now, chance),
+            Verdict::RetryAfter(why, after) => self.left_alone(why, after, now, chance).change,
             Verdict::Delivered { .. } | Verdict::Hold(_) => None,
         }
     }
@@ -467,6 +476,17 @@ mod tests {
             assert_eq!(bench.settle(n, Verdict::Hold(hold)), "held");
         }
         assert_eq!(bench.0.health(), Health::Well);
+    }
+
+    #[test]
+    fn a_destination_that_asks_for_a_pause_gets_it_and_no_shorter_one_than_usual() {
+        for (asked, gets) in [(60, 60), (1, 5), (0, 5)] {
+            let mut bench = bench();
+            bench.settle(1, Verdict::RetryAfter("503".into(), asked * SECOND));
+            assert_eq!((bench.0.health(), bench.until_probe()), (Health::Ill, gets * SECOND));
+            bench.deliver(1);
+            assert_eq!(bench.0.permission(bench.1), Permission::Send);
+        }
     }
 
     #[test]
