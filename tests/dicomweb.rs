@@ -263,7 +263,6 @@ fn hostile_answers_are_bounded_and_nothing_is_lost() {
         Reply::Vanish,
         Reply::CutAt(0),
         Reply::CutAt(700),
-        Reply::Early(200),
         Reply::Answer(200, String::new(), deep.clone()),
         Reply::Answer(200, String::new(), "x".repeat(3 << 20)),
         Reply::Answer(409, String::new(), deep),
@@ -281,6 +280,21 @@ fn hostile_answers_are_bounded_and_nothing_is_lost() {
         assert!(held <= 1 && server.stored().len() == 2 - held, "{what}: {seen:?}");
         assert!(node.resident() < 128 << 20, "{what}: {}", node.resident());
     }
+}
+
+#[test]
+fn an_answer_before_everything_was_sent_stores_nothing_and_is_heard_if_it_refuses() {
+    let early = WebServer::start(|asked| if asked.number == 1 { Reply::Early(200) } else { Reply::Store });
+    let node = node_to(&early, "");
+    let sent = [Study::new(34).huge(1, 24 << 20)];
+    store_all(&node, &sent);
+    node.wait_drained();
+    assert_eq!(digests(&early.stored()), digests(&sent));
+    let refusing = WebServer::start(|_| Reply::Early(401));
+    let node = node_to(&refusing, "");
+    store_all(&node, &sent);
+    node.wait_health("web", "paused");
+    assert!(node.api_get("/api/status").text().contains("HTTP 401"));
 }
 
 #[test]

@@ -468,6 +468,24 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_of_a_dicomweb_destination_is_named_by_its_keys() {
+        let web = |lines: &str| {
+            let table =
+                "[[destination]]\nname = \"web\"\nkind = \"dicomweb\"\nurl = \"http://archive/dicom-web\"";
+            parse(&format!("{table}\n{lines}"))
+        };
+        let keys = |from: &str, to: &str| {
+            let changes = Changes::between(&web(from), &web(to));
+            changes.destinations.changed.into_iter().flat_map(|changed| changed.keys).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("", "max_request = 2000\nmax_connections = 2"), ["max_request", "max_connections"]);
+        assert_eq!(keys("", "token_file = \"t\""), ["token_file"]);
+        assert_eq!(keys("token_file = \"t\"", "token_variable = \"T\""), ["token_file", "token_variable"]);
+        let basic = "user = \"u\"\npassword_file = \"p\"";
+        assert_eq!(keys(basic, &basic.replace("\"p\"", "\"q\"")), ["password_file"]);
+    }
+
+    #[test]
     fn rules_are_one_thing() {
         assert!(after(&[("[admin]", "[[route]]\nto = [\"pacs\"]\n[admin]")]).routing);
     }

@@ -234,6 +234,43 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
             "5: destination.called_ae: has no meaning for a destination of kind \"folder\"",
         ),
         (
+            "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"x\"\ntimeouts = { connect = \"1s\" }",
+            "5: destination.timeouts: has no meaning for a destination of kind \"folder\"",
+        ),
+        ("[[destination]]\nname = \"p\"\nkind = \"dicomweb\"", "1: destination.url: is required"),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"https://u:canary@h/\"",
+            "4: destination.url: has credentials in it: use token_file, or user and password_file",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ncalled_ae = \"P\"",
+            "5: destination.called_ae: has no meaning for a destination of kind \"dicomweb\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntimeouts = { dimse = \"9s\" }",
+            "5: destination.timeouts.dimse: has no meaning for a destination of kind \"dicomweb\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicom\"\naddress = \"h:1\"\ncalled_ae = \"P\"\nurl = \"http://h/\"",
+            "6: destination.url: has no meaning for a destination of kind \"dicom\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntoken_variable = \"canary.secret\"",
+            "5: destination.token_variable: is not the name of a variable",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\nuser = \"u\"",
+            "5: destination.user: needs password_file or password_variable",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntoken_file = \"t\"\nuser = \"u\"\npassword_file = \"p\"",
+            "6: destination.user: and password go with no token: one of the two",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\n[[destination]]\nname = \"q\"\nkind = \"dicomweb\"\nurl = \"http://H:80/studies\"",
+            "8: destination.url: destination \"p\" is the same",
+        ),
+        (
             "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./chrysalis-data/spool/x\"",
             "4: destination.path: is inside the part of node.data_dir that the queue keeps for itself",
         ),
