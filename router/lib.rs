@@ -32,3 +32,4 @@ pub mod config;
 pub mod metrics;
 pub mod pauses;
 pub mod platform;
+pub mod tls;

@@ -12,6 +12,7 @@ use crate::audit::Actor;
 use crate::config::{Config, DestinationKind, Loaded, Loader, LogFormat, LogLevel, Origin};
 use crate::control::SetLevel;
 use crate::platform;
+use crate::tls::Security;
 
 /// Runs a node until SIGTERM, SIGINT or an administrator ends it, then drains within the grace period. SIGHUP has it read
 /// its configuration again.
@@ -108,7 +109,7 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
             DestinationKind::Dicom(dicom) => format!("{}@{} (Unsecured)", dicom.called_ae, dicom.address),
             DestinationKind::Folder(folder) => folder.path.display().to_string(),
             DestinationKind::Web(web) => {
-                let security = if web.url.is_tls() { "Secured" } else { "Unsecured" };
+                let security = destination.security().map_or("", Security::word);
                 format!("{} ({security})", web.url)
             }
         };

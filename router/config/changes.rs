@@ -197,6 +197,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
             transfer_syntaxes,
             timeouts,
             user_identity,
+            tls,
         ]
     )
 }
@@ -227,7 +228,8 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                     timeouts,
                     max_associations,
                     one_study_per_association,
-                    max_pdu
+                    max_pdu,
+                    tls,
                 ]
             ));
         }
@@ -241,7 +243,7 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 WebDestination,
                 old,
                 new,
-                [url, login, max_request, max_request_instances, max_connections, timeouts]
+                [url, login, max_request, max_request_instances, max_connections, timeouts, tls]
             ));
             if let Some(login) = keys.iter().position(|key| *key == "login") {
                 keys.splice(login..=login, login_keys(&old.login, &new.login));

@@ -23,7 +23,9 @@ mod names;
 mod overrides;
 mod places;
 mod read;
+mod read_tls;
 mod route;
+mod tls;
 mod units;
 mod web;
 
@@ -41,5 +43,6 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
+pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use units::{Percent, UnitError};
 pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

@@ -20,6 +20,8 @@ use super::meaning::{
     NetworkLimit, Node, Passcode, Queue, Transcode, UserIdentity,
 };
 use super::places::{self, Look};
+use super::read_tls;
+use super::tls::{ClientTls, Verify};
 use super::web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl};
 use crate::dicom::AeTitle;
 use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
@@ -84,6 +86,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let transfer_syntaxes = section.each("transfer_syntaxes", Item::parse);
     let timeouts = listener_timeouts(&section.table("timeouts"));
     let user_identity = section.each("user_identity", user_identity);
+    let tls = read_tls::server(section);
     Ok(Listener {
         name: name?,
         address: address?,
@@ -101,6 +104,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
         transfer_syntaxes: transfer_syntaxes?,
         timeouts: timeouts?,
         user_identity: user_identity?,
+        tls: tls?,
     })
 }
 
@@ -249,7 +253,7 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "folder", DICOM_ONLY);
     refuse_keys(section, "folder", WEB_ONLY);
-    refuse_keys(section, "folder", &["timeouts"]);
+    refuse_keys(section, "folder", &["timeouts", "tls"]);
     let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
 }
@@ -293,6 +297,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
     let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
     let one_study = section.or("one_study_per_association", false, Item::truth);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
+    let tls = read_tls::client(section);
     Ok(DestinationKind::Dicom(DicomDestination {
         address: address?,
         called_ae: called_ae?,
@@ -301,6 +306,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         max_associations: max_associations?,
         one_study_per_association: one_study?,
         max_pdu: max_pdu?,
+        tls: tls?,
     }))
 }
 
@@ -310,6 +316,7 @@ fn web_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<Destin
     refuse_keys(&section.table("timeouts"), "dicomweb", &["acse", "dimse"]);
     let url = section.required("url", web_url);
     let login = login(section);
+    let tls = web_tls(section, url.as_ref().ok());
     let timeouts = web_timeouts(&section.table("timeouts"));
     let max_request = section.or("max_request", 16 << 20, |item| item.size(REQUEST));
     let max_request_instances = section.or("max_request_instances", 32, |item| item.count(1..=64));
@@ -321,7 +328,18 @@ fn web_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<Destin
         max_request_instances: max_request_instances?,
         max_connections: max_connections?,
         timeouts: timeouts?,
+        tls: tls?,
     }))
+}
+
+/// An https URL is verified by the system's authorities unless something else is said.
+fn web_tls(section: &Section<'_>, url: Option<&WebUrl>) -> Read<Option<ClientTls>> {
+    match (read_tls::client(section)?, url.is_none_or(WebUrl::is_tls)) {
+        (Some(_), false) => Err(section.fail("tls", "has no meaning with an http URL")),
+        (Some(tls), true) => Ok(Some(tls)),
+        (None, true) => Ok(Some(ClientTls { verify: Verify::Ca(None), server_name: None, identity: None })),
+        (None, false) => Ok(None),
+    }
 }
 
 /// Not through `parse`, so that nothing of the text is quoted, which may have a password in it.
@@ -448,7 +466,7 @@ pub(super) fn log(section: &Section<'_>) -> Read<Log> {
     Ok(Log { format: format?, level: level? })
 }
 
-fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
+pub(super) fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
     let items = section.or(name, Vec::new(), Item::list)?;
     let mut seen: Vec<AeTitle> = Vec::with_capacity(items.len());
     let mut outcome = Ok(());
@@ -477,7 +495,7 @@ pub(super) fn non_empty<'t, T>(
     }
 }
 
-fn timeout(item: &Item<'_>) -> Read<Duration> {
+pub(super) fn timeout(item: &Item<'_>) -> Read<Duration> {
     item.duration(TIMEOUT)
 }
 
@@ -486,7 +504,7 @@ fn pdu_size(item: &Item<'_>) -> Read<u32> {
     u32::try_from(size).map_err(|_| item.fail("does not fit a PDU's length"))
 }
 
-fn path(item: &Item<'_>) -> Read<PathBuf> {
+pub(super) fn path(item: &Item<'_>) -> Read<PathBuf> {
     match item.text()? {
         "" => Err(item.fail("is empty")),
         text if text.contains('\0') => Err(item.fail("contains a NUL character")),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use super::tls::ClientTls;
+
 /// A DICOMweb server that takes instances with STOW-RS (PS3.18 10.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebDestination {
@@ -22,6 +24,8 @@ pub struct WebDestination {
     pub max_connections: usize,
     /// How long it may take.
     pub timeouts: WebTimeouts,
+    /// TLS, where the URL is https.
+    pub tls: Option<ClientTls>,
 }
 
 /// How long a DICOMweb server may take.

@@ -10,21 +10,24 @@ use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::advice::{self, advised, shown};
 use super::report::{Advised, Finding, Found, Report, Security, Step, StepName, TargetName};
 use crate::config::WebDestination;
-use crate::dimse::socket;
+use crate::dimse::socket::ConnectError;
+use crate::dimse::{DialError, Outbound, dial};
 use crate::forward::authorization;
+use crate::tls::{ClientTls, HandshakeError};
 
 /// How many addresses of one name are shown.
 const MAX_ADDRESSES: usize = 16;
 
 pub(super) async fn probe(web: &WebDestination, limit: Duration) -> Report {
     let target = TargetName::Web { url: shown(&web.url.to_string(), 2048) };
-    let mut probe = Probe { report: Report::new(target, Some(Security::Unsecured)), web, limit };
+    let security = web.tls.is_none().then_some(Security::Unsecured);
+    let mut probe = Probe { report: Report::new(target, security), web, limit };
     let began = Instant::now();
     // Why it ended is in the report.
     let _ = probe.run().await;
@@ -83,25 +86,30 @@ impl Probe<'_> {
         self.step(StepName::Name, began, outcome, |addresses| Found::Addresses(addresses.clone())).map(drop)
     }
 
-    async fn connect(&mut self) -> Result<TcpStream, Ended> {
+    async fn connect(&mut self) -> Result<Outbound, Ended> {
         let began = Instant::now();
         let url = &self.web.url;
-        let connected = socket::connect(url.host(), url.port(), self.limit).await;
-        let outcome = connected.map_err(|error| {
-            let kind = match &error {
-                socket::ConnectError::Resolve { source, .. }
-                | socket::ConnectError::Unreachable { source, .. } => source.kind(),
-                socket::ConnectError::Timeout(_) => io::ErrorKind::TimedOut,
-            };
-            advice::unconnected(&error.to_string(), kind)
+        let outcome = dialled(self.web, self.limit).await.map_err(|error| match &error {
+            DialError::Connect(
+                ConnectError::Resolve { source, .. } | ConnectError::Unreachable { source, .. },
+            ) => advice::unconnected(&error.to_string(), source.kind()),
+            DialError::Connect(ConnectError::Timeout(_)) => {
+                advice::unconnected(&error.to_string(), io::ErrorKind::TimedOut)
+            }
+            DialError::Handshake(error) => advised(
+                error,
+                "The server does not speak TLS there, or cannot show that it is who it should be.",
+                "Check the port; then correct destination.tls, or its certificate.",
+            ),
         });
-        self.step(StepName::Connection, began, outcome, |stream| Found::Connected {
-            address: stream.peer_addr().map(|address| address.to_string()).unwrap_or_default(),
+        let place = format!("{}:{}", shown(url.host(), 253), url.port());
+        self.step(StepName::Connection, began, outcome, |_| Found::Connected {
+            address: place,
             passed_over: Vec::new(),
         })
     }
 
-    async fn query(&mut self, stream: TcpStream, authorization: Option<HeaderValue>) -> Result<(), Ended> {
+    async fn query(&mut self, stream: Outbound, authorization: Option<HeaderValue>) -> Result<(), Ended> {
         let began = Instant::now();
         let asked = timeout(self.limit, ask(self.web, stream, authorization)).await;
         let outcome = match asked {
@@ -136,6 +144,18 @@ impl Probe<'_> {
     }
 }
 
+async fn dialled(web: &WebDestination, limit: Duration) -> Result<Outbound, DialError> {
+    let tls = match web.tls.clone() {
+        Some(settings) => {
+            let made = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
+            let made = made.map_err(|error| HandshakeError::Protocol(error.to_string()))?;
+            Some(made.map_err(HandshakeError::from)?)
+        }
+        None => None,
+    };
+    dial(web.url.host(), web.url.port(), tls.as_ref(), limit).await
+}
+
 /// What is read of an answer.
 struct Answer {
     status: u16,
@@ -144,7 +164,7 @@ struct Answer {
 
 async fn ask(
     web: &WebDestination,
-    stream: TcpStream,
+    stream: Outbound,
     authorization: Option<HeaderValue>,
 ) -> Result<Answer, String> {
     let (mut sender, connection) =

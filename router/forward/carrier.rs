@@ -8,6 +8,7 @@ use super::dicom::DicomCarrier;
 use super::dicomweb::WebCarrier;
 use super::folder::FolderCarrier;
 use super::prepare::Preparer;
+use super::secure::Secure;
 use super::studies::{Claims, Elsewhere};
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
@@ -98,6 +99,7 @@ impl Carrier {
         queue: &Queue,
         preparer: &Preparer,
         claims: &Claims,
+        secure: &Arc<Secure>,
     ) -> Self {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
@@ -110,6 +112,7 @@ impl Carrier {
                     queue.clone(),
                     preparer.clone(),
                     claim,
+                    Arc::clone(secure),
                 );
                 Self::Dicom(Box::new(carrier))
             }
@@ -118,7 +121,9 @@ impl Carrier {
             }
             DestinationKind::Web(config) => {
                 let name = destination.name.as_str();
-                Self::Web(Box::new(WebCarrier::new(name, config.clone(), queue.clone(), preparer.clone())))
+                let secure = Arc::clone(secure);
+                let carrier = WebCarrier::new(name, config.clone(), queue.clone(), preparer.clone(), secure);
+                Self::Web(Box::new(carrier))
             }
         }
     }

@@ -4,18 +4,17 @@
 //! thread, one at a time, while the next one fills. An instance that fits into one buffer crosses the border once, for
 //! everything from opening its file to the sync.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use chrysalis_queue::{
     CommitError, Hold, HoldKind, Keys, Meta, NO_ROUTE, Owed, Queue, Sequence, StageError, Staged,
 };
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Identity};
 use super::listener::Reception;
+use super::session::Caller;
 use crate::config::Leniency;
 use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
@@ -24,7 +23,7 @@ use crate::dicom::walk::Walk;
 use crate::dicom::{Status, Uid};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::pdu::AssociateRequest;
-use crate::dimse::{Association, LinkError};
+use crate::dimse::{Association, LinkError, Transport};
 use crate::route::{self, Facts, Header, Outcome, Routes};
 
 /// Bytes that gather before they go to the disk.
@@ -45,10 +44,10 @@ pub(super) struct Received {
 struct Refusal(Status, String);
 
 /// Receives the data set of one C-STORE and makes it durable.
-pub(super) async fn receive(
+pub(super) async fn receive<S: Transport>(
     reception: &Reception,
-    association: &mut Association<TcpStream>,
-    peer: SocketAddr,
+    association: &mut Association<S>,
+    caller: &Caller,
     message: &StoreMessage,
 ) -> Result<Received, LinkError> {
     let encoding = message.transfer_syntax.encoding();
@@ -65,7 +64,7 @@ pub(super) async fn receive(
     if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
         return Ok(answer(status, comment, None));
     }
-    let coming = Coming { reception, request: association.request(), peer, message, scan: &scan };
+    let coming = Coming { reception, request: association.request(), caller, message, scan: &scan };
     let decision = routes.decide(&coming.facts(&routes));
     let owed = match owed(decision.outcome, &scan) {
         Ok(owed) => owed,
@@ -86,7 +85,7 @@ pub(super) async fn receive(
     })
 }
 
-fn head(association: &Association<TcpStream>, message: &StoreMessage) -> Vec<u8> {
+fn head<S: Transport>(association: &Association<S>, message: &StoreMessage) -> Vec<u8> {
     let request = association.request();
     part10::head(&HeadFields {
         sop_class: &message.command.sop_class,
@@ -139,7 +138,7 @@ fn check_order(scan: &Scan) -> Result<(), Refusal> {
 struct Coming<'a> {
     reception: &'a Reception,
     request: &'a AssociateRequest,
-    peer: SocketAddr,
+    caller: &'a Caller,
     message: &'a StoreMessage,
     scan: &'a Scan,
 }
@@ -151,7 +150,7 @@ impl Coming<'_> {
             listener: self.reception.listener.name.as_str(),
             calling_ae: &self.request.calling,
             called_ae: &self.request.called,
-            peer_addr: self.peer.ip(),
+            peer_addr: self.caller.peer.ip(),
             sop_class: &self.message.command.sop_class,
             attributes: &self.scan.attributes,
             header: Header::of(self.scan, routes.tags()),
@@ -172,11 +171,12 @@ impl Coming<'_> {
     fn arrival(&self, routes: &Routes, rules: Vec<String>) -> Arrival {
         Arrival {
             listener: self.reception.listener.name.as_str().to_owned(),
-            peer: self.peer,
+            peer: self.caller.peer,
             calling_ae: self.request.calling.as_str().to_owned(),
             called_ae: self.request.called.as_str().to_owned(),
             transfer_syntax: self.message.transfer_syntax.0.as_str().to_owned(),
             sound: self.scan.structure == Structure::Sound,
+            identity: self.caller.leaf.as_ref().map(Identity::from),
             revision: routes.revision().to_owned(),
             rules,
         }

@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -15,13 +16,13 @@ use hyper::header::{
 };
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Boundary, FeedError, Part, Taken};
 use super::response::{Body, Response, host_of, pause};
 use crate::config::{WebDestination, WebUrl};
-use crate::dimse::socket;
+use crate::forward::secure::Secure;
+use crate::forward::verdict::End;
 
 /// An answer about 64 instances has some 40 KB.
 const MAX_ANSWER: usize = 1 << 20;
@@ -29,13 +30,10 @@ const MAX_ANSWER: usize = 1 << 20;
 const ANSWERS: HeaderValue = HeaderValue::from_static("application/dicom+json, application/dicom+xml;q=0.5");
 const US: HeaderValue = HeaderValue::from_static(concat!("Chrysalis/", env!("CARGO_PKG_VERSION")));
 
-/// Something that bytes can be read from and written to: TCP, or TLS over it.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// The way to a server.
 pub(super) struct Connection {
     destination: WebDestination,
+    secure: Arc<Secure>,
     open: Option<Open>,
 }
 
@@ -53,7 +51,7 @@ struct Driver(Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>);
 #[derive(Debug)]
 pub(super) enum PostError {
     /// No connection.
-    Unconnected(String),
+    Unconnected(End),
     /// It broke. A used one may have been about to be closed, which says nothing of what was sent.
     Broken { what: String, is_used: bool },
     /// Silence.
@@ -63,8 +61,8 @@ pub(super) enum PostError {
 }
 
 impl Connection {
-    pub(super) fn new(destination: WebDestination) -> Self {
-        Self { destination, open: None }
+    pub(super) fn new(destination: WebDestination, secure: Arc<Secure>) -> Self {
+        Self { destination, secure, open: None }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -86,7 +84,7 @@ impl Connection {
         let (to, body) = Taken::new(boundary.length(parts));
         let content_type = boundary.content_type();
         let request = request(&self.destination.url, &content_type, authorization, body)
-            .map_err(|error| PostError::Unconnected(error.to_string()))?;
+            .map_err(|error| PostError::Unconnected(End::Unreachable(error.to_string())))?;
         let timeouts = self.destination.timeouts;
         let is_used = std::mem::replace(&mut open.is_used, true);
         let Open { sender, driver, .. } = &mut open;
@@ -134,19 +132,13 @@ impl Connection {
                 return Ok(open);
             }
         }
-        let unconnected = |what: String| PostError::Unconnected(what);
-        let stream = connect(&self.destination).await.map_err(unconnected)?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| unconnected(words(&error)))?;
+        let (url, limit) = (&self.destination.url, self.destination.timeouts.connect);
+        let stream = self.secure.dial(url.host(), url.port(), limit).await.map_err(PostError::Unconnected)?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| PostError::Unconnected(End::Unreachable(words(&error))))?;
         Ok(Open { sender, driver: Driver(Some(Box::pin(connection))), is_used: false })
     }
-}
-
-async fn connect(destination: &WebDestination) -> Result<Box<dyn Stream>, String> {
-    let url = &destination.url;
-    let connected = socket::connect(url.host(), url.port(), destination.timeouts.connect).await;
-    let stream = connected.map_err(|error| error.to_string())?;
-    Ok(Box::new(stream))
 }
 
 fn request(

@@ -17,6 +17,7 @@ mod response;
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use chrysalis_queue::{Checked, Queue, Sequence};
 
@@ -27,6 +28,7 @@ use self::response::{Judged, Said};
 use super::carrier::{Association, Attempted, Item, unreadable};
 use super::outgoing::{Outgoing, copy_error, history};
 use super::prepare::{Preparer, Unprepared};
+use super::secure::Secure;
 use super::verdict::End;
 use crate::config::WebDestination;
 use crate::dicom::{Status, TransferSyntax, Uid};
@@ -79,10 +81,16 @@ enum Alone {
 }
 
 impl WebCarrier {
-    pub(super) fn new(name: &str, destination: WebDestination, queue: Queue, preparer: Preparer) -> Self {
+    pub(super) fn new(
+        name: &str,
+        destination: WebDestination,
+        queue: Queue,
+        preparer: Preparer,
+        secure: Arc<Secure>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
-            connection: Connection::new(destination.clone()),
+            connection: Connection::new(destination.clone(), secure),
             destination,
             queue,
             preparer,
@@ -329,7 +337,7 @@ impl WebCarrier {
             match Box::pin(self.connection.post(&boundary, parts, authorization.clone())).await {
                 Ok(response) => return Ok(response.judge(&uids)),
                 Err(PostError::Broken { is_used: true, .. }) if again => again = false,
-                Err(PostError::Unconnected(what)) => return Err(unsent(what)),
+                Err(PostError::Unconnected(end)) => return Err(Unanswered::Unsent(end)),
                 Err(error) => return Err(Unanswered::Broken(error)),
             }
         }
@@ -349,7 +357,7 @@ fn unprepared_end(unprepared: Unprepared, accepts: &Accepts) -> End {
 
 fn broken(error: PostError, bytes: u64) -> Alone {
     let attempted = match error {
-        PostError::Unconnected(what) => Attempted::before(End::Unreachable(what)),
+        PostError::Unconnected(end) => Attempted::before(end),
         PostError::Silent(what) => Attempted::sent(End::Unreachable(what), bytes),
         PostError::Broken { what, .. } => Attempted {
             end: End::Aborted { what, times: 0 },
