@@ -9,7 +9,9 @@ use support::deliveries::{SOON, small, store_all};
 use support::instance::{Digest, Encoding, Instance, Study};
 use support::modality::Modality;
 use support::node::{Node, NodeBuilder};
-use support::strangers::Orthanc;
+use support::ports::free_address;
+use support::process::{Process, write_file};
+use support::strangers::{self, Orthanc};
 use support::wait::eventually;
 use support::web::{Asked, Reply, WebServer, answer};
 
@@ -410,6 +412,73 @@ fn an_echo_says_whether_the_server_answers() {
     let node = node_to(&refusing, "");
     let echo = node.run(&["echo", "web"]);
     assert!(!echo.status.success() && echo.output.contains("refuses these credentials"), "{}", echo.output);
+}
+
+/// stunnel in front of a server, with a certificate of its own, for those who show a certificate it knows.
+struct Front {
+    address: std::net::SocketAddr,
+    home: tempfile::TempDir,
+    _process: Process,
+}
+
+impl Front {
+    fn start(behind: std::net::SocketAddr) -> Option<Self> {
+        let program = strangers::require("stunnel4")?;
+        let home = tempfile::tempdir().unwrap();
+        for name in ["server", "client"] {
+            let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+            std::fs::write(home.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+            let key = home.path().join(format!("{name}.key"));
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let (address, folder) = (free_address(), home.path().display().to_string());
+        let text = format!(
+            "foreground = yes\npid =\n[web]\naccept = {address}\nconnect = {behind}\ncert = {folder}/server.pem\n\
+             key = {folder}/server.key\nCAfile = {folder}/client.pem\nverifyPeer = yes\n"
+        );
+        let config = home.path().join("stunnel.conf");
+        write_file(&config, &text);
+        let mut command = std::process::Command::new(program);
+        command.arg(config);
+        let process = Process::start("stunnel", command, home.path());
+        eventually("stunnel", SOON, || std::net::TcpStream::connect(address).ok());
+        Some(Self { address, home, _process: process })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.home.path().join(name).display().to_string()
+    }
+}
+
+#[test]
+fn over_https_the_server_is_verified_and_we_show_a_certificate() {
+    let server = WebServer::start(|asked| match asked.method.as_str() {
+        "GET" => Reply::Answer(200, String::new(), "[]".into()),
+        _ => Reply::Store,
+    });
+    let Some(front) = Front::start(server.address()) else { return };
+    let url = format!("https://{}/dicom-web", front.address);
+    let sent = small(50, 3);
+    // Nobody vouches for it; then somebody does, and we are nobody; then both are known.
+    let known = format!("ca = \"{}\"", front.file("server.pem"));
+    let own =
+        format!("certificate = \"{}\", key = \"{}\"", front.file("client.pem"), front.file("client.key"));
+    let node = Node::builder().web(&url, &format!("tls = {{ {own} }}")).start();
+    store_all(&node, &sent);
+    node.wait_health("web", "paused");
+    drop(node);
+    let node = Node::builder().web(&url, &format!("tls = {{ {known} }}")).start();
+    store_all(&node, &sent);
+    eventually("an illness", SOON, || (node.health("web") != "well").then_some(()));
+    drop(node);
+    assert!(server.asked().is_empty());
+    let node = Node::builder().web(&url, &format!("tls = {{ {known}, {own} }}")).start();
+    store_all(&node, &sent);
+    node.wait_drained();
+    assert_eq!(digests(&server.stored()), digests(&sent));
+    let echo = node.run(&["echo", "web"]).expect_success().output;
+    assert!(echo.contains("TLS 1.3") && echo.contains("Secured") && !echo.contains("Unsecured"), "{echo}");
 }
 
 #[test]

@@ -106,7 +106,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
     let _ = writeln!(screen, "  keeps      {}", config.node.data_dir.display());
     for destination in &config.destinations {
         let place = match &destination.kind {
-            DestinationKind::Dicom(dicom) => format!("{}@{} (Unsecured)", dicom.called_ae, dicom.address),
+            DestinationKind::Dicom(dicom) => {
+                let security = destination.security().map_or("", Security::word);
+                format!("{}@{} ({security})", dicom.called_ae, dicom.address)
+            }
             DestinationKind::Folder(folder) => folder.path.display().to_string(),
             DestinationKind::Web(web) => {
                 let security = destination.security().map_or("", Security::word);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
 use crate::config::{
-    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, Sources,
+    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, SecretPlace, Sources,
+    Verify, WebLogin,
 };
+use crate::tls::Security;
 
 const FULL: &str = r#"
 [node]
@@ -59,6 +61,18 @@ path = "./archive"
 [routing]
 match = "first"
 on_no_route = "refuse"
+
+[[destination]]
+name = "cloud"
+kind = "dicomweb"
+url = "https://health.example.org/dicom-web"
+user = "ward"
+password_file = "/etc/chrysalis/password"
+max_request = "1MiB"
+max_request_instances = 4
+max_connections = 2
+timeouts = { connect = "1s", transfer = "2s", answer = "1m" }
+tls = { verify = "none" }
 
 [[route]]
 name = "echo"
@@ -117,6 +131,14 @@ fn a_file_with_every_key_means_what_it_says() {
     assert!(pacs.one_study_per_association);
     assert_eq!(config.destinations[0].study_quiet, Duration::from_secs(90));
     assert_eq!(config.destinations[0].backoff.max, Duration::from_millis(80));
+    let Some(DestinationKind::Web(cloud)) = config.destination("cloud").map(|d| &d.kind) else {
+        panic!("a DICOMweb server")
+    };
+    let password = SecretPlace::File("/etc/chrysalis/password".into());
+    assert_eq!(cloud.login, WebLogin::Basic { user: "ward".to_owned(), password });
+    assert_eq!((cloud.max_request, cloud.max_request_instances, cloud.max_connections), (1 << 20, 4, 2));
+    assert_eq!(cloud.timeouts.answer, Duration::from_secs(60));
+    assert_eq!(cloud.tls.as_ref().map(|tls| tls.verify.clone()), Some(Verify::Nobody));
     assert_eq!(config.admin.address.to_string(), "[::1]:8080");
     assert!(!format!("{config:?}").contains("hidden-word"));
 }
@@ -149,6 +171,18 @@ fn place<'a>(table: &'a mut toml::Table, section: &str) -> &'a mut toml::Table {
             value => value.as_table_mut().expect("a table"),
         }
     })
+}
+
+#[test]
+fn an_https_url_is_verified_by_the_systems_authorities_unless_it_says_otherwise() {
+    let of = |url: &str| {
+        let text = format!("[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"{url}\"");
+        let config = Config::parse(&text, "x").expect("a configuration");
+        let DestinationKind::Web(web) = &config.destinations[0].kind else { panic!("a DICOMweb server") };
+        (web.tls.as_ref().map(|tls| tls.verify.clone()), config.destinations[0].security())
+    };
+    assert_eq!(of("https://h/"), (Some(Verify::Ca(None)), Some(Security::Secured)));
+    assert_eq!(of("http://h/"), (None, Some(Security::Unsecured)));
 }
 
 #[test]
@@ -257,6 +291,10 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         (
             "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntoken_variable = \"canary.secret\"",
             "5: destination.token_variable: is not the name of a variable",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntls = { verify = \"none\" }",
+            "5: destination.tls: has no meaning with an http URL",
         ),
         (
             "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\nuser = \"u\"",

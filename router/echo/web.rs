@@ -1,4 +1,4 @@
-//! The steps of a DICOMweb server: credentials, name, connection, and a query (QIDO-RS) for one study, of whose answer only
+//! The steps of a DICOMweb server: credentials, name, connection, TLS, and a query (QIDO-RS) for one study, of whose answer only
 //! the status is read. `OPTIONS` would ask for less, but servers that are in use answer it with 404.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -10,24 +10,24 @@ use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::advice::{self, advised, shown};
+use super::dicom::{encrypted, shake_hands};
 use super::report::{Advised, Finding, Found, Report, Security, Step, StepName, TargetName};
-use crate::config::WebDestination;
-use crate::dimse::socket::ConnectError;
-use crate::dimse::{DialError, Outbound, dial};
+use crate::config::{ClientTls, WebDestination};
+use crate::dimse::Outbound;
+use crate::dimse::socket::{self, ConnectError};
 use crate::forward::authorization;
-use crate::tls::{ClientTls, HandshakeError};
 
 /// How many addresses of one name are shown.
 const MAX_ADDRESSES: usize = 16;
 
 pub(super) async fn probe(web: &WebDestination, limit: Duration) -> Report {
     let target = TargetName::Web { url: shown(&web.url.to_string(), 2048) };
-    let security = web.tls.is_none().then_some(Security::Unsecured);
-    let mut probe = Probe { report: Report::new(target, security), web, limit };
+    let security = web.tls.as_ref().map_or(Security::Unsecured, ClientTls::security);
+    let mut probe = Probe { report: Report::new(target, Some(security)), web, limit };
     let began = Instant::now();
     // Why it ended is in the report.
     let _ = probe.run().await;
@@ -49,6 +49,7 @@ impl Probe<'_> {
         let authorization = self.credentials().await?;
         self.resolve().await?;
         let stream = self.connect().await?;
+        let stream = self.encrypt(stream).await?;
         self.query(stream, authorization).await
     }
 
@@ -86,27 +87,32 @@ impl Probe<'_> {
         self.step(StepName::Name, began, outcome, |addresses| Found::Addresses(addresses.clone())).map(drop)
     }
 
-    async fn connect(&mut self) -> Result<Outbound, Ended> {
+    async fn connect(&mut self) -> Result<TcpStream, Ended> {
         let began = Instant::now();
         let url = &self.web.url;
-        let outcome = dialled(self.web, self.limit).await.map_err(|error| match &error {
-            DialError::Connect(
-                ConnectError::Resolve { source, .. } | ConnectError::Unreachable { source, .. },
-            ) => advice::unconnected(&error.to_string(), source.kind()),
-            DialError::Connect(ConnectError::Timeout(_)) => {
-                advice::unconnected(&error.to_string(), io::ErrorKind::TimedOut)
-            }
-            DialError::Handshake(error) => advised(
-                error,
-                "The server does not speak TLS there, or cannot show that it is who it should be.",
-                "Check the port; then correct destination.tls, or its certificate.",
-            ),
+        let connected = socket::connect(url.host(), url.port(), self.limit).await;
+        let outcome = connected.map_err(|error| {
+            let kind = match &error {
+                ConnectError::Resolve { source, .. } | ConnectError::Unreachable { source, .. } => {
+                    source.kind()
+                }
+                ConnectError::Timeout(_) => io::ErrorKind::TimedOut,
+            };
+            advice::unconnected(&error.to_string(), kind)
         });
-        let place = format!("{}:{}", shown(url.host(), 253), url.port());
-        self.step(StepName::Connection, began, outcome, |_| Found::Connected {
-            address: place,
+        self.step(StepName::Connection, began, outcome, |stream| Found::Connected {
+            address: stream.peer_addr().map(|address| address.to_string()).unwrap_or_default(),
             passed_over: Vec::new(),
         })
+    }
+
+    async fn encrypt(&mut self, stream: TcpStream) -> Result<Outbound, Ended> {
+        let Some(settings) = self.web.tls.clone() else { return Ok(Outbound::Plain(stream)) };
+        let began = Instant::now();
+        let outcome = shake_hands(settings, self.web.url.host(), stream, self.limit).await;
+        let outcome = outcome.map_err(|error| advice::unencrypted(&error));
+        let stream = self.step(StepName::Tls, began, outcome, encrypted)?;
+        Ok(Outbound::Tls(Box::new(stream)))
     }
 
     async fn query(&mut self, stream: Outbound, authorization: Option<HeaderValue>) -> Result<(), Ended> {
@@ -142,18 +148,6 @@ impl Probe<'_> {
         self.report.steps.push(Step { step, milliseconds, finding });
         outcome
     }
-}
-
-async fn dialled(web: &WebDestination, limit: Duration) -> Result<Outbound, DialError> {
-    let tls = match web.tls.clone() {
-        Some(settings) => {
-            let made = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
-            let made = made.map_err(|error| HandshakeError::Protocol(error.to_string()))?;
-            Some(made.map_err(HandshakeError::from)?)
-        }
-        None => None,
-    };
-    dial(web.url.host(), web.url.port(), tls.as_ref(), limit).await
 }
 
 /// What is read of an answer.

@@ -24,11 +24,14 @@ mod sniff;
 mod verify;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use bind::{Titles, titles_of};
 pub use client::{ClientStream, ClientTls};
@@ -53,8 +56,7 @@ pub fn install() {
 }
 
 /// Whether a connection is encrypted to somebody who was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Security {
     /// TLS, and the peer's certificate or key is checked.
     Secured,
