@@ -1,5 +1,6 @@
 //! HTTP/1.1 to one server, over a connection that is kept for the requests that follow. No proxy is asked, no redirect is
 //! followed, and no answer is read without a limit.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -24,6 +25,8 @@ use crate::config::{WebDestination, WebUrl};
 use crate::forward::secure::Secure;
 use crate::forward::verdict::End;
 
+/// How long it may take to find out that a connection is still open.
+const LOOK: Duration = Duration::from_secs(1);
 /// An answer about 64 instances has some 40 KB.
 const MAX_ANSWER: usize = 1 << 20;
 /// JSON is what everybody has; a server that has only XML says so.
@@ -128,7 +131,7 @@ impl Connection {
     async fn opened(&mut self) -> Result<Open, PostError> {
         if let Some(mut open) = self.open.take() {
             let Open { sender, driver, .. } = &mut open;
-            if let Ok(Ok(())) = timeout(Duration::from_secs(1), driver.along(sender.ready())).await {
+            if let Ok(Ok(())) = timeout(LOOK, driver.along(sender.ready())).await {
                 return Ok(open);
             }
         }

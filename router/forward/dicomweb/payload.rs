@@ -314,6 +314,23 @@ mod tests {
     }
 
     #[test]
+    fn many_attributes_of_one_element_are_no_work() {
+        let many: String = (0..150_000).map(|n| format!(" a{n:x}=''")).collect();
+        let xml = format!("<NativeDicomModel><DicomAttribute{many}></DicomAttribute></NativeDicomModel>");
+        assert_eq!(Payload::read(xml.as_bytes()).unwrap(), Payload::default());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            start in "(\\{\"|\\[|<NativeDicomModel>|<|\u{FEFF})?",
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let _ = Payload::read(&[start.as_bytes(), &rest].concat());
+        }
+    }
+
+    #[test]
     fn no_entity_of_an_answer_is_expanded() {
         let xml = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]><NativeDicomModel>\
             <DicomAttribute tag=\"00081199\"><Item><DicomAttribute tag=\"00081155\"><Value>1&b;2</Value>\
