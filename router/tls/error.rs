@@ -159,7 +159,15 @@ impl HandshakeError {
         use rustls::Error as E;
         let leaf = leaf.map(Box::new);
         match error {
-            E::InvalidCertificate(error) => Self::Certificate { fault: fault(&error), leaf },
+            E::InvalidCertificate(error) => {
+                let is_old = leaf.as_ref().is_some_and(|leaf| leaf.version < 3);
+                let fault = match fault(&error) {
+                    // rustls cannot read what it does not take; we can.
+                    Fault::Unreadable if is_old => Fault::Version1,
+                    fault => fault,
+                };
+                Self::Certificate { fault, leaf }
+            }
             E::NoCertificatesPresented => Self::Certificate { fault: Fault::Missing, leaf },
             E::AlertReceived(AlertDescription::ProtocolVersion) => Self::OldVersion,
             E::AlertReceived(alert) => Self::Refused(alert),
