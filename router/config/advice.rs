@@ -14,6 +14,7 @@ use super::meaning::{
     RouteAction, RouteRule,
 };
 use super::places::Look;
+use super::web::{WebDestination, WebLogin};
 use crate::route::{Field, Operand, never};
 use crate::tls::Security;
 use crate::transcode::{Compression, LossySource, LossyUid, Target};
@@ -79,6 +80,7 @@ pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
                 same_address(section, dicom, config.destinations.iter().take(index));
             }
             DestinationKind::Folder(place) => folder(section, place, &config.node.data_dir, look),
+            DestinationKind::Web(place) => web(section, place),
         }
     }
     for (section, rule) in root.tables("route").iter().zip(&config.routes) {
@@ -237,7 +239,7 @@ fn same_address<'a>(
             other.address.port == dicom.address.port
                 && other.address.host.eq_ignore_ascii_case(&dicom.address.host)
         }
-        DestinationKind::Folder(_) => false,
+        DestinationKind::Folder(_) | DestinationKind::Web(_) => false,
     };
     if let Some(other) = earlier.filter(at).last() {
         let question =
@@ -252,6 +254,25 @@ fn folder(section: &Section<'_>, folder: &FolderDestination, data_dir: &Path, lo
             "is on the file system of the spool: what is delivered there takes the room of what is received";
         section.question("path", question);
     }
+}
+
+fn web(section: &Section<'_>, web: &WebDestination) {
+    let ip = web.url.host().parse::<IpAddr>().ok();
+    if !web.url.is_tls() && web.login != WebLogin::Anonymous && !ip.is_some_and(|ip| ip.is_loopback()) {
+        section.question("url", "plain HTTP (Unsecured): the token or password can be read on the way");
+    } else if !web.url.is_tls() && ip.is_some_and(|ip| !is_near(ip)) {
+        section.question("url", "plain HTTP (Unsecured) to a public address: it can be read on the way");
+    }
+    let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
+    let given = web.timeouts;
+    short(timeouts.as_ref(), "connect", given.connect, Duration::from_secs(1), "a busy server takes longer");
+    short(
+        timeouts.as_ref(),
+        "answer",
+        given.answer,
+        Duration::from_secs(10),
+        "some servers answer when all of a loop is on disk",
+    );
 }
 
 fn title(item: Option<Item<'_>>) {

@@ -10,6 +10,7 @@ use super::meaning::{
     Log, Node, Queue, Transcode,
 };
 use super::relay::Relay;
+use super::web::{SecretPlace, WebDestination, WebLogin};
 use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
@@ -250,6 +251,18 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
             keys.remove(kind);
             keys.extend(differing!(FolderDestination, old, new, [path]));
         }
+        (DestinationKind::Web(old), DestinationKind::Web(new)) => {
+            keys.remove(kind);
+            keys.extend(differing!(
+                WebDestination,
+                old,
+                new,
+                [url, login, max_request, max_request_instances, max_connections, timeouts, tls]
+            ));
+            if let Some(login) = keys.iter().position(|key| *key == "login") {
+                keys.splice(login..=login, login_keys(&old.login, &new.login));
+            }
+        }
         _ => {}
     }
     keys
@@ -265,6 +278,28 @@ fn compression_keys(old: &Compression, new: &Compression) -> Vec<&'static str> {
         other => other,
     };
     fields.into_iter().map(key).collect()
+}
+
+fn login_keys(old: &WebLogin, new: &WebLogin) -> Vec<&'static str> {
+    fn written(login: &WebLogin) -> Vec<(&'static str, String)> {
+        let place = |file, variable, place: &SecretPlace| match place {
+            SecretPlace::File(path) => (file, path.display().to_string()),
+            SecretPlace::Variable(name) => (variable, name.clone()),
+        };
+        match login {
+            WebLogin::Anonymous => Vec::new(),
+            WebLogin::Bearer(token) => vec![place("token_file", "token_variable", token)],
+            WebLogin::Basic { user, password } => {
+                vec![("user", user.clone()), place("password_file", "password_variable", password)]
+            }
+        }
+    }
+    let (old, new) = (written(old), written(new));
+    let keys = ["token_file", "token_variable", "user", "password_file", "password_variable"];
+    let value = |written: &[(&'static str, String)], key| {
+        written.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
+    };
+    keys.into_iter().filter(|key| value(&old, *key) != value(&new, *key)).collect()
 }
 
 fn is_passthrough(destination: &Destination) -> bool {
@@ -290,12 +325,14 @@ fn renamed(old: &Config, new: &Config, changes: &Parts) -> Vec<Renamed> {
 enum Place<'a> {
     Peer(String, &'a str),
     Folder(&'a Path),
+    Web(String),
 }
 
 fn place(destination: &Destination) -> Place<'_> {
     match &destination.kind {
         DestinationKind::Dicom(dicom) => Place::Peer(dicom.address.to_string(), dicom.called_ae.as_str()),
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
+        DestinationKind::Web(web) => Place::Web(web.url.to_string()),
     }
 }
 
@@ -444,6 +481,24 @@ mod tests {
         assert_eq!(changes.gone().collect::<Vec<_>>(), [("archive", Some("store")), ("pacs", Some("main"))]);
         let other_title = after(&[("name = \"pacs\"", "name = \"main\""), ("\"PACS\"", "\"MAIN\"")]);
         assert_eq!(other_title.gone().collect::<Vec<_>>(), [("pacs", None)]);
+    }
+
+    #[test]
+    fn what_changes_of_a_dicomweb_destination_is_named_by_its_keys() {
+        let web = |lines: &str| {
+            let table =
+                "[[destination]]\nname = \"web\"\nkind = \"dicomweb\"\nurl = \"http://archive/dicom-web\"";
+            parse(&format!("{table}\n{lines}"))
+        };
+        let keys = |from: &str, to: &str| {
+            let changes = Changes::between(&web(from), &web(to));
+            changes.destinations.changed.into_iter().flat_map(|changed| changed.keys).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("", "max_request = 2000\nmax_connections = 2"), ["max_request", "max_connections"]);
+        assert_eq!(keys("", "token_file = \"t\""), ["token_file"]);
+        assert_eq!(keys("token_file = \"t\"", "token_variable = \"T\""), ["token_file", "token_variable"]);
+        let basic = "user = \"u\"\npassword_file = \"p\"";
+        assert_eq!(keys(basic, &basic.replace("\"p\"", "\"q\"")), ["password_file"]);
     }
 
     #[test]

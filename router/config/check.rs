@@ -55,6 +55,7 @@ pub(super) fn destinations(tables: &[Section<'_>], own: Option<&AeTitle>, data_d
             let key = match identity {
                 Identity::Dicom(..) => "called_ae",
                 Identity::Folder(_) => "path",
+                Identity::Web(..) => "url",
             };
             let is_same =
                 |other: &Option<Identity>| other.as_ref().is_some_and(|other| same(other, identity));

@@ -13,6 +13,7 @@ use super::names::{DestinationName, ListenerName};
 use super::relay::Relay;
 use super::tls::{ClientTls, ServerTls};
 use super::units::Percent;
+use super::web::WebDestination;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
 use crate::tls::Security;
@@ -207,7 +208,7 @@ impl Destination {
     pub fn receiver(&self) -> Receiver {
         match &self.kind {
             DestinationKind::Dicom(_) => Receiver::Negotiates,
-            DestinationKind::Folder(_) => Receiver::TakesAnything,
+            DestinationKind::Folder(_) | DestinationKind::Web(_) => Receiver::TakesAnything,
         }
     }
 
@@ -222,6 +223,9 @@ impl Destination {
             DestinationKind::Dicom(dicom) => {
                 Some(dicom.tls.as_ref().map_or(Security::Unsecured, |tls| tls.security()))
             }
+            DestinationKind::Web(web) => {
+                Some(web.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
+            }
             DestinationKind::Folder(_) => None,
         }
     }
@@ -234,6 +238,8 @@ pub enum DestinationKind {
     Dicom(DicomDestination),
     /// A directory tree of Part 10 files.
     Folder(FolderDestination),
+    /// A DICOMweb server.
+    Web(WebDestination),
 }
 
 /// A storage SCP.

@@ -28,6 +28,7 @@ mod relay;
 mod route;
 mod tls;
 mod units;
+mod web;
 
 pub use advice::{Advice, title_questions};
 pub use changes::{Changed, Changes, Parts, Renamed};
@@ -46,3 +47,4 @@ pub use overrides::{Override, OverrideError};
 pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use units::{Percent, UnitError};
+pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

@@ -21,6 +21,8 @@ use super::meaning::{
 };
 use super::places::{self, Look};
 use super::read_tls;
+use super::tls::{ClientTls, Verify};
+use super::web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl};
 use crate::dicom::AeTitle;
 use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 
@@ -28,6 +30,8 @@ const COUNT: RangeInclusive<u64> = 1..=65_535;
 const PDU: RangeInclusive<u64> = 4 << 10..=16 << 20;
 const DATA_SET: RangeInclusive<u64> = 1 << 10..=1 << 40;
 const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// Of data sets in one request to a DICOMweb server.
+const REQUEST: RangeInclusive<u64> = 1 << 10..=4 << 30;
 /// Of copies on disk; none at all is fine.
 const CACHE: RangeInclusive<u64> = 0..=1 << 40;
 const MOST_WORKERS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -208,17 +212,19 @@ fn target(section: &Section<'_>, name: &str, quality: &str) -> Read<Target> {
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
 
 fn kind(section: &Section<'_>) -> Read<ReadKind> {
-    let kinds: [(&str, ReadKind); 2] = [("dicom", dicom_destination), ("folder", folder_destination)];
+    let kinds: [(&str, ReadKind); 3] =
+        [("dicom", dicom_destination), ("folder", folder_destination), ("dicomweb", web_destination)];
     section.required("kind", |item| item.choice(&kinds))
 }
 
 /// Reads what can only be of one kind as such, so that its mistakes are found although it does not say which it is.
 fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
-    let is_dicom = DICOM_ONLY.iter().any(|key| section.get(key).is_some());
+    let has = |keys: &[&str]| keys.iter().any(|key| section.get(key).is_some());
     // What it would yield is of no use without the kind.
-    let _ = match (is_dicom, section.get("path").is_some()) {
-        (true, false) => dicom_destination(section, own),
-        (false, true) => folder_destination(section, own),
+    let _ = match (has(DICOM_ONLY), has(FOLDER_ONLY), has(WEB_ONLY)) {
+        (true, false, false) => dicom_destination(section, own),
+        (false, true, false) => folder_destination(section, own),
+        (false, false, true) => web_destination(section, own),
         _ => Err(Reported),
     };
 }
@@ -228,6 +234,7 @@ fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
 pub(super) enum Identity {
     Dicom(HostPort, AeTitle, CallingAe),
     Folder(PathBuf),
+    Web(WebUrl, WebLogin),
 }
 
 /// Reads only that.
@@ -240,12 +247,15 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
             Ok(Identity::Dicom(address, called_ae, calling_ae(section, own)?))
         }
         "folder" => section.required("path", folder).map(Identity::Folder),
+        "dicomweb" => Ok(Identity::Web(section.required("url", web_url)?, login(section)?)),
         _ => Err(Reported),
     }
 }
 
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "folder", DICOM_ONLY);
+    refuse_keys(section, "folder", WEB_ONLY);
+    refuse_keys(section, "folder", &["timeouts", "tls"]);
     let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
 }
@@ -257,15 +267,19 @@ fn folder(item: &Item<'_>) -> Read<PathBuf> {
     Ok(path)
 }
 
-const DICOM_ONLY: &[&str] = &[
-    "address",
-    "called_ae",
-    "calling_ae",
-    "timeouts",
-    "max_associations",
-    "one_study_per_association",
-    "max_pdu",
-    "tls",
+const DICOM_ONLY: &[&str] =
+    &["address", "called_ae", "calling_ae", "max_associations", "one_study_per_association", "max_pdu"];
+const FOLDER_ONLY: &[&str] = &["path"];
+const WEB_ONLY: &[&str] = &[
+    "url",
+    "token_file",
+    "token_variable",
+    "user",
+    "password_file",
+    "password_variable",
+    "max_request",
+    "max_request_instances",
+    "max_connections",
 ];
 
 fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
@@ -275,7 +289,9 @@ fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
 }
 
 fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
-    refuse_keys(section, "dicom", &["path"]);
+    refuse_keys(section, "dicom", FOLDER_ONLY);
+    refuse_keys(section, "dicom", WEB_ONLY);
+    refuse_keys(&section.table("timeouts"), "dicom", &["transfer", "answer"]);
     let address = section.required("address", host_port);
     let called_ae = section.required("called_ae", Item::parse);
     let calling_ae = calling_ae(section, own);
@@ -294,6 +310,87 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         max_pdu: max_pdu?,
         tls: tls?.map(Box::new),
     }))
+}
+
+fn web_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(section, "dicomweb", DICOM_ONLY);
+    refuse_keys(section, "dicomweb", FOLDER_ONLY);
+    refuse_keys(&section.table("timeouts"), "dicomweb", &["acse", "dimse"]);
+    let url = section.required("url", web_url);
+    let login = login(section);
+    let tls = web_tls(section, url.as_ref().ok());
+    let timeouts = web_timeouts(&section.table("timeouts"));
+    let max_request = section.or("max_request", 16 << 20, |item| item.size(REQUEST));
+    let max_request_instances = section.or("max_request_instances", 32, |item| item.count(1..=64));
+    let max_connections = section.or("max_connections", 1, |item| item.count(1..=16));
+    Ok(DestinationKind::Web(WebDestination {
+        url: url?,
+        login: login?,
+        max_request: max_request?,
+        max_request_instances: max_request_instances?,
+        max_connections: max_connections?,
+        timeouts: timeouts?,
+        tls: tls?,
+    }))
+}
+
+/// An https URL is verified by the system's authorities unless something else is said.
+fn web_tls(section: &Section<'_>, url: Option<&WebUrl>) -> Read<Option<ClientTls>> {
+    match (read_tls::client(section)?, url.is_none_or(WebUrl::is_tls)) {
+        (Some(_), false) => Err(section.fail("tls", "has no meaning with an http URL")),
+        (Some(tls), true) => Ok(Some(tls)),
+        (None, true) => Ok(Some(ClientTls { verify: Verify::Ca(None), server_name: None, identity: None })),
+        (None, false) => Ok(None),
+    }
+}
+
+/// Not through `parse`, so that nothing of the text is quoted, which may have a password in it.
+fn web_url(item: &Item<'_>) -> Read<WebUrl> {
+    item.secret()?.parse().map_err(|error| item.fail(error))
+}
+
+fn login(section: &Section<'_>) -> Read<WebLogin> {
+    let token = secret_place(section, "token_file", "token_variable");
+    let password = secret_place(section, "password_file", "password_variable");
+    let user = section.or("user", None, |item| match item.text()? {
+        "" => Err(item.fail("is empty")),
+        text if text.contains(':') || text.contains(char::is_control) => Err(item.fail("has a colon")),
+        text => Ok(Some(text.to_owned())),
+    });
+    match (token?, user?, password?) {
+        (None, None, None) => Ok(WebLogin::Anonymous),
+        (Some(token), None, None) => Ok(WebLogin::Bearer(token)),
+        (None, Some(user), Some(password)) => Ok(WebLogin::Basic { user, password }),
+        (None, Some(_), None) => Err(section.fail("user", "needs password_file or password_variable")),
+        (None, None, Some(_)) => Err(section.fail("user", "is missing beside a password")),
+        (Some(_), ..) => Err(section.fail("user", "and password go with no token: one of the two")),
+    }
+}
+
+fn secret_place(section: &Section<'_>, file: &str, variable: &str) -> Read<Option<SecretPlace>> {
+    let path = section.or(file, None, |item| path(item).map(|path| Some(SecretPlace::File(path))));
+    let name = section.or(variable, None, |item| match item.secret()? {
+        "" => Err(item.fail("is empty")),
+        // Whoever wrote the secret itself here would find it quoted.
+        text if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            Err(item.fail("is not the name of a variable"))
+        }
+        text => Ok(Some(SecretPlace::Variable(text.to_owned()))),
+    });
+    match (path?, name?) {
+        (Some(_), Some(_)) => {
+            Err(section.fail(variable, format_args!("goes with no {file}: one of the two")))
+        }
+        (path, name) => Ok(path.or(name)),
+    }
+}
+
+fn web_timeouts(section: &Section<'_>) -> Read<WebTimeouts> {
+    let default = Duration::from_secs(300);
+    let connect = section.or("connect", default, timeout);
+    let transfer = section.or("transfer", default, timeout);
+    let answer = section.or("answer", default, timeout);
+    Ok(WebTimeouts { connect: connect?, transfer: transfer?, answer: answer? })
 }
 
 fn calling_ae(section: &Section<'_>, own: Option<&AeTitle>) -> Read<CallingAe> {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::{Config, ConfigError, DEFAULT_TEXT, MAX_FILE_BYTES};
 use crate::config::{
-    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, Sources,
+    CallingAe, DestinationKind, DicomDestination, KEYS, Leniency, Origin, Passcode, SecretPlace, Sources,
+    Verify, WebLogin,
 };
+use crate::tls::Security;
 
 const FULL: &str = r#"
 [node]
@@ -85,6 +87,18 @@ path = "./archive"
 match = "first"
 on_no_route = "refuse"
 
+[[destination]]
+name = "cloud"
+kind = "dicomweb"
+url = "https://health.example.org/dicom-web"
+user = "ward"
+password_file = "/etc/chrysalis/password"
+max_request = "1MiB"
+max_request_instances = 4
+max_connections = 2
+timeouts = { connect = "1s", transfer = "2s", answer = "1m" }
+tls = { verify = "none" }
+
 [[route]]
 name = "echo"
 action = "hold"
@@ -142,6 +156,14 @@ fn a_file_with_every_key_means_what_it_says() {
     assert!(pacs.one_study_per_association);
     assert_eq!(config.destinations[0].study_quiet, Duration::from_secs(90));
     assert_eq!(config.destinations[0].backoff.max, Duration::from_millis(80));
+    let Some(DestinationKind::Web(cloud)) = config.destination("cloud").map(|d| &d.kind) else {
+        panic!("a DICOMweb server")
+    };
+    let password = SecretPlace::File("/etc/chrysalis/password".into());
+    assert_eq!(cloud.login, WebLogin::Basic { user: "ward".to_owned(), password });
+    assert_eq!((cloud.max_request, cloud.max_request_instances, cloud.max_connections), (1 << 20, 4, 2));
+    assert_eq!(cloud.timeouts.answer, Duration::from_secs(60));
+    assert_eq!(cloud.tls.as_ref().map(|tls| tls.verify.clone()), Some(Verify::Nobody));
     assert_eq!(config.admin.address.to_string(), "[::1]:8080");
     assert!(!format!("{config:?}").contains("hidden-word"));
 }
@@ -174,6 +196,18 @@ fn place<'a>(table: &'a mut toml::Table, section: &str) -> &'a mut toml::Table {
             value => value.as_table_mut().expect("a table"),
         }
     })
+}
+
+#[test]
+fn an_https_url_is_verified_by_the_systems_authorities_unless_it_says_otherwise() {
+    let of = |url: &str| {
+        let text = format!("[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"{url}\"");
+        let config = Config::parse(&text, "x").expect("a configuration");
+        let DestinationKind::Web(web) = &config.destinations[0].kind else { panic!("a DICOMweb server") };
+        (web.tls.as_ref().map(|tls| tls.verify.clone()), config.destinations[0].security())
+    };
+    assert_eq!(of("https://h/"), (Some(Verify::Ca(None)), Some(Security::Secured)));
+    assert_eq!(of("http://h/"), (None, Some(Security::Unsecured)));
 }
 
 #[test]
@@ -257,6 +291,47 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         (
             "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"x\"\ncalled_ae = \"P\"",
             "5: destination.called_ae: has no meaning for a destination of kind \"folder\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"x\"\ntimeouts = { connect = \"1s\" }",
+            "5: destination.timeouts: has no meaning for a destination of kind \"folder\"",
+        ),
+        ("[[destination]]\nname = \"p\"\nkind = \"dicomweb\"", "1: destination.url: is required"),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"https://u:canary@h/\"",
+            "4: destination.url: has credentials in it: use token_file, or user and password_file",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ncalled_ae = \"P\"",
+            "5: destination.called_ae: has no meaning for a destination of kind \"dicomweb\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntimeouts = { dimse = \"9s\" }",
+            "5: destination.timeouts.dimse: has no meaning for a destination of kind \"dicomweb\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicom\"\naddress = \"h:1\"\ncalled_ae = \"P\"\nurl = \"http://h/\"",
+            "6: destination.url: has no meaning for a destination of kind \"dicom\"",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntoken_variable = \"canary.secret\"",
+            "5: destination.token_variable: is not the name of a variable",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntls = { verify = \"none\" }",
+            "5: destination.tls: has no meaning with an http URL",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\nuser = \"u\"",
+            "5: destination.user: needs password_file or password_variable",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\ntoken_file = \"t\"\nuser = \"u\"\npassword_file = \"p\"",
+            "6: destination.user: and password go with no token: one of the two",
+        ),
+        (
+            "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\n[[destination]]\nname = \"q\"\nkind = \"dicomweb\"\nurl = \"http://H:80/studies\"",
+            "8: destination.url: destination \"p\" is the same",
         ),
         (
             "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./chrysalis-data/spool/x\"",

@@ -120,20 +120,11 @@ impl Probe<'_> {
     async fn encrypt(&mut self, stream: TcpStream) -> Result<Outbound, Ended> {
         let Some(settings) = self.tls.cloned() else { return Ok(Outbound::Plain(stream)) };
         let began = Instant::now();
-        let outcome = self.shake_hands(settings, stream).await.map_err(|error| advice::unencrypted(&error));
+        let outcome = shake_hands(settings, &self.peer.host, stream, self.limit)
+            .await
+            .map_err(|error| advice::unencrypted(&error));
         let stream = self.step(StepName::Tls, began, outcome, encrypted)?;
         Ok(Outbound::Tls(Box::new(stream)))
-    }
-
-    async fn shake_hands(
-        &self,
-        settings: Settings,
-        stream: TcpStream,
-    ) -> Result<ClientStream<TcpStream>, HandshakeError> {
-        let made = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
-        let tls = made.map_err(|error| HandshakeError::Protocol(error.to_string()))??;
-        let name = tls.name_for(&self.peer.host)?;
-        tls.connect(stream, &name, self.limit).await
     }
 
     async fn associate(
@@ -248,7 +239,21 @@ impl Probe<'_> {
     }
 }
 
-fn encrypted(stream: &ClientStream<TcpStream>) -> Found {
+/// Makes a connection to a host an encrypted one.
+pub(super) async fn shake_hands(
+    settings: Settings,
+    host: &str,
+    stream: TcpStream,
+    limit: Duration,
+) -> Result<ClientStream<TcpStream>, HandshakeError> {
+    let made = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
+    let tls = made.map_err(|error| HandshakeError::Protocol(error.to_string()))??;
+    let name = tls.name_for(host)?;
+    tls.connect(stream, &name, limit).await
+}
+
+/// What was agreed on, and with whom.
+pub(super) fn encrypted(stream: &ClientStream<TcpStream>) -> Found {
     let session = stream.get_ref().1;
     let leaf = session.peer_certificates().and_then(|chain| Leaf::of(chain.first()?).ok());
     let days_left = leaf.as_ref().map_or(0, |leaf| leaf.seconds_left(OffsetDateTime::now_utc()) / 86_400);

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Target ── dicom (name, connection, TLS, association, C-ECHO, release) ─┐
-//!        └─ folder (place, a file written, synced and removed) ───────────┴─► Report ── text ─► a person
+//!        ├─ folder (place, a file written, synced and removed) ───────────┤
+//!        └─ dicomweb (credentials, name, connection, TLS, a query) ───────┴─► Report ── text ─► a person
 //! ```
 
 mod advice;
@@ -13,6 +14,7 @@ mod folder;
 mod report;
 mod tap;
 mod text;
+mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,7 @@ pub use report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 
-use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind};
+use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind, WebDestination};
 use crate::dicom::AeTitle;
 use crate::dimse::PeerAddress;
 
@@ -45,6 +47,8 @@ pub enum Target {
         /// Its root.
         path: PathBuf,
     },
+    /// A DICOMweb server.
+    Web(Box<WebDestination>),
 }
 
 impl Target {
@@ -65,10 +69,11 @@ impl Target {
                 }
             }
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
+            DestinationKind::Web(web) => Self::Web(Box::new(web.clone())),
         }
     }
 
-    /// The same called by another title; a folder is not called.
+    /// The same called by another title; nothing else is called.
     #[must_use]
     pub fn called_by(self, title: Option<&AeTitle>) -> Self {
         match (self, title) {
@@ -88,6 +93,7 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
             dicom::probe(peer, calling, *passthrough, tls.as_ref(), limit).await
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
+        Target::Web(web) => web::probe(web, limit).await,
     };
     report.name = name.map(str::to_owned);
     report

@@ -45,6 +45,11 @@ pub enum TargetName {
         /// Its root.
         path: String,
     },
+    /// A DICOMweb server.
+    Web {
+        /// The URL of its studies.
+        url: String,
+    },
 }
 
 /// One step.
@@ -81,6 +86,10 @@ pub enum StepName {
     Writing,
     /// There is room.
     Space,
+    /// The token or password can be read.
+    Credentials,
+    /// The server answers a search.
+    Query,
 }
 
 /// How a step ended.
@@ -140,6 +149,11 @@ pub enum Found {
     },
     /// Free bytes.
     Free(u64),
+    /// An answer over HTTP.
+    Answered {
+        /// Its status.
+        status: u16,
+    },
 }
 
 /// What went wrong, what it means, and what to try.
@@ -229,6 +243,8 @@ impl StepName {
             Self::Place => "place",
             Self::Writing => "writing",
             Self::Space => "space",
+            Self::Credentials => "credentials",
+            Self::Query => "query",
         }
     }
 }

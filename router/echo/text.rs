@@ -36,6 +36,7 @@ impl fmt::Display for TargetName {
                 write!(f, "{called_ae}@{host}:{port}, called by {calling_ae}")
             }
             Self::Folder { path } => write!(f, "folder {path}"),
+            Self::Web { url } => write!(f, "{url}"),
         }
     }
 }
@@ -89,6 +90,7 @@ impl Report {
             Found::Done => "done".to_owned(),
             Found::Place { is_there: true } => "is there".to_owned(),
             Found::Place { is_there: false } => "is not there yet, and can be made".to_owned(),
+            Found::Answered { status } => format!("answered with HTTP {status}"),
             Found::Free(bytes) => format!("{:.1} GiB free", *bytes as f64 / (1u64 << 30) as f64),
         }
     }

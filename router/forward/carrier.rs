@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrysalis_queue::{BlobError, Instance, LeaseRequest, Queue};
 
 use super::dicom::DicomCarrier;
+use super::dicomweb::WebCarrier;
 use super::folder::FolderCarrier;
 use super::prepare::Preparer;
 use super::secure::Secure;
@@ -83,10 +84,11 @@ pub(super) fn unreadable(error: &BlobError) -> End {
     }
 }
 
-/// The way to one destination; one instance at a time.
+/// The way to one destination.
 pub(super) enum Carrier {
     Dicom(Box<DicomCarrier>),
     Folder(FolderCarrier),
+    Web(Box<WebCarrier>),
 }
 
 impl Carrier {
@@ -117,6 +119,12 @@ impl Carrier {
             DestinationKind::Folder(config) => {
                 Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone()))
             }
+            DestinationKind::Web(config) => {
+                let name = destination.name.as_str();
+                let secure = Arc::clone(secure);
+                let carrier = WebCarrier::new(name, config.clone(), queue.clone(), preparer.clone(), secure);
+                Self::Web(Box::new(carrier))
+            }
         }
     }
 
@@ -124,7 +132,7 @@ impl Carrier {
     pub(super) fn narrow(&self, request: &mut LeaseRequest) {
         match self {
             Self::Dicom(carrier) => carrier.narrow(request),
-            Self::Folder(_) => {}
+            Self::Folder(_) | Self::Web(_) => {}
         }
     }
 
@@ -135,15 +143,26 @@ impl Carrier {
     pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
         match self {
             Self::Dicom(carrier) => carrier.take_up(study).await,
-            Self::Folder(_) => Ok(()),
+            Self::Folder(_) | Self::Web(_) => Ok(()),
         }
     }
 
-    /// Brings one instance there. `upcoming` are those that follow, so that one association can carry them all.
-    pub(super) async fn attempt(&mut self, item: &Item, upcoming: &[Item]) -> Attempted {
+    /// How many instances it may bring there at once.
+    pub(super) fn at_once(&self) -> usize {
         match self {
-            Self::Dicom(carrier) => carrier.attempt(item, upcoming).await,
-            Self::Folder(carrier) => carrier.attempt(item).await,
+            Self::Dicom(_) | Self::Folder(_) => 1,
+            Self::Web(carrier) => carrier.at_once(),
+        }
+    }
+
+    /// Brings the first of `items` there, and with it as many of those that follow as go at once. Says what became of each
+    /// of these, in order; nothing was tried of the rest. `upcoming` follow later, so that one association can carry them all.
+    pub(super) async fn attempt(&mut self, items: &[Item], upcoming: &[Item]) -> Vec<Attempted> {
+        let Some(item) = items.first() else { return Vec::new() };
+        match self {
+            Self::Dicom(carrier) => vec![carrier.attempt(item, upcoming).await],
+            Self::Folder(carrier) => vec![carrier.attempt(item).await],
+            Self::Web(carrier) => carrier.attempt(items).await,
         }
     }
 
@@ -152,6 +171,7 @@ impl Carrier {
         match self {
             Self::Dicom(carrier) => carrier.rest().await,
             Self::Folder(_) => {}
+            Self::Web(carrier) => carrier.rest(),
         }
     }
 
@@ -160,6 +180,7 @@ impl Carrier {
         match self {
             Self::Dicom(carrier) => carrier.is_open(),
             Self::Folder(_) => false,
+            Self::Web(carrier) => carrier.is_open(),
         }
     }
 }

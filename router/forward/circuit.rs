@@ -213,6 +213,10 @@ impl Circuit {
             Verdict::Hold(hold) => Settlement { outcome: Outcome::Held(hold), change: None },
             Verdict::Refused(why) => self.refused(instance, why, now, chance),
             Verdict::Retry(why) => self.again(instance, Health::Ill, why, now, chance),
+            Verdict::RetryAfter(why, after) => {
+                let settlement = self.again(instance, Health::Ill, why, now, chance);
+                self.left_alone(settlement, after, now)
+            }
             Verdict::Pause(why) => self.again(instance, Health::Paused, why, now, chance),
         }
     }
@@ -240,11 +244,28 @@ impl Circuit {
         Settlement { outcome: Outcome::Untried, change: self.failed(health, why.text(), now, chance) }
     }
 
+    /// The pause that the destination asks for, for whom our own back-off applies to, where that is shorter.
+    fn left_alone(&mut self, settlement: Settlement, after: Duration, now: Duration) -> Settlement {
+        let outcome = match settlement.outcome {
+            Outcome::Retry(pause) => Outcome::Retry(pause.max(after)),
+            other => {
+                self.next_try = self.next_try.max(now + after);
+                other
+            }
+        };
+        Settlement { outcome, ..settlement }
+    }
+
     /// No association could be had, so nothing was tried.
     pub fn unreachable(&mut self, verdict: Verdict, now: Duration, chance: f64) -> Option<(Health, String)> {
         match verdict {
             Verdict::Pause(why) => self.failed(Health::Paused, why.text(), now, chance),
             Verdict::Retry(why) | Verdict::Refused(why) => self.failed(Health::Ill, why.text(), now, chance),
+            Verdict::RetryAfter(why, after) => {
+                let change = self.failed(Health::Ill, why.text(), now, chance);
+                self.next_try = self.next_try.max(now + after);
+                change
+            }
             Verdict::Delivered { .. } | Verdict::Hold(_) => None,
         }
     }
@@ -475,6 +496,31 @@ mod tests {
             assert_eq!(bench.settle(n, Verdict::Hold(hold)), "held");
         }
         assert_eq!(bench.0.health(), Health::Well);
+    }
+
+    #[test]
+    fn a_destination_that_asks_for_a_pause_gets_it_and_no_shorter_one_than_usual() {
+        for (asked, gets) in [(60, 60), (1, 5), (0, 5)] {
+            let mut bench = bench();
+            bench.settle(1, Verdict::RetryAfter("503".into(), asked * SECOND));
+            assert_eq!((bench.0.health(), bench.until_probe()), (Health::Ill, gets * SECOND));
+            bench.deliver(1);
+            assert_eq!(bench.0.permission(bench.1), Permission::Send);
+        }
+    }
+
+    #[test]
+    fn one_instance_for_which_a_pause_is_always_asked_keeps_it_for_itself() {
+        let mut bench = bench();
+        let ask = |bench: &mut Bench| {
+            let verdict = Verdict::RetryAfter("503".into(), 600 * SECOND);
+            bench.0.settle(instance(1), "study", verdict, bench.1, 0.5).outcome
+        };
+        ask(&mut bench);
+        bench.until_probe();
+        bench.deliver(2);
+        assert!(matches!(ask(&mut bench), Outcome::Retry(pause) if pause == 600 * SECOND));
+        assert_eq!(bench.0.permission(bench.1), Permission::Send);
     }
 
     #[test]

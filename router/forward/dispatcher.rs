@@ -3,7 +3,7 @@
 //! A destination with several associations has as many workers, which share its circuits. Where the carts' own AE
 //! titles are passed through, each title has a circuit of its own: a PACS that does not know one cart takes the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,6 +98,7 @@ impl Dispatcher {
         match &self.destination.kind {
             DestinationKind::Dicom(dicom) => dicom.max_associations,
             DestinationKind::Folder(_) => 1,
+            DestinationKind::Web(web) => web.max_connections,
         }
     }
 
@@ -236,37 +237,95 @@ impl Dispatcher {
                 }
             }
         }
-        let items: Vec<_> = waiting.iter().map(|(_, item)| item.clone()).collect();
-        for (place, (lease, item)) in waiting.into_iter().enumerate() {
-            let upcoming = items.get(place + 1..).unwrap_or_default();
-            // Leases that are dropped here are ready again.
-            let ends = self.stop.is_cancelled() || self.is_paused();
-            if ends || !self.carry_one(lease, &item, upcoming, carrier).await {
-                break;
-            }
-        }
+        self.carry_all(waiting, carrier).await;
         if !carrier.is_open() {
             carrier.rest().await;
         }
         None
     }
 
-    /// One delivery. False when those that follow have to wait.
-    async fn carry_one(&self, lease: Lease, item: &Item, upcoming: &[Item], carrier: &mut Carrier) -> bool {
+    /// One after the other, or as many at once as the carrier takes, until it is over or what follows has to wait.
+    async fn carry_all(&self, waiting: Vec<(Lease, Item)>, carrier: &mut Carrier) {
+        let (leases, items): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let mut leases: VecDeque<_> = leases.into_iter().map(Some).collect();
+        let mut rest = items.as_slice();
+        // Leases that are dropped here are ready again.
+        while !rest.is_empty() && !self.stop.is_cancelled() && !self.is_paused() {
+            let together = self.together(&mut leases, rest, carrier.at_once());
+            let (now, upcoming) = rest.split_at(together.max(1));
+            let (done, goes_on) = match together {
+                // It is finished without an attempt.
+                0 => (1, true),
+                _ => self.carry_some(&mut leases, now, upcoming, carrier).await,
+            };
+            leases.drain(..done.min(leases.len()));
+            rest = rest.get(done..).unwrap_or_default();
+            if !goes_on {
+                break;
+            }
+        }
+    }
+
+    /// How many of the first may be tried at once. What is known of one before trying finishes it.
+    fn together(&self, leases: &mut VecDeque<Option<Lease>>, items: &[Item], at_once: usize) -> usize {
+        for (place, (lease, item)) in leases.iter_mut().zip(items).take(at_once).enumerate() {
+            if lease.is_none() {
+                return place;
+            }
+            if let Some(outcome) = self.before(&self.lane(&item.calling), item.instance.sequence) {
+                if let Some(lease) = lease.take() {
+                    self.finish(lease, outcome);
+                }
+                return place;
+            }
+        }
+        at_once.min(items.len())
+    }
+
+    /// Deliveries that are tried at once. Returns how many of them were, and whether those that follow may be.
+    async fn carry_some(
+        &self,
+        leases: &mut VecDeque<Option<Lease>>,
+        items: &[Item],
+        upcoming: &[Item],
+        carrier: &mut Carrier,
+    ) -> (usize, bool) {
+        let begun = Instant::now();
+        let attempts = self.metrics.attempts.with_label_values(&[self.name()]);
+        attempts.inc();
+        let mut all = carrier.attempt(items, upcoming).await;
+        attempts.inc_by(all.len().saturating_sub(1) as u64);
+        let (done, mut goes_on) = (all.len(), true);
+        for ((lease, item), attempted) in leases.iter_mut().zip(items).zip(all.drain(..)) {
+            let Some(lease) = lease.take() else { continue };
+            // That the destination is to be left alone counts once, however many were on their way.
+            if goes_on || !judge(attempted.end.clone()).is_about_destination() {
+                let again = Again { items: std::slice::from_ref(item), upcoming };
+                goes_on &= self.conclude(lease, item, attempted, again, begun, carrier).await;
+            }
+        }
+        (done, goes_on)
+    }
+
+    /// The end of one attempt. False when deliveries that follow have to wait.
+    async fn conclude(
+        &self,
+        lease: Lease,
+        item: &Item,
+        mut attempted: Attempted,
+        again: Again<'_>,
+        begun: Instant,
+        carrier: &mut Carrier,
+    ) -> bool {
         let lane = self.lane(&item.calling);
         let sequence = item.instance.sequence;
-        if let Some(outcome) = self.before(&lane, sequence) {
-            self.finish(lease, outcome);
-            return true;
-        }
-        let begun = Instant::now();
-        self.metrics.attempts.with_label_values(&[self.name()]).inc();
-        let mut attempted = carrier.attempt(item, upcoming).await;
         let mut aborts = self.count_abort(&lane, sequence, &attempted);
         if attempted.broke == Some(Association::Used) && aborts < ABORTS_UNTIL_REFUSED {
             // The peer may have closed an association that idled. But it may have been the instance, too.
-            attempted = carrier.attempt(item, upcoming).await;
-            aborts = self.count_abort(&lane, sequence, &attempted);
+            if let Some(once_more) = carrier.attempt(again.items, again.upcoming).await.pop() {
+                attempted = once_more;
+                aborts = self.count_abort(&lane, sequence, &attempted);
+            }
         }
         let settled = self.settle(&lane, &item.instance, attempted, aborts);
         self.report(&lane, &lease, &settled, begun);
@@ -458,6 +517,12 @@ impl Dispatcher {
             _ => None,
         }
     }
+}
+
+/// What is tried once more where an association may have been closed before.
+struct Again<'a> {
+    items: &'a [Item],
+    upcoming: &'a [Item],
 }
 
 /// An attempt's verdict and what follows from it.

@@ -16,7 +16,7 @@ use super::outgoing::{Outgoing, PieceError, copy_error};
 use super::prepare::{Preparer, Unprepared};
 use super::verdict::End;
 use crate::dicom::attributes::Attribute;
-use crate::dicom::part10::{self, FileHead, HeadFields};
+use crate::dicom::part10::FileHead;
 use crate::dicom::walk::Walk;
 use crate::dicom::{TransferSyntax, Uid};
 use crate::platform;
@@ -220,7 +220,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
 fn write_part(part: &Path, outgoing: &Outgoing, item: &Item) -> Result<[u8; 32], FolderError> {
     let at = |error| FolderError::Folder { path: part.to_owned(), error };
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part).map_err(at)?;
-    file.write_all(&head(outgoing, item).map_err(BlobError::Io)?).map_err(at)?;
+    file.write_all(&outgoing.head(item).map_err(BlobError::Io)?).map_err(at)?;
     let (mut pieces, mut piece) = (outgoing.pieces(), Vec::new());
     let mut hasher = Sha256::new();
     loop {
@@ -244,20 +244,6 @@ fn write_part(part: &Path, outgoing: &Outgoing, item: &Item) -> Result<[u8; 32],
     match outgoing.as_original() {
         Some(_) => Ok(*item.instance.sha256()),
         None => Ok(hasher.finalize().into()),
-    }
-}
-
-/// The head of the spool's own file, or one that tells of the copy.
-fn head(outgoing: &Outgoing, item: &Item) -> io::Result<Vec<u8>> {
-    match outgoing.as_original() {
-        Some(checked) => checked.blob().head(),
-        None => Ok(part10::head(&HeadFields {
-            sop_class: &item.sop_class,
-            sop_instance: &outgoing.sop_instance,
-            transfer_syntax: &outgoing.syntax,
-            calling: &item.calling,
-            called: &item.called,
-        })),
     }
 }
 

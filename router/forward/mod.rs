@@ -1,7 +1,7 @@
 //! Stage 5: per destination, due deliveries become attempts, and an attempt's end becomes a verdict.
 //!
 //! ```text
-//! queue ── lease ──► dispatcher ──► carrier (dicom | folder) ──► end
+//! queue ── lease ──► dispatcher ──► carrier (dicom | folder | dicomweb) ──► end
 //!   ▲                    │              └ prepare: as it is, or a copy
 //!   └──── outcome ── circuit ◄──────────── verdict ◄──────────────┘
 //! ```
@@ -12,6 +12,7 @@ mod board;
 mod carrier;
 mod circuit;
 mod dicom;
+mod dicomweb;
 mod dispatcher;
 mod fleet;
 mod folder;
@@ -24,6 +25,7 @@ mod verdict;
 
 pub use board::{Board, Notice};
 pub use circuit::{Circuit, Health, Permission, Settlement};
+pub(crate) use dicomweb::authorization;
 pub use dispatcher::Dispatcher;
 pub use fleet::{Fleet, Generation};
 pub(crate) use folder::component;

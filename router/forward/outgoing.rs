@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use chrysalis_queue::{BlobError, Checked};
+use chrysalis_queue::{BlobError, Checked, History, Queue};
 use tokio::task::JoinHandle;
 
 use super::carrier::Item;
-use crate::dicom::{TransferSyntax, Uid};
+use crate::dicom::part10::{self, HeadFields};
+use crate::dicom::{Status, TransferSyntax, Uid};
 use crate::dimse::DataSource;
 use crate::metrics::{Made as Outcome, Monochrome as Greyed};
 use crate::transcode::{Made, Reader, TranscodeError, called};
@@ -96,6 +97,20 @@ impl Outgoing {
         self.note.as_deref()
     }
 
+    /// Preamble and file meta group to put before it: those of the spool's own file, or of its own for a copy.
+    pub(super) fn head(&self, item: &Item) -> io::Result<Vec<u8>> {
+        match &self.bytes {
+            Bytes::Original(checked) => checked.blob().head(),
+            Bytes::Copy(made) => Ok(part10::head(&HeadFields {
+                sop_class: &item.sop_class,
+                sop_instance: &made.sop_instance,
+                transfer_syntax: &made.syntax,
+                calling: &item.calling,
+                called: &item.called,
+            })),
+        }
+    }
+
     /// The original, if it is that.
     pub(super) fn as_original(&self) -> Option<&Checked> {
         match &self.bytes {
@@ -117,8 +132,33 @@ impl Outgoing {
 const OTHER_UID: &str = ", SOP Instance UID ";
 
 /// Whether a delivery with this detail brought its instance there under its own SOP Instance UID.
-pub(super) fn is_under_its_own_uid(detail: &str) -> bool {
+fn is_under_its_own_uid(detail: &str) -> bool {
     !detail.contains(OTHER_UID)
+}
+
+/// What is known of an instance's UID besides this instance. Only a duplicate needs to know what was sent before.
+///
+/// A UID that a copy has of its own is made of the original's UID, its content and the way it was encoded: what the peer
+/// has under it is this very copy. Under the original's UID, a delivery under another one does not count.
+pub(super) async fn history(
+    queue: &Queue,
+    destination: &str,
+    item: &Item,
+    outgoing: &Outgoing,
+    status: Status,
+) -> History {
+    if status != Status::DUPLICATE_INSTANCE {
+        return History::default();
+    }
+    if outgoing.sop_instance != item.sop_instance {
+        return History { delivered_before: true, other_content: false };
+    }
+    let (queue, sequence) = (queue.clone(), item.instance.sequence);
+    let name = destination.to_owned();
+    let asked =
+        tokio::task::spawn_blocking(move || queue.history(&name, sequence, is_under_its_own_uid)).await;
+    // When nobody can tell, it is taken for another content: held is visible, delivered is not.
+    asked.ok().and_then(Result::ok).unwrap_or(History { delivered_before: false, other_content: true })
 }
 
 /// The bytes of a data set in order. Each piece is compared before it is handed out.

@@ -20,6 +20,7 @@ impl Secure {
     pub(super) fn new(destination: &Destination, metrics: &Metrics) -> Self {
         let settings = match &destination.kind {
             DestinationKind::Dicom(dicom) => dicom.tls.as_deref().cloned(),
+            DestinationKind::Web(web) => web.tls.clone(),
             DestinationKind::Folder(_) => None,
         };
         let name = destination.name.as_str().to_owned();

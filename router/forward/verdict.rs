@@ -5,6 +5,7 @@
 //! than those with the token takes the peer's words off with [`without_comment`].
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use chrysalis_queue::{History, Hold, HoldKind};
 
@@ -100,6 +101,31 @@ pub enum End {
     Stored(String),
     /// Our own copy cannot be read.
     Unreadable(String),
+    /// The destination will not have this instance, and says so without a DIMSE status.
+    NotTaken {
+        /// What happened.
+        what: String,
+        /// What it said in words, possibly empty.
+        comment: String,
+    },
+    /// The destination will have nothing from us as things are: credentials, a wrong URL.
+    NotAdmitted {
+        /// What happened.
+        what: String,
+        /// What it said in words, possibly empty.
+        comment: String,
+    },
+    /// The destination cannot now.
+    Failing {
+        /// What happened.
+        what: String,
+        /// What it said in words, possibly empty.
+        comment: String,
+        /// How long it wants to be left alone, if it said so.
+        after: Option<Duration>,
+    },
+    /// The destination says that it has everything, without a word about this instance.
+    Unnamed(String),
 }
 
 /// What follows for the delivery.
@@ -114,6 +140,8 @@ pub enum Verdict {
     },
     /// Try again later; the destination is ill.
     Retry(Why),
+    /// The same, and not before so long: the destination asked for it.
+    RetryAfter(Why, Duration),
     /// The destination will have none of it: pause it and alarm, retry slowly.
     Pause(Why),
     /// The destination will not have this instance; held while the destination is well.
@@ -128,10 +156,16 @@ impl Verdict {
         match self {
             Self::Delivered { detail: why, .. }
             | Self::Retry(why)
+            | Self::RetryAfter(why, _)
             | Self::Pause(why)
             | Self::Refused(why) => why.text().into(),
             Self::Hold(hold) => without_comment(&hold.why),
         }
+    }
+
+    /// Whether the destination is to be left alone for now.
+    pub(super) fn is_about_destination(&self) -> bool {
+        matches!(self, Self::Retry(_) | Self::RetryAfter(..) | Self::Pause(_))
     }
 }
 
@@ -158,6 +192,13 @@ pub fn judge(end: End) -> Verdict {
         End::Aborted { what, .. } => Verdict::Retry(what.into()),
         End::Stored(detail) => Verdict::Delivered { detail: detail.into(), is_warning: false },
         End::Unreadable(why) => Verdict::Hold(Hold::new(HoldKind::Damage, why)),
+        End::NotTaken { what, comment } => Verdict::Refused(Why { text: what, comment }),
+        End::NotAdmitted { what, comment } => Verdict::Pause(Why { text: what, comment }),
+        End::Failing { what, comment, after: None } => Verdict::Retry(Why { text: what, comment }),
+        End::Failing { what, comment, after: Some(after) } => {
+            Verdict::RetryAfter(Why { text: what, comment }, after)
+        }
+        End::Unnamed(detail) => Verdict::Delivered { detail: detail.into(), is_warning: true },
     }
 }
 
@@ -193,7 +234,7 @@ mod tests {
         match verdict {
             Verdict::Delivered { is_warning: false, .. } => "delivered",
             Verdict::Delivered { is_warning: true, .. } => "warning",
-            Verdict::Retry(_) => "retry",
+            Verdict::Retry(_) | Verdict::RetryAfter(..) => "retry",
             Verdict::Pause(_) => "pause",
             Verdict::Refused(_) => "refused",
             Verdict::Hold(_) => "hold",
@@ -300,6 +341,23 @@ mod tests {
     fn the_third_abort_by_one_instance_counts_as_a_refusal() {
         let aborted = |times| word(&judge(End::Aborted { what: "aborted".into(), times }));
         assert_eq!((aborted(1), aborted(2), aborted(3)), ("retry", "retry", "refused"));
+    }
+
+    #[test]
+    fn what_is_said_without_a_status_has_its_verdict_and_its_words_apart() {
+        let (what, comment) = ("HTTP 4xx".to_owned(), "Name^Of".to_owned());
+        let after = Some(std::time::Duration::from_secs(7));
+        let ends = [
+            (End::NotTaken { what: what.clone(), comment: comment.clone() }, "refused"),
+            (End::NotAdmitted { what: what.clone(), comment: comment.clone() }, "pause"),
+            (End::Failing { what: what.clone(), comment: comment.clone(), after: None }, "retry"),
+            (End::Failing { what: what.clone(), comment, after }, "retry"),
+            (End::Unnamed(what), "warning"),
+        ];
+        for (end, expected) in ends {
+            let verdict = judge(end);
+            assert_eq!((word(&verdict), &*verdict.why()), (expected, "HTTP 4xx"));
+        }
     }
 
     #[test]

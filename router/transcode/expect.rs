@@ -22,7 +22,7 @@ pub struct Expectation {
 /// Who receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receiver {
-    /// It takes whatever it is given, as a folder does.
+    /// It takes whatever it is given, or refuses it then: a folder, a DICOMweb server.
     TakesAnything,
     /// It says what it accepts when it is asked, as a storage SCP does.
     Negotiates,

@@ -20,4 +20,5 @@ pub mod ports;
 pub mod process;
 pub mod strangers;
 pub mod wait;
+pub mod web;
 pub mod wire;

@@ -114,6 +114,21 @@ impl Orthanc {
     /// ending with a comma, such as `"SyncStorageArea": true,`.
     #[track_caller]
     pub fn start(settings: &str) -> Option<Self> {
+        Self::start_having(settings, "")
+    }
+
+    /// The same with its DICOMweb plugin, at `/dicom-web`.
+    #[track_caller]
+    pub fn start_with_web(settings: &str) -> Option<Self> {
+        let plugin = Path::new("/usr/share/orthanc/plugins/libOrthancDicomWeb.so");
+        if !plugin.exists() {
+            require("Orthanc's DICOMweb plugin")?;
+        }
+        Self::start_having(settings, &format!("\"{}\"", plugin.display()))
+    }
+
+    #[track_caller]
+    fn start_having(settings: &str, plugins: &str) -> Option<Self> {
         let program = require("Orthanc")?;
         let home = tempfile::tempdir().unwrap();
         let mut orthanc = Self { dicom: free_address(), http: free_address(), program, process: None, home };
@@ -122,7 +137,7 @@ impl Orthanc {
             r#"{{ {settings}
   "Name": "Test", "DicomAet": "ORTHANC", "DicomCheckCalledAet": false, "DicomAlwaysAllowStore": true,
   "UnknownSopClassAccepted": true, "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
-  "StorageDirectory": "{0}", "IndexDirectory": "{0}", "Plugins": [],
+  "StorageDirectory": "{0}", "IndexDirectory": "{0}", "Plugins": [{plugins}],
   "DicomPort": {1}, "HttpPort": {2} }}"#,
             folder.display(),
             orthanc.dicom.port(),
