@@ -412,6 +412,23 @@ fn a_destination_that_says_nothing_in_the_handshake_is_retried_and_not_paused() 
 }
 
 #[test]
+fn our_own_sender_calls_by_tls_and_falls_back_to_nothing() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    let node = node(&certificates.issue("chrysalis"), "").folder("archive").start();
+    let (_folder, paths, _) = files(1);
+    let (peer, file) = (format!("CHRYSALIS@{}", node.address), paths[0].to_str().unwrap());
+    let send = |more: &[&str]| node.run(&[&["send", &peer, file], more].concat());
+    send(&["--ca", certificates.ca().to_str().unwrap()]).expect_success();
+    send(&["--no-verify"]).expect_success();
+    let Some(other) = foreign.issue("other").pin() else { return };
+    for believes in [&["--ca", foreign.ca().to_str().unwrap()][..], &["--pin", &other], &["--tls"], &[]] {
+        let refused = send(believes);
+        assert!(!refused.status.success(), "{believes:?}: {}", refused.output);
+    }
+    eventually("delivery", PATIENCE, || (!node.delivered("archive").is_empty()).then_some(()));
+}
+
+#[test]
 fn an_unverified_and_a_plain_destination_are_shown_as_unsecured() {
     let certificates = Certificates::new();
     let Some(pacs) = certificates.recipe_version_1("pacs") else { return };
