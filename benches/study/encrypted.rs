@@ -58,18 +58,18 @@ fn row(what: &'static str, tls: &[f64], plain: &[f64]) -> Row {
 
 impl Way {
     fn plain() -> Self {
-        let archive = load::paused().start();
+        let archive = receiving().start();
         let forwarder = forwarding().dicom("pacs", archive.address).start();
-        Self::new(Vec::new(), load::paused().start(), forwarder, archive)
+        Self::new(Vec::new(), receiving().start(), forwarder, archive)
     }
 
     fn tls(pair: &Pair, ca: &Path) -> Self {
         let listener = format!("[listener.tls]\n{}", pair.lines());
-        let archive = load::paused().listener(&listener).start();
+        let archive = receiving().listener(&listener).start();
         let tls = format!("tls = {{ ca = \"{}\" }}", ca.display());
         let forwarder = forwarding().listener(&listener).dicom_with("pacs", archive.address, &tls).start();
         let believes = vec!["--ca".to_owned(), ca.display().to_string()];
-        Self::new(believes, load::paused().listener(&listener).start(), forwarder, archive)
+        Self::new(believes, receiving().listener(&listener).start(), forwarder, archive)
     }
 
     fn new(believes: Vec<String>, receiver: Node, forwarder: Node, archive: Node) -> Self {
@@ -101,6 +101,11 @@ impl Way {
         let args = ["send", &peer].into_iter().map(String::from).chain(self.believes.iter().cloned());
         process::run(&program, args.chain([folder.display().to_string()]), PATIENCE).expect_success();
     }
+}
+
+/// All of them keep everything: the disk fills up.
+fn receiving() -> NodeBuilder {
+    load::paused().queue("high_watermark = \"99%\"")
 }
 
 fn forwarding() -> NodeBuilder {
