@@ -1,0 +1,5 @@
+//! The tunnel: one connection that a *link* in a hospital makes out to a *gateway*, and everything that goes over it.
+//!
+//! docs/TUNNEL.md has the protocol byte for byte.
+
+pub mod wire;
