@@ -2,4 +2,7 @@
 //!
 //! docs/TUNNEL.md has the protocol byte for byte.
 
+pub mod code;
+pub mod mux;
+pub mod session;
 pub mod wire;
