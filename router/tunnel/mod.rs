@@ -3,6 +3,8 @@
 //! docs/TUNNEL.md has the protocol byte for byte.
 
 pub mod code;
+pub mod connection;
 pub mod mux;
 pub mod session;
+pub mod socket;
 pub mod wire;

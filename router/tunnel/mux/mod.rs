@@ -201,10 +201,18 @@ impl Mux {
         incoming
     }
 
-    /// Whoever used a stream uses it no more. If it is not over, it is cut off.
+    /// Whoever used a stream uses it no more. What was in line before its end still goes; otherwise, and then if the other
+    /// side has not ended its half, it is cut off.
     pub fn drop_stream(&mut self, id: u32, why: Why) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        self.owed += u64::from(stream.abandon(why));
+        if !stream.is_ending() {
+            self.forget(id, why);
+        }
+    }
+
+    fn forget(&mut self, id: u32, why: Why) {
         let Some(stream) = self.streams.remove(&id) else { return };
-        self.owed += u64::from(stream.untaken());
         let waiting = self.opening.len();
         self.opening.retain(|(other, ..)| *other != id);
         // Of what was never said nothing is taken back.
@@ -225,10 +233,16 @@ impl Mux {
                 self.credited(stream, on_stream, in_all, now).map(Some)
             }
             Message::End { stream } => self.with(stream, |stream, id| stream.ended(id)),
-            Message::Reset { stream, why } => self.with(stream, |stream, _| {
-                stream.reset(why);
-                Ok(())
-            }),
+            Message::Reset { stream, why } => {
+                let event = self.with(stream, |stream, _| {
+                    stream.reset(why);
+                    Ok(())
+                });
+                if self.streams.get(&stream).is_some_and(|stream| stream.abandoned.is_some()) {
+                    self.forget(stream, why);
+                }
+                event
+            }
             Message::Greeting(_)
             | Message::Hello(_)
             | Message::Welcome(_)
@@ -399,7 +413,12 @@ impl Mux {
                     self.pace.sent(bytes.len() as u64, now);
                     return Some(Message::Data { stream: id, bytes });
                 }
-                Some(None) => return Some(Message::End { stream: id }),
+                Some(None) => {
+                    if let Some(why) = self.streams.get(&id).and_then(|stream| stream.abandoned) {
+                        self.forget(id, why);
+                    }
+                    return Some(Message::End { stream: id });
+                }
                 None => {}
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     owed: u32,
     has_ended: bool,
     over: Option<Why>,
+    /// Nobody uses it any more.
+    pub(super) abandoned: Option<Why>,
 }
 
 /// What we have said of our half.
@@ -59,6 +61,7 @@ impl Stream {
             owed: 0,
             has_ended: false,
             over: None,
+            abandoned: None,
         }
     }
 
@@ -131,7 +134,7 @@ impl Stream {
             return Err(Violation::AfterEnd(id));
         }
         self.granted = self.granted.checked_sub(length).ok_or(Violation::NoCredit(id))?;
-        if self.over.is_some() {
+        if self.over.is_some() || self.abandoned.is_some() {
             return Ok(false);
         }
         self.incoming.push_back(bytes);
@@ -170,6 +173,20 @@ impl Stream {
             (None, None) => Incoming::Nothing,
         };
         Taken { incoming, done }
+    }
+
+    /// Nobody uses it any more: says how many bytes nobody will take.
+    pub(super) fn abandon(&mut self, why: Why) -> u32 {
+        let untaken = self.untaken();
+        self.incoming.clear();
+        self.in_hand = 0;
+        self.abandoned = Some(why);
+        untaken
+    }
+
+    /// What is in line still goes, and then the end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.over.is_none() && self.ours == Half::Ending
     }
 
     /// Bytes that came and are not credited in all.
