@@ -33,3 +33,4 @@ pub mod config;
 pub mod metrics;
 pub mod pauses;
 pub mod platform;
+pub mod tls;

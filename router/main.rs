@@ -8,6 +8,7 @@ use chrysalis::cli::{Cli, Command, Exit, decode_worker, once, send, serve};
 use chrysalis::config::{Loader, Override, Sources};
 
 fn main() -> ExitCode {
+    chrysalis::tls::install();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match run(cli) {
         Ok(code) => code,

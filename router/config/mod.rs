@@ -24,6 +24,7 @@ mod overrides;
 mod places;
 mod read;
 mod route;
+mod tls;
 mod units;
 
 pub use advice::{Advice, title_questions};
@@ -40,4 +41,5 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
+pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use units::{Percent, UnitError};

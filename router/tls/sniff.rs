@@ -1,0 +1,156 @@
+//! A stream that remembers how the peer's bytes began: what is not TLS gives itself away by that.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::dimse::Transport;
+
+/// How many bytes are remembered.
+const REMEMBERED: usize = 8;
+
+/// A stream whose first received bytes are kept.
+#[derive(Debug)]
+pub struct Sniffed<S> {
+    stream: S,
+    first: [u8; REMEMBERED],
+    count: usize,
+}
+
+/// What a peer speaks, going by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tongue {
+    /// It has said nothing.
+    Nothing,
+    /// A record of SSL 3.0 to TLS 1.3 (RFC 8446 5.1).
+    Tls,
+    /// The hello of SSL 2, which old programs send for what comes after it too.
+    Ssl2,
+    /// A PDU of DICOM without TLS (PS3.8 9.3).
+    Dicom,
+    /// HTTP, either side of it.
+    Http,
+    /// SSH.
+    Ssh,
+    /// Something else.
+    Unknown,
+}
+
+impl<S> Sniffed<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, first: [0; REMEMBERED], count: 0 }
+    }
+
+    /// What the peer speaks.
+    pub fn tongue(&self) -> Tongue {
+        Tongue::of(self.first.get(..self.count).unwrap_or_default())
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.first.iter_mut().skip(self.count).zip(bytes) {
+            *place = *byte;
+            self.count += 1;
+        }
+    }
+}
+
+impl Tongue {
+    /// What speaks like this.
+    pub fn of(first: &[u8]) -> Self {
+        match first {
+            [] => Self::Nothing,
+            [0x14..=0x17, 0x03, ..] => Self::Tls,
+            [0x80..=0xFF, _, 0x01, ..] => Self::Ssl2,
+            // PDU type 1 to 7, a reserved byte, and a length that nobody exceeds.
+            [1..=7, 0, ..] => Self::Dicom,
+            [b'H', b'T', b'T', b'P', ..] | [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] => {
+                Self::Http
+            }
+            [b'S', b'S', b'H', b'-', ..] => Self::Ssh,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl<S: Transport> Transport for Sniffed<S> {
+    fn before_read(&self) {
+        self.stream.before_read();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.count < REMEMBERED {
+            self.remember(buffer.filled().get(before..).unwrap_or_default());
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sniffed, Tongue};
+
+    #[test]
+    fn a_peer_is_known_by_its_first_bytes_however_they_come() {
+        let table: [(&[u8], Tongue); 8] = [
+            (b"", Tongue::Nothing),
+            (b"\x16\x03\x01\x00\xc4\x01\x00\x00\xc0", Tongue::Tls),
+            (b"\x15\x03\x03\x00\x02\x02\x46", Tongue::Tls),
+            (b"\x80\x2e\x01\x03\x01\x00\x15\x00", Tongue::Ssl2),
+            (b"\x01\x00\x00\x00\x00\xcd\x00\x01", Tongue::Dicom),
+            (b"\x07\x00\x00\x00\x00\x04\x00\x00", Tongue::Dicom),
+            (b"GET / HTTP/1.1\r\n", Tongue::Http),
+            (b"\xff\xff\xff\xff", Tongue::Unknown),
+        ];
+        for (bytes, tongue) in table {
+            let mut sniffed = Sniffed::new(());
+            bytes.chunks(3).for_each(|chunk| sniffed.remember(chunk));
+            assert_eq!(sniffed.tongue(), tongue, "{bytes:?}");
+        }
+    }
+}
