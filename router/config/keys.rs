@@ -387,6 +387,13 @@ pub const KEYS: &[Key] = &[
         "addresses or networks",
         "The caller's address is one of these, or in one of these networks.",
     ),
+    key(
+        "route.when",
+        "site",
+        "any",
+        "site names or patterns",
+        "It came through the tunnel from the link of one of these sites.",
+    ),
     key("route.when", "modality", "any", "texts or patterns", "Modality (0008,0060) is one of these."),
     key(
         "route.when",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrysalis_queue::Queue;
 use tokio::net::{TcpListener, TcpStream};
@@ -103,8 +103,16 @@ impl Reception {
         self.routes.now()
     }
 
+    /// Counts an instance that is durable and answered.
+    pub(crate) fn stored(&self, bytes: u64, complete: Instant) {
+        let (metrics, name) = (&self.metrics, self.listener.name.as_str());
+        metrics.received_instances.with_label_values(&[name]).inc();
+        metrics.received_bytes.with_label_values(&[name]).inc_by(bytes);
+        metrics.acknowledge.with_label_values(&[name]).observe(complete.elapsed().as_secs_f64());
+    }
+
     /// Counts a refusal.
-    pub(super) fn refused(&self, reason: &str) {
+    pub(crate) fn refused(&self, reason: &str) {
         self.metrics.refusals.with_label_values(&[self.listener.name.as_str(), reason]).inc();
     }
 

@@ -1,13 +1,14 @@
 //! One association, from the connection to its end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrysalis_queue::Admission as Room;
 use tokio::net::TcpStream;
 
 use super::listener::Reception;
-use super::store;
+use super::store::{self, Fate};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::negotiate::Admission;
 use crate::dimse::pdu::Abort;
@@ -26,7 +27,7 @@ struct Deeds {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(reception: &Reception, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
+pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
     let admission = if over_limit { Admission::LimitExceeded } else { room(reception).await };
     let policy = reception.policy(admission);
     match Box::pin(Acceptor::accept(stream, &policy, reception.timers())).await {
@@ -59,7 +60,7 @@ async fn room(reception: &Reception) -> Admission {
     }
 }
 
-async fn converse(reception: &Reception, association: Association<TcpStream>, peer: SocketAddr) {
+async fn converse(reception: &Arc<Reception>, association: Association<TcpStream>, peer: SocketAddr) {
     let name = reception.listener.name.as_str();
     let started = Instant::now();
     let (calling, called) = (association.request().calling.clone(), association.request().called.clone());
@@ -86,7 +87,7 @@ async fn converse(reception: &Reception, association: Association<TcpStream>, pe
 }
 
 async fn messages(
-    reception: &Reception,
+    reception: &Arc<Reception>,
     mut association: Association<TcpStream>,
     peer: SocketAddr,
     deeds: &mut Deeds,
@@ -116,7 +117,7 @@ async fn messages(
 }
 
 async fn store_one(
-    reception: &Reception,
+    reception: &Arc<Reception>,
     association: &mut Association<TcpStream>,
     peer: SocketAddr,
     message: &StoreMessage,
@@ -125,16 +126,13 @@ async fn store_one(
     let name = reception.listener.name.as_str();
     let received = store::receive(reception, association, peer, message).await?;
     association.respond(message, received.status, &received.comment).await?;
-    match received.stored {
-        Some(bytes) => {
+    match received.fate {
+        Fate::Stored(bytes) => {
             deeds.stored += 1;
             deeds.bytes += bytes;
-            let metrics = &reception.metrics;
-            metrics.received_instances.with_label_values(&[name]).inc();
-            metrics.received_bytes.with_label_values(&[name]).inc_by(bytes);
-            metrics.acknowledge.with_label_values(&[name]).observe(received.complete.elapsed().as_secs_f64());
+            reception.stored(bytes, received.complete);
         }
-        None => {
+        Fate::Refused | Fate::OtherBytes => {
             deeds.refused += 1;
             reception.refused(&format!("status_{:04x}", received.status.0));
             tracing::warn!(
