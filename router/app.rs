@@ -113,6 +113,7 @@ impl App {
             routes: routes.clone(),
             pauses: pauses.clone(),
             metrics: metrics.clone(),
+            alerts: audit::Alerts::open(&config.node.data_dir)?,
             drain: drain.clone(),
             halt: halt.clone(),
             tasks: tasks.clone(),

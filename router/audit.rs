@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -20,8 +21,11 @@ use crate::platform;
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "decisions.log";
-/// Where the file goes when it is full.
-const OLD_FILE: &str = "decisions.log.1";
+/// Name of the file of security alerts in the data directory.
+pub const ALERTS: &str = "security.log";
+/// Alerts a minute that are written down; more are only counted, because whoever causes them needs no right to.
+const MAX_ALERTS: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes after which a file is full.
 const MAX_BYTES: u64 = 8 << 20;
 /// Characters of a name or a reason that are kept.
@@ -86,11 +90,11 @@ impl Log {
     /// # Errors
     /// [`AuditError`]
     pub fn open(data_dir: &Path) -> Result<Self, AuditError> {
-        Self::with_limit(data_dir, MAX_BYTES)
+        Self::with_limit(data_dir, FILE, MAX_BYTES)
     }
 
-    fn with_limit(data_dir: &Path, limit: u64) -> Result<Self, AuditError> {
-        let (path, old) = (data_dir.join(FILE), data_dir.join(OLD_FILE));
+    fn with_limit(data_dir: &Path, file: &str, limit: u64) -> Result<Self, AuditError> {
+        let (path, old) = (data_dir.join(file), data_dir.join(format!("{file}.1")));
         let opened = open(&path).map_err(|error| AuditError { path: path.clone(), error });
         let (file, length) = opened?;
         Ok(Self(Arc::new(Mutex::new(Record { path, old, limit, file, length }))))
@@ -107,11 +111,69 @@ impl Log {
             "at": at, "who": by.who, "from": from, "decision": decision, "subject": short(subject, MAX_TEXT),
             "details": details,
         });
+        self.append(&entry, decision);
+    }
+
+    fn append(&self, entry: &Value, what: &str) {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = record.append(format!("{entry}\n").as_bytes()) {
             let file = record.path.display();
-            tracing::error!(%file, %error, decision, "A decision could not be written down; it stands.");
+            tracing::error!(%file, %error, what, "What was done could not be written down; it stands.");
         }
+    }
+}
+
+/// The record of security alerts: who was refused because of a certificate (PS3.15 A.5.3.11, event 110113). A file of its own
+/// beside the decisions, because strangers fill it. Clones write to the same one.
+#[derive(Debug, Clone)]
+pub struct Alerts {
+    log: Log,
+    rate: Arc<Mutex<Rate>>,
+}
+
+#[derive(Debug)]
+struct Rate {
+    minute: Instant,
+    written: u32,
+    left_out: u64,
+}
+
+impl Alerts {
+    /// Opens the record of a data directory, making it if it is not there.
+    ///
+    /// # Errors
+    /// [`AuditError`]
+    pub fn open(data_dir: &Path) -> Result<Self, AuditError> {
+        let rate = Rate { minute: Instant::now(), written: 0, left_out: 0 };
+        Ok(Self { log: Log::with_limit(data_dir, ALERTS, MAX_BYTES)?, rate: Arc::new(Mutex::new(rate)) })
+    }
+
+    /// Writes down that `peer` was refused at `subject`, on a thread of its own; never patient data. Beyond
+    /// twenty a minute it is only counted.
+    pub fn raise(&self, peer: SocketAddr, subject: &str, details: &Value) {
+        let Some(left_out) = self.rate.lock().unwrap_or_else(PoisonError::into_inner).pass() else { return };
+        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let entry = json!({
+            "at": at, "event": { "code": "110113", "scheme": "DCM", "meaning": "Security Alert" },
+            "from": peer.to_string(), "subject": short(subject, MAX_TEXT), "details": details, "left_out": left_out,
+        });
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || log.append(&entry, "security alert"));
+    }
+}
+
+impl Rate {
+    /// How many were left out since the last that passed; none if this one is left out too.
+    fn pass(&mut self) -> Option<u64> {
+        if self.minute.elapsed() >= MINUTE {
+            (self.minute, self.written) = (Instant::now(), 0);
+        }
+        if self.written == MAX_ALERTS {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -148,7 +210,7 @@ pub(crate) fn short(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Actor, FILE, Log, OLD_FILE};
+    use super::{Actor, FILE, Log, MAX_ALERTS, Rate};
     use serde_json::{Value, json};
     use std::fs;
 
@@ -187,18 +249,27 @@ mod tests {
     #[test]
     fn a_full_file_takes_the_place_of_the_older_one() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::with_limit(folder.path(), 1000).unwrap();
+        let log = Log::with_limit(folder.path(), FILE, 1000).unwrap();
         for n in 0..50 {
             log.record(&Actor::local("a"), "pause", &n.to_string(), &Value::Null);
         }
         let read = |name| fs::read_to_string(folder.path().join(name)).unwrap();
-        let (new, old) = (read(FILE), read(OLD_FILE));
+        let (new, old) = (read(FILE), read("decisions.log.1"));
         assert!(new.len() <= 1000 && old.len() <= 1000, "{} {}", new.len(), old.len());
         let kept = [lines(&old), lines(&new)].concat();
         assert_eq!(kept.last().unwrap()["subject"], "49");
         let numbers: Vec<usize> =
             kept.iter().map(|l| l["subject"].as_str().unwrap().parse().unwrap()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+    }
+
+    #[test]
+    fn alerts_beyond_twenty_a_minute_are_counted_and_the_count_is_told_by_the_next() {
+        let mut rate = Rate { minute: std::time::Instant::now(), written: 0, left_out: 0 };
+        let passed = (0..50).filter(|_| rate.pass() == Some(0)).count();
+        assert_eq!((passed, rate.left_out), (usize::try_from(MAX_ALERTS).unwrap(), 30));
+        rate.minute = rate.minute.checked_sub(super::MINUTE).unwrap();
+        assert_eq!((rate.pass(), rate.pass()), (Some(30), Some(0)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use prometheus::{
 use crate::config::{Config, Destination};
 use crate::forward::Health;
 use crate::pauses::Pauses;
+use crate::tls::{Certificates, Role, Security};
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
@@ -63,6 +64,11 @@ pub struct Metrics {
     poisoned: IntGauge,
     corrupt: IntGauge,
     index_rebuilds: IntCounter,
+    /// Certificates that this node shows.
+    pub certificates: Certificates,
+    certificate_expiry: IntGaugeVec,
+    destination_secured: IntGaugeVec,
+    handshake_failures: IntCounterVec,
     transcodes: transcode::Families,
 }
 
@@ -235,6 +241,22 @@ impl Metrics {
                 "Finished spool files that were damaged beyond recognition; they are left where they are.",
             )?,
             index_rebuilds,
+            certificates: Certificates::default(),
+            certificate_expiry: make.gauges(
+                "chrysalis_certificate_expiry_seconds",
+                "How long a certificate that this node shows is still valid; negative when it is not.",
+                &["role", "name"],
+            )?,
+            destination_secured: make.gauges(
+                "chrysalis_destination_secured",
+                "1 for a destination that is reached by TLS and verified, 0 for an Unsecured one.",
+                &["destination"],
+            )?,
+            handshake_failures: make.counters(
+                "chrysalis_tls_handshake_failures_total",
+                "TLS connections that did not come about, by reason.",
+                &["role", "name", "reason"],
+            )?,
             transcodes: transcode::Families::new(&registry)?,
             registry,
         };
@@ -257,8 +279,13 @@ impl Metrics {
             self.listener_paused.with_label_values(name);
             let _: Histogram = self.acknowledge.with_label_values(name);
         }
+        self.destination_secured.reset();
         for destination in &config.destinations {
             let name = destination.name.as_str();
+            if let Some(security) = destination.security() {
+                let is_secured = security == Security::Secured;
+                self.destination_secured.with_label_values(&[name]).set(i64::from(is_secured));
+            }
             self.attempts.with_label_values(&[name]);
             self.delivered_bytes.with_label_values(&[name]);
             self.destination_paused.with_label_values(&[name]);
@@ -274,6 +301,20 @@ impl Metrics {
     fn health_is_unknown(&self, destination: &str) -> bool {
         let state = |health: Health| self.health.with_label_values(&[destination, health.name()]).get();
         [Health::Well, Health::Ill, Health::Paused].into_iter().all(|health| state(health) == 0)
+    }
+
+    /// Notes how long the certificates in force are still valid.
+    pub async fn set_certificates(&self) {
+        let left = self.certificates.seconds_left().await;
+        self.certificate_expiry.reset();
+        for (role, name, seconds) in left {
+            self.certificate_expiry.with_label_values(&[role.word(), &name]).set(seconds);
+        }
+    }
+
+    /// Counts a handshake that failed.
+    pub fn handshake_failed(&self, role: Role, name: &str, reason: &'static str) {
+        self.handshake_failures.with_label_values(&[role.word(), name, reason]).inc();
     }
 
     /// A reload has been put in force now.

@@ -20,6 +20,7 @@ use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds, as_listed};
+use crate::tls::Security;
 use crate::transcode::Engine;
 
 /// What the API works on.
@@ -142,6 +143,7 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     if let Ok(stats) = ask(move || queue.stats()).await? {
         state.metrics.set_queue(&stats, &state.live.now());
     }
+    state.metrics.set_certificates().await;
     state.metrics.set_cache(state.engine.cache_usage().0);
     state.metrics.set_pauses(state.control.pauses(), &state.live.now());
     let text = state.metrics.render();
@@ -197,6 +199,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         json!({
             "destination": name,
             "configured": config.destination(name).is_some(),
+            "security": config.destination(name).and_then(|known| known.security()).map(Security::word),
             "health": state.board.health(name).name(),
             "paused": pauses.destination(name),
             "paused_lanes": control::paused_lanes(name, pauses),

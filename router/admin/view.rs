@@ -146,6 +146,7 @@ pub(crate) fn show_json(
         "peer": arrival.as_ref().map(|a| a.peer.to_string()),
         "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
         "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
+        "identity": arrival.as_ref().and_then(|a| a.identity.clone()),
         "rules": arrival.as_ref().map(|a| a.rules.clone()),
         "deliveries": shown.rows.iter().map(view).collect::<Vec<_>>(),
     });

@@ -3,6 +3,7 @@
 
 mod machine;
 mod spool;
+mod tls;
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub use machine::{clock, data_dir, descriptors, ports};
 pub use spool::{Inside, Look, is_locked, look, spool};
+pub use tls::certificates;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -75,6 +75,7 @@ impl CheckArgs {
         findings.lines.extend(check::data_dir(config));
         findings.lines.extend(lines);
         findings.lines.extend(check::ports(config, &inside));
+        findings.lines.extend(check::certificates(config));
         findings.lines.push(check::clock(config));
         findings.lines.push(check::descriptors(config));
         if !self.offline {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Exit;
+use super::tls_args::TlsArgs;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::dicom::AeTitle;
 use crate::echo::{self, Report, Target};
@@ -29,6 +30,9 @@ pub struct EchoArgs {
     /// How long each step may take.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+    /// TLS, for a peer that is given by its address.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -49,7 +53,8 @@ impl EchoArgs {
         };
         if whom.contains('@') {
             let calling = self.calling.clone().unwrap_or_else(|| AeTitle::from_wire(b"CHRYSALIS"));
-            return Ok(vec![(None, Target::Dicom { peer: whom.parse()?, calling, passthrough: false })]);
+            let tls = self.tls.settings()?;
+            return Ok(vec![(None, Target::Dicom { peer: whom.parse()?, calling, passthrough: false, tls })]);
         }
         let config = load()?.config;
         let Some(destination) = config.destination(whom) else {

@@ -21,6 +21,7 @@ pub mod serve;
 mod source;
 pub mod status;
 mod table;
+pub mod tls_args;
 pub mod transcode;
 
 use std::ffi::OsString;

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::net::TcpStream;
 
 use super::files::files_below;
+use super::tls_args::TlsArgs;
 use crate::dicom::part10::FileHead;
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::dimse::requestor::SyncSource;
-use crate::dimse::{PeerAddress, Proposal, Requestor, StoreError, StoreRequest, Timers, socket};
+use crate::dimse::{Outbound, PeerAddress, Proposal, Requestor, StoreError, StoreRequest, Timers, dial};
+use crate::tls::ClientTls;
 
 /// Send DICOM files to a peer with C-STORE, in the transfer syntax they have.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,9 @@ pub struct SendArgs {
     /// How long to wait for the peer in anything else
     #[arg(long, default_value = "300s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+    /// TLS
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// A file and what its head says.
@@ -172,13 +176,14 @@ struct Failure {
     association_lives: bool,
 }
 
-async fn connect(args: &SendArgs, proposal: &Proposal) -> anyhow::Result<Requestor<TcpStream>> {
-    let stream = socket::connect(&args.peer.host, args.peer.port, args.connect_timeout).await?;
+async fn connect(args: &SendArgs, proposal: &Proposal) -> anyhow::Result<Requestor<Outbound>> {
+    let tls = args.tls.settings()?.map(|settings| ClientTls::new(&settings)).transpose()?;
+    let stream = dial(&args.peer.host, args.peer.port, tls.as_ref(), args.connect_timeout).await?;
     let timers = Timers { acse: args.timeout, dimse: args.timeout, ..Timers::default() };
     Ok(Requestor::open(stream, proposal, timers).await?)
 }
 
-async fn send_one(open: &mut Requestor<TcpStream>, item: &Item) -> Result<(), Failure> {
+async fn send_one(open: &mut Requestor<Outbound>, item: &Item) -> Result<(), Failure> {
     let head = &item.head;
     let stays = |text: String| Failure { text, association_lives: true };
     let context = open.context_for(&head.sop_class, &head.transfer_syntax).ok_or_else(|| {

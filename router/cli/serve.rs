@@ -12,6 +12,7 @@ use crate::audit::Actor;
 use crate::config::{Config, DestinationKind, Loaded, Loader, LogFormat, LogLevel, Origin};
 use crate::control::SetLevel;
 use crate::platform;
+use crate::tls::Security;
 
 /// Runs a node until SIGTERM, SIGINT or an administrator ends it, then drains within the grace period. SIGHUP has it read
 /// its configuration again.
@@ -105,7 +106,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
     let _ = writeln!(screen, "  keeps      {}", config.node.data_dir.display());
     for destination in &config.destinations {
         let place = match &destination.kind {
-            DestinationKind::Dicom(dicom) => format!("{}@{} (Unsecured)", dicom.called_ae, dicom.address),
+            DestinationKind::Dicom(dicom) => {
+                let security = destination.security().map_or("", Security::word);
+                format!("{}@{} ({security})", dicom.called_ae, dicom.address)
+            }
             DestinationKind::Folder(folder) => folder.path.display().to_string(),
         };
         let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());

@@ -64,14 +64,15 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
     }
     listeners.write(out)?;
     writeln!(out)?;
-    let mut destinations = Table::new(&["DESTINATION", "QUEUED", "HELD", "OLDEST", "STATE"]);
+    let mut destinations = Table::new(&["DESTINATION", "SECURITY", "QUEUED", "HELD", "OLDEST", "STATE"]);
     for destination in list(&status["destinations"]) {
         let troubles = troubles(destination);
         let state = if troubles.is_empty() { "well".to_owned() } else { troubles.join("; ") };
         let oldest = destination["oldest_age_seconds"].as_f64().map(age).unwrap_or_default();
         let (queued, held) = (count(&destination["queued"]), count(&destination["held"]));
         let name = text(&destination["destination"]);
-        destinations.row([name, queued.to_string(), held.to_string(), oldest, state]);
+        let security = text(&destination["security"]);
+        destinations.row([name, security, queued.to_string(), held.to_string(), oldest, state]);
     }
     destinations.write(out)?;
     let spool = &status["spool"];
@@ -137,8 +138,14 @@ fn troubles(destination: &Value) -> Vec<String> {
         let title = text(&lane["calling_ae"]);
         let whom = if title.is_empty() { String::new() } else { format!(" for {title}") };
         // A peer that rejects us is not paused by anybody.
-        let health = if lane["health"] == "paused" { "rejects us" } else { "ill" };
-        troubles.push(format!("{health}{whom}: {}", text(&lane["reason"])));
+        let reason = text(&lane["reason"]);
+        // Of TLS, the reason says who rejects whom.
+        let health = match lane["health"] == "paused" {
+            true if reason.starts_with("TLS: ") => "paused",
+            true => "rejects us",
+            false => "ill",
+        };
+        troubles.push(format!("{health}{whom}: {reason}"));
     }
     troubles
 }
@@ -166,7 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn status(listener_paused: Value, destination: Value) -> Value {
-        let mut pacs = json!({ "destination": "pacs", "configured": true, "paused": null, "paused_lanes": [],
+        let mut pacs = json!({ "destination": "pacs", "security": "Secured", "configured": true, "paused": null, "paused_lanes": [],
             "lanes": [{ "calling_ae": "", "health": "well", "reason": "" }], "queued": 0, "held": 0 });
         if let (Some(pacs), Some(given)) = (pacs.as_object_mut(), destination.as_object()) {
             pacs.extend(given.clone());
@@ -184,7 +191,7 @@ mod tests {
         write(&status, &[], &mut out).expect("a vector takes everything");
         let shown = String::from_utf8(out).expect("text");
         assert!(shown.contains("wards     127.0.0.1:11112  2     takes associations"), "{shown}");
-        assert!(shown.contains("pacs         3       0     12s     well"), "{shown}");
+        assert!(shown.contains("pacs         Secured   3       0     12s     well"), "{shown}");
         assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
     }
 
@@ -192,6 +199,7 @@ mod tests {
     fn everything_that_needs_somebody_is_named() {
         let pause = json!({ "who": "oncall", "since": "2026-11-21T20:14:05.123Z", "reason": "upgrade" });
         let lane = json!([{ "calling_ae": "", "health": "ill", "reason": "connection refused" }]);
+        let untrusted = json!([{ "calling_ae": "", "health": "paused", "reason": "TLS: the certificate of CN=a has expired" }]);
         let rejects = json!([{ "calling_ae": "A", "health": "paused", "reason": "unknown" }]);
         for (status, expected) in [
             (
@@ -204,6 +212,10 @@ mod tests {
             ),
             (status(Value::Null, json!({ "lanes": lane })), "pacs: ill: connection refused"),
             (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
+            (
+                status(Value::Null, json!({ "lanes": untrusted })),
+                "pacs: paused: TLS: the certificate of CN=a has expired",
+            ),
             (status(Value::Null, json!({ "configured": false, "queued": 1 })), "pacs: not configured"),
             (
                 status(Value::Null, json!({ "held": 2 })),

@@ -15,6 +15,7 @@ use super::meaning::{
 };
 use super::places::Look;
 use crate::route::{Field, Operand, never};
+use crate::tls::Security;
 use crate::transcode::{Compression, LossySource, LossyUid, Target};
 
 /// One question, as it is printed: `chrysalis.toml:12: listener.address: ...`. A configuration is in force in spite of it.
@@ -165,8 +166,13 @@ fn destination(section: &Section<'_>, dicom: &DicomDestination) {
         );
         section.question("max_associations", question);
     }
-    if dicom.address.host.parse().is_ok_and(|ip| !is_near(ip)) {
+    if dicom.tls.is_none() && dicom.address.host.parse().is_ok_and(|ip| !is_near(ip)) {
         section.question("address", "plain DICOM (Unsecured) to a public address: it can be read on the way");
+    }
+    if dicom.tls.as_ref().is_some_and(|tls| tls.security() == Security::Unsecured) {
+        section
+            .table("tls")
+            .question("verify", "encrypted to whoever answers (Unsecured): pin the key of the peer");
     }
     let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
     let given = dicom.timeouts;

@@ -196,6 +196,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
             transfer_syntaxes,
             timeouts,
             user_identity,
+            tls,
         ]
     )
 }
@@ -226,7 +227,8 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                     timeouts,
                     max_associations,
                     one_study_per_association,
-                    max_pdu
+                    max_pdu,
+                    tls,
                 ]
             ));
         }

@@ -10,9 +10,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
+use super::tls::{ClientTls, ServerTls};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
+use crate::tls::Security;
 use crate::transcode::{Compare, Compression};
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
@@ -87,6 +89,8 @@ pub struct Listener {
     pub timeouts: ListenerTimeouts,
     /// Users that may call; empty means that no identity is asked for.
     pub user_identity: Vec<UserIdentity>,
+    /// TLS; none is plain DICOM.
+    pub tls: Option<ServerTls>,
 }
 
 impl Listener {
@@ -193,6 +197,18 @@ pub struct Destination {
     pub backoff: Backoff,
 }
 
+impl Destination {
+    /// Whether what is sent there is encrypted to somebody who was verified; none for a folder.
+    pub fn security(&self) -> Option<Security> {
+        match &self.kind {
+            DestinationKind::Dicom(dicom) => {
+                Some(dicom.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
+            }
+            DestinationKind::Folder(_) => None,
+        }
+    }
+}
+
 /// What a destination is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationKind {
@@ -219,6 +235,8 @@ pub struct DicomDestination {
     pub one_study_per_association: bool,
     /// The largest P-DATA-TF PDU we send, in bytes; the peer's own limit is obeyed where it is smaller.
     pub max_pdu: u32,
+    /// TLS; none is plain DICOM.
+    pub tls: Option<ClientTls>,
 }
 
 /// A host, by name or address, and a port.

@@ -23,6 +23,7 @@ mod names;
 mod overrides;
 mod places;
 mod read;
+mod read_tls;
 mod route;
 mod tls;
 mod units;

@@ -20,6 +20,7 @@ use super::meaning::{
     NetworkLimit, Node, Passcode, Queue, Transcode, UserIdentity,
 };
 use super::places::{self, Look};
+use super::read_tls;
 use crate::dicom::AeTitle;
 use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 
@@ -81,6 +82,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let transfer_syntaxes = section.each("transfer_syntaxes", Item::parse);
     let timeouts = listener_timeouts(&section.table("timeouts"));
     let user_identity = section.each("user_identity", user_identity);
+    let tls = read_tls::server(section);
     Ok(Listener {
         name: name?,
         address: address?,
@@ -98,6 +100,7 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
         transfer_syntaxes: transfer_syntaxes?,
         timeouts: timeouts?,
         user_identity: user_identity?,
+        tls: tls?,
     })
 }
 
@@ -260,6 +263,7 @@ const DICOM_ONLY: &[&str] = &[
     "max_associations",
     "one_study_per_association",
     "max_pdu",
+    "tls",
 ];
 
 fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
@@ -277,6 +281,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
     let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
     let one_study = section.or("one_study_per_association", false, Item::truth);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
+    let tls = read_tls::client(section);
     Ok(DestinationKind::Dicom(DicomDestination {
         address: address?,
         called_ae: called_ae?,
@@ -285,6 +290,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         max_associations: max_associations?,
         one_study_per_association: one_study?,
         max_pdu: max_pdu?,
+        tls: tls?,
     }))
 }
 
@@ -363,7 +369,7 @@ pub(super) fn log(section: &Section<'_>) -> Read<Log> {
     Ok(Log { format: format?, level: level? })
 }
 
-fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
+pub(super) fn ae_list(section: &Section<'_>, name: &str) -> Read<Vec<AeTitle>> {
     let items = section.or(name, Vec::new(), Item::list)?;
     let mut seen: Vec<AeTitle> = Vec::with_capacity(items.len());
     let mut outcome = Ok(());
@@ -392,7 +398,7 @@ pub(super) fn non_empty<'t, T>(
     }
 }
 
-fn timeout(item: &Item<'_>) -> Read<Duration> {
+pub(super) fn timeout(item: &Item<'_>) -> Read<Duration> {
     item.duration(TIMEOUT)
 }
 
@@ -401,7 +407,7 @@ fn pdu_size(item: &Item<'_>) -> Read<u32> {
     u32::try_from(size).map_err(|_| item.fail("does not fit a PDU's length"))
 }
 
-fn path(item: &Item<'_>) -> Read<PathBuf> {
+pub(super) fn path(item: &Item<'_>) -> Read<PathBuf> {
     match item.text()? {
         "" => Err(item.fail("is empty")),
         text if text.contains('\0') => Err(item.fail("contains a NUL character")),

@@ -293,7 +293,12 @@ impl<S: Transport> Link<S> {
 
     /// Writes a whole PDU at once, within the DIMSE timeout.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        match timeout(self.timers.dimse, self.stream.write_all(bytes)).await {
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            // TLS may have taken it and not passed it on.
+            self.stream.flush().await
+        };
+        match timeout(self.timers.dimse, write).await {
             Ok(result) => Ok(result?),
             Err(_) => Err(self.silence("the peer to take what is sent").await),
         }
@@ -303,7 +308,8 @@ impl<S: Transport> Link<S> {
     /// other, and an A-ABORT ends the sending at once.
     pub(super) async fn write_watching(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<(), LinkError> {
         IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
+        loop {
+            let is_flushing = slices.is_empty();
             let step = timeout(self.timers.dimse, self.write_or_read(slices)).await;
             let count = match step {
                 Ok(Ok(count)) => count,
@@ -313,15 +319,23 @@ impl<S: Transport> Link<S> {
             };
             IoSlice::advance_slices(&mut slices, count);
             self.check_for_abort().await?;
+            if is_flushing {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Bytes written; what could be read without waiting went into the buffer first.
+    /// Bytes written; what could be read without waiting went into the buffer first. With nothing to write, all that TLS
+    /// has taken is passed on.
     async fn write_or_read(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, LinkError> {
         let between = self.framer.is_between_pdus();
         let (stream, buffer) = (&mut self.stream, &mut self.buffer);
         poll_fn(move |context| {
+            if slices.is_empty()
+                && let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(context)
+            {
+                return Poll::Ready(flushed.map(|()| 0).map_err(LinkError::from));
+            }
             while buffer.len() < WATCH_LIMIT {
                 let mut space = [0; 512];
                 let mut read = ReadBuf::new(&mut space);
@@ -336,6 +350,9 @@ impl<S: Transport> Link<S> {
                 if between && buffer.first() == Some(&ABORT) && buffer.len() >= 10 {
                     return Poll::Ready(Ok(0));
                 }
+            }
+            if slices.is_empty() {
+                return Poll::Pending;
             }
             Pin::new(&mut *stream).poll_write_vectored(context, slices).map(|result| match result {
                 Ok(0) => Err(LinkError::Closed),
@@ -397,6 +414,12 @@ impl<S: Transport> Link<S> {
                 Err(LinkError::Closed)
             }
             Ok(Ok(_)) => Ok(()),
+            // Many peers end TLS without saying so (RFC 8446 6.1). Nothing can be cut off unseen by that: every message and
+            // the association itself have an end of their own.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let _ = self.event(Event::Closed, &[]).await;
+                Err(LinkError::Closed)
+            }
             Ok(Err(error)) => {
                 let _ = self.event(Event::Closed, &[]).await;
                 Err(error.into())
@@ -420,7 +443,11 @@ impl<S: Transport> Link<S> {
 
     /// Writes something that the peer may not be there to take.
     async fn write_last(&mut self, bytes: &[u8]) {
-        let _ = timeout(self.timers.linger, self.stream.write_all(bytes)).await;
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        let _ = timeout(self.timers.linger, write).await;
         self.shut().await;
     }
 

@@ -9,13 +9,14 @@
 //! acceptor, requestor    the two roles, on top of connection
 //! ```
 //!
-//! Invariant: no file here but `connection`, `acceptor`, `requestor` and `socket` awaits anything, and none spawns a task.
+//! Invariant: no file here but `connection`, `acceptor`, `requestor`, `socket` and `outbound` awaits anything, and none spawns a task.
 
 pub mod acceptor;
 pub mod association;
 pub mod command;
 pub mod connection;
 pub mod negotiate;
+pub mod outbound;
 pub mod pdata;
 pub mod pdu;
 pub mod peer;
@@ -25,6 +26,7 @@ pub mod socket;
 pub use acceptor::{AcceptError, Acceptor, Association, Incoming};
 pub use connection::{LinkError, Timers, Transport};
 pub use negotiate::{Admission, NegotiatedContext, Policy};
+pub use outbound::{DialError, Outbound, dial};
 pub use pdu::Abort;
 pub use peer::PeerAddress;
 pub use requestor::{DataSource, OpenError, Proposal, Requestor, StoreError, StoreRequest, StoreResponse};

@@ -21,6 +21,7 @@ use super::pdu::{
 use crate::dicom::transfer_syntax::Fidelity;
 use crate::dicom::uid::{self, Uid};
 use crate::dicom::{AePattern, Encoding, TransferSyntax};
+use crate::tls::Titles;
 
 /// The P-DATA-TF length we advertise by default, and use when a peer's is unlimited, in bytes.
 pub const DEFAULT_MAX_PDU: u32 = 128 * 1024;
@@ -48,6 +49,8 @@ pub struct Policy {
     pub max_data_set: u64,
     /// Bounds on the request's content.
     pub limits: RequestLimits,
+    /// Calling AE titles that are bound to certificates, as far as they concern this peer.
+    pub titles: Titles,
     /// User identities, one of which must be presented; none asks for none.
     pub identities: Option<Vec<UserIdentity>>,
     /// Whether there is room.
@@ -65,6 +68,7 @@ impl Default for Policy {
             max_request: 512 * 1024,
             max_data_set: 4 * 1024 * 1024 * 1024,
             limits: RequestLimits::default(),
+            titles: Titles::default(),
             identities: None,
             admission: Admission::Open,
         }
@@ -175,6 +179,9 @@ fn check_caller(request: &AssociateRequest, policy: &Policy) -> Result<(), Rejec
         return Err(Rejection::CALLED_AE);
     }
     if request.calling.is_empty() || !listed(&policy.calling_ae, &request.calling) {
+        return Err(Rejection::CALLING_AE);
+    }
+    if policy.titles.allow(&request.calling).is_err() {
         return Err(Rejection::CALLING_AE);
     }
     match (&policy.identities, &request.user.identity) {

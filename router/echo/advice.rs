@@ -4,11 +4,12 @@
 use std::io;
 
 use super::report::Advised;
-use super::tap::{Began, Tongue};
+use super::tap::{Began, Tongue as Spoken};
 use crate::dicom::{AeTitle, Status};
 use crate::dimse::pdu::Rejection;
 use crate::dimse::requestor::StoreError;
 use crate::dimse::{LinkError, OpenError};
+use crate::tls::{Fault, HandshakeError, Tongue};
 
 /// How much of what a peer or the system says is kept, in characters.
 const LONGEST: usize = 200;
@@ -59,6 +60,48 @@ pub(super) fn unconnected(what: &str, kind: io::ErrorKind) -> Advised {
             "Check the address, the route and the VPN.",
         ),
     }
+}
+
+/// The connection did not become an encrypted one.
+pub(super) fn unencrypted(error: &HandshakeError) -> Advised {
+    let (means, attempt) = match error {
+        HandshakeError::Timeout(_) => (
+            "Connected, but no TLS came of it: the peer hangs, or waits for plain DICOM.",
+            "Ask whether the port is one for TLS; try without TLS.",
+        ),
+        HandshakeError::NotTls(Tongue::Dicom) => (
+            "The peer has no TLS on this port.",
+            "Use its port for TLS, usually 2762; or send it plain DICOM, which is Unsecured.",
+        ),
+        HandshakeError::NotTls(_) => ("What listens there speaks another protocol.", "Check the port."),
+        HandshakeError::Closed | HandshakeError::Io(_) => (
+            "The peer hung up during the handshake: it has no TLS on this port, wants a client certificate, or only speaks old versions.",
+            "Ask whether the port is one for TLS and what it wants; its log says why.",
+        ),
+        HandshakeError::OldVersion | HandshakeError::NoCommonCipher(_) => (
+            "The peer is too old for TLS as it is spoken today.",
+            "Put stunnel next to the peer: docs/SECURITY.md has the recipe.",
+        ),
+        HandshakeError::Certificate { fault: Fault::UnknownPin, .. } => (
+            "The peer has another key than the pinned ones: it has a new certificate, or somebody else answers.",
+            "Ask its administrator, on another way, for the pin of its certificate.",
+        ),
+        HandshakeError::Certificate { .. } => (
+            "The peer cannot show that it is who it should be.",
+            "Compare with its administrator, on another way; then correct ca, pins or server_name, or its certificate.",
+        ),
+        HandshakeError::Refused(_) => {
+            ("The peer will not have us.", "Set certificate and key to what it knows; its log says why.")
+        }
+        HandshakeError::Protocol(_) => {
+            ("What answers speaks TLS badly.", "Look for a proxy in between; the peer's log says more.")
+        }
+        HandshakeError::Name(_) => ("No certificate could be for such a name.", "Set server_name."),
+        HandshakeError::Material(_) => ("One of our own files is of no use.", "Mend the file."),
+    };
+    // What is to be done with a pin needs all of it.
+    let what = shown(&error.to_string(), 2 * LONGEST);
+    Advised { what, means: means.to_owned(), attempt: attempt.to_owned() }
 }
 
 /// No association came about.
@@ -121,21 +164,21 @@ fn rejected(error: &OpenError, rejection: Rejection, calling: &AeTitle, called: 
 fn not_dicom(error: &LinkError, began: &Began) -> Option<Advised> {
     // What breaks the protocol in an answer that began as DICOM does is no other protocol.
     let (means, attempt) = match began.tongue() {
-        Tongue::Nothing => return None,
-        Tongue::Tls => (
+        Spoken::Nothing => return None,
+        Spoken::Tls => (
             "The peer speaks TLS on this port, and plain DICOM was sent to it.",
-            "Use its port for plain DICOM, usually 104 or 11112.",
+            "Call it by TLS, or use its port for plain DICOM, usually 104 or 11112.",
         ),
-        Tongue::Http => (
+        Spoken::Http => (
             "A web server listens there, not a DICOM one.",
             "Use the DICOM port, usually 104 or 11112. If it is DICOMweb, it is no peer of this kind.",
         ),
-        Tongue::Ssh => ("A remote login server (SSH) listens there.", "Check the port."),
-        Tongue::Text => ("What listens there speaks another protocol than DICOM.", "Check the port."),
-        Tongue::Unknown if matches!(error, LinkError::Violation { what, .. } if what == "no DICOM") => {
+        Spoken::Ssh => ("A remote login server (SSH) listens there.", "Check the port."),
+        Spoken::Text => ("What listens there speaks another protocol than DICOM.", "Check the port."),
+        Spoken::Unknown if matches!(error, LinkError::Violation { what, .. } if what == "no DICOM") => {
             ("What listens there does not speak DICOM.", "Check the port.")
         }
-        Tongue::Unknown => return None,
+        Spoken::Unknown => return None,
     };
     Some(advised(format!("{error}; it began with \"{}\"", began.shown()), means, attempt))
 }

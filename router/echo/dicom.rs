@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -15,20 +16,24 @@ use super::report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 use super::tap::Tap;
-use crate::config::title_questions;
+use crate::config::{ClientTls as Settings, title_questions};
 use crate::dicom::{AeTitle, Status, TransferSyntax, Uid, uid};
 use crate::dimse::requestor::StoreError;
-use crate::dimse::{LinkError, OpenError, PeerAddress, Proposal, Requestor, Timers, socket};
+use crate::dimse::{LinkError, OpenError, Outbound, PeerAddress, Proposal, Requestor, Timers, socket};
+use crate::tls::{ClientStream, ClientTls, HandshakeError, Leaf};
 
 /// How many addresses of one name are tried and shown.
 const MAX_ADDRESSES: usize = 16;
 /// How much is kept of what a peer calls itself, in characters.
 const MAX_NAME: usize = 64;
+/// And of whose certificate it shows.
+const MAX_SUBJECT: usize = 200;
 
 pub(super) async fn probe(
     peer: &PeerAddress,
     calling: &AeTitle,
     passthrough: bool,
+    tls: Option<&Settings>,
     limit: Duration,
 ) -> Report {
     let target = TargetName::Dicom {
@@ -37,7 +42,8 @@ pub(super) async fn probe(
         host: shown(&peer.host, 253),
         port: peer.port,
     };
-    let mut probe = Probe { report: Report::new(target, Some(Security::Unsecured)), peer, calling, limit };
+    let security = tls.map_or(Security::Unsecured, Settings::security);
+    let mut probe = Probe { report: Report::new(target, Some(security)), peer, calling, tls, limit };
     let began = Instant::now();
     probe.questions_before(passthrough);
     // Why it ended is in the report.
@@ -50,6 +56,7 @@ struct Probe<'a> {
     report: Report,
     peer: &'a PeerAddress,
     calling: &'a AeTitle,
+    tls: Option<&'a Settings>,
     limit: Duration,
 }
 
@@ -60,6 +67,7 @@ impl Probe<'_> {
     async fn run(&mut self) -> Result<(), Ended> {
         let addresses = self.resolve().await?;
         let stream = self.connect(&addresses).await?;
+        let stream = self.encrypt(stream).await?;
         let mut association = self.associate(stream, classes::proposal()).await?;
         self.note_peer(&association);
         self.echo(&mut association).await?;
@@ -109,9 +117,28 @@ impl Probe<'_> {
         Ok(stream)
     }
 
+    async fn encrypt(&mut self, stream: TcpStream) -> Result<Outbound, Ended> {
+        let Some(settings) = self.tls.cloned() else { return Ok(Outbound::Plain(stream)) };
+        let began = Instant::now();
+        let outcome = self.shake_hands(settings, stream).await.map_err(|error| advice::unencrypted(&error));
+        let stream = self.step(StepName::Tls, began, outcome, |stream| encrypted(stream))?;
+        Ok(Outbound::Tls(Box::new(stream)))
+    }
+
+    async fn shake_hands(
+        &self,
+        settings: Settings,
+        stream: TcpStream,
+    ) -> Result<ClientStream<TcpStream>, HandshakeError> {
+        let made = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
+        let tls = made.map_err(|error| HandshakeError::Protocol(error.to_string()))??;
+        let name = tls.name_for(&self.peer.host)?;
+        tls.connect(stream, &name, self.limit).await
+    }
+
     async fn associate(
         &mut self,
-        stream: TcpStream,
+        stream: Outbound,
         contexts: Vec<(Uid, Vec<Uid>)>,
     ) -> Result<Requestor<Tap>, Ended> {
         let began = Instant::now();
@@ -218,6 +245,22 @@ impl Probe<'_> {
             let question = format!("the peer does not take {name}: such instances would be held");
             self.report.questions.push(question);
         }
+    }
+}
+
+fn encrypted(stream: &ClientStream<TcpStream>) -> Found {
+    let session = stream.get_ref().1;
+    let leaf = session.peer_certificates().and_then(|chain| Leaf::of(chain.first()?).ok());
+    let days_left = leaf.as_ref().map_or(0, |leaf| leaf.seconds_left(OffsetDateTime::now_utc()) / 86_400);
+    let version = session.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+    let cipher =
+        session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
+    Found::Encrypted {
+        version: version.unwrap_or_default().replace("TLSv1_", "TLS 1."),
+        cipher: cipher.unwrap_or_default(),
+        subject: leaf.as_ref().map(|leaf| shown(&leaf.subject, MAX_SUBJECT)).unwrap_or_default(),
+        pin: leaf.map(|leaf| leaf.pin.to_string()).unwrap_or_default(),
+        days_left,
     }
 }
 

@@ -2,8 +2,8 @@
 //! sent to whoever asked from far away.
 //!
 //! ```text
-//! Target ── dicom (name, connection, association, C-ECHO, release) ──┐
-//!        └─ folder (place, a file written, synced and removed) ──────┴─► Report ── text ─► a person
+//! Target ── dicom (name, connection, TLS, association, C-ECHO, release) ─┐
+//!        └─ folder (place, a file written, synced and removed) ───────────┴─► Report ── text ─► a person
 //! ```
 
 mod advice;
@@ -22,7 +22,7 @@ pub use report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 
-use crate::config::{CallingAe, Config, Destination, DestinationKind};
+use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::dimse::PeerAddress;
 
@@ -37,6 +37,8 @@ pub enum Target {
         calling: AeTitle,
         /// Carts call it by their own titles, so that it has to know each of these.
         passthrough: bool,
+        /// By TLS; none is plain DICOM.
+        tls: Option<ClientTls>,
     },
     /// A directory.
     Folder {
@@ -52,12 +54,13 @@ impl Target {
             DestinationKind::Dicom(dicom) => {
                 let (host, port) = (dicom.address.host.clone(), dicom.address.port);
                 let peer = PeerAddress { ae_title: dicom.called_ae.clone(), host, port };
+                let tls = dicom.tls.clone();
                 match &dicom.calling_ae {
                     CallingAe::Fixed(title) => {
-                        Self::Dicom { peer, calling: title.clone(), passthrough: false }
+                        Self::Dicom { peer, calling: title.clone(), passthrough: false, tls }
                     }
                     CallingAe::Passthrough => {
-                        Self::Dicom { peer, calling: config.node.ae_title.clone(), passthrough: true }
+                        Self::Dicom { peer, calling: config.node.ae_title.clone(), passthrough: true, tls }
                     }
                 }
             }
@@ -69,8 +72,8 @@ impl Target {
     #[must_use]
     pub fn called_by(self, title: Option<&AeTitle>) -> Self {
         match (self, title) {
-            (Self::Dicom { peer, .. }, Some(title)) => {
-                Self::Dicom { peer, calling: title.clone(), passthrough: false }
+            (Self::Dicom { peer, tls, .. }, Some(title)) => {
+                Self::Dicom { peer, calling: title.clone(), passthrough: false, tls }
             }
             (other, _) => other,
         }
@@ -81,8 +84,8 @@ impl Target {
 /// few are kept, and none unescaped.
 pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Report {
     let mut report = match target {
-        Target::Dicom { peer, calling, passthrough } => {
-            dicom::probe(peer, calling, *passthrough, limit).await
+        Target::Dicom { peer, calling, passthrough, tls } => {
+            dicom::probe(peer, calling, *passthrough, tls.as_ref(), limit).await
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
     };

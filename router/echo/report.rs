@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::tls::Security;
+
 /// What was found out about one target, in the order in which it was tried. Holds nothing secret and no patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -9,7 +11,7 @@ pub struct Report {
     pub name: Option<String>,
     /// What was asked.
     pub target: TargetName,
-    /// Whether what is sent can be read on the way; none for a folder.
+    /// Whether what is sent is encrypted to somebody who is verified; none for a folder.
     pub security: Option<Security>,
     /// The steps that were taken; none follows one that failed, but for the association tried a second time.
     pub steps: Vec<Step>,
@@ -45,14 +47,6 @@ pub enum TargetName {
     },
 }
 
-/// Whether what is sent can be read on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Security {
-    /// Plain DICOM: whoever is on the way can read it.
-    Unsecured,
-}
-
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -73,6 +67,8 @@ pub enum StepName {
     Name,
     /// One of the addresses accepts a connection.
     Connection,
+    /// The connection becomes an encrypted one.
+    Tls,
     /// The peer accepts an association.
     Association,
     /// The peer answers a C-ECHO.
@@ -112,6 +108,19 @@ pub enum Found {
         address: String,
         /// Address and reason of each that did not answer.
         passed_over: Vec<String>,
+    },
+    /// An encrypted connection.
+    Encrypted {
+        /// The version of TLS.
+        version: String,
+        /// The cipher suite.
+        cipher: String,
+        /// Whose certificate the peer showed.
+        subject: String,
+        /// The pin of its key.
+        pin: String,
+        /// Days until it expires, negative when it has.
+        days_left: i64,
     },
     /// An association: how many of the proposed presentation contexts were accepted.
     Associated {
@@ -213,6 +222,7 @@ impl StepName {
         match self {
             Self::Name => "name",
             Self::Connection => "connection",
+            Self::Tls => "TLS",
             Self::Association => "association",
             Self::Echo => "echo",
             Self::Release => "release",

@@ -7,17 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::dimse::Transport;
+use crate::dimse::{Outbound, Transport};
 
 /// How many bytes are remembered.
 const REMEMBERED: usize = 16;
 
-/// A TCP connection whose first bytes are kept.
+/// A connection whose first bytes are kept.
 #[derive(Debug)]
 pub(super) struct Tap {
-    stream: TcpStream,
+    stream: Outbound,
     began: Began,
 }
 
@@ -38,7 +37,7 @@ pub(super) enum Tongue {
 }
 
 impl Tap {
-    pub(super) fn new(stream: TcpStream) -> (Self, Began) {
+    pub(super) fn new(stream: Outbound) -> (Self, Began) {
         let began = Began::default();
         (Self { stream, began: began.clone() }, began)
     }

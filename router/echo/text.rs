@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::classes::SYNTAXES;
-use super::report::{Finding, Found, Report, Security, Step, Syntaxes, TargetName};
+use super::report::{Finding, Found, Report, Security, Step, StepName, Syntaxes, TargetName};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,14 +40,6 @@ impl fmt::Display for TargetName {
     }
 }
 
-impl fmt::Display for Security {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsecured => f.write_str("Unsecured"),
-        }
-    }
-}
-
 impl Report {
     fn line(&self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         let (word, took) = (step.step.word(), step.milliseconds);
@@ -61,12 +53,20 @@ impl Report {
                 writeln!(f, "               try      {}", advised.attempt)?;
             }
         }
-        if let (Finding::Ok { found: Found::Connected { .. } }, Some(security)) =
-            (&step.finding, self.security)
-        {
-            let meaning = match security {
-                Security::Unsecured => "what is sent can be read on the way",
-            };
+        let is_tls = self.steps.iter().any(|step| step.step == StepName::Tls);
+        let meaning = match (&step.finding, self.security) {
+            (Finding::Ok { found: Found::Connected { .. } }, Some(Security::Unsecured)) if !is_tls => {
+                Some("what is sent can be read on the way")
+            }
+            (Finding::Ok { found: Found::Encrypted { .. } }, Some(Security::Unsecured)) => {
+                Some("encrypted to whoever answers, and nobody looked who that is")
+            }
+            (Finding::Ok { found: Found::Encrypted { .. } }, Some(Security::Secured)) => {
+                Some("encrypted, and the peer is who it should be")
+            }
+            _ => None,
+        };
+        if let (Some(meaning), Some(security)) = (meaning, self.security) {
             writeln!(f, "  {:<12} {security}: {meaning}", "security")?;
         }
         Ok(())
@@ -78,6 +78,9 @@ impl Report {
             Found::Connected { address, passed_over } if passed_over.is_empty() => format!("to {address}"),
             Found::Connected { address, passed_over } => {
                 format!("to {address}, after {}", passed_over.join(", "))
+            }
+            Found::Encrypted { version, cipher, subject, pin, days_left } => {
+                format!("{version} with {cipher}; {subject} ({pin}), {days_left} days left")
             }
             Found::Associated { accepted, proposed } => {
                 format!("{}{accepted} of {proposed} presentation contexts accepted", self.peer_words())

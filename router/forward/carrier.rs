@@ -7,6 +7,7 @@ use chrysalis_queue::{BlobError, Instance, LeaseRequest, Queue};
 use super::dicom::DicomCarrier;
 use super::folder::FolderCarrier;
 use super::prepare::Preparer;
+use super::secure::Secure;
 use super::studies::{Claims, Elsewhere};
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
@@ -96,6 +97,7 @@ impl Carrier {
         queue: &Queue,
         preparer: &Preparer,
         claims: &Claims,
+        secure: &Arc<Secure>,
     ) -> Self {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
@@ -108,6 +110,7 @@ impl Carrier {
                     queue.clone(),
                     preparer.clone(),
                     claim,
+                    Arc::clone(secure),
                 );
                 Self::Dicom(Box::new(carrier))
             }

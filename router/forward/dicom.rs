@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use chrysalis_queue::{BlobError, Checked, History, LeaseRequest, Queue, Sequence};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::carrier::{Association, Attempted, Item, unreadable};
 use super::outgoing::{Outgoing, OutgoingSource, copy_error, is_under_its_own_uid};
 use super::prepare::{Preparer, Unprepared};
+use super::secure::Secure;
 use super::studies::{Claim, Elsewhere};
 use super::verdict::End;
 use crate::config::{CallingAe, DicomDestination};
 use crate::dicom::{AeTitle, TransferSyntax, Uid, uid};
-use crate::dimse::{LinkError, OpenError, Proposal, Requestor, StoreError, StoreRequest, Timers, socket};
+use crate::dimse::{LinkError, OpenError, Outbound, Proposal, Requestor, StoreError, StoreRequest, Timers};
 use crate::transcode::{Accepts, TranscodeError, ladder};
 
 /// Presentation contexts that one association can have (PS3.8 9.3.2.2: odd numbers up to 255).
@@ -36,6 +37,7 @@ pub(super) struct DicomCarrier {
     preparer: Preparer,
     open: Option<Open>,
     claim: Option<Claim>,
+    secure: Arc<Secure>,
     ahead: Option<Ahead>,
     recent: VecDeque<Pair>,
 }
@@ -54,7 +56,7 @@ struct Loaded {
 }
 
 struct Open {
-    requestor: Requestor<TcpStream>,
+    requestor: Requestor<Outbound>,
     calling: AeTitle,
     proposed: Vec<Pair>,
     /// It has carried something.
@@ -73,12 +75,13 @@ impl DicomCarrier {
         queue: Queue,
         preparer: Preparer,
         claim: Option<Claim>,
+        secure: Arc<Secure>,
     ) -> Self {
         // Proposed always, so that "nothing accepted" says something of the destination and not of one odd instance.
         let usual = [uid::US_IMAGE, uid::US_MULTIFRAME];
         let recent = usual.into_iter().map(|class| (class, TransferSyntax::EXPLICIT_VR_LE)).collect();
         let name = name.to_owned();
-        Self { name, config, node_ae, queue, preparer, open: None, claim, ahead: None, recent }
+        Self { name, config, node_ae, queue, preparer, open: None, claim, secure, ahead: None, recent }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -270,9 +273,7 @@ impl DicomCarrier {
         let mut proposal = Proposal::new(calling.clone(), self.config.called_ae.clone(), contexts.collect());
         proposal.max_pdu = self.config.max_pdu;
         let (address, timeouts) = (&self.config.address, self.config.timeouts);
-        let stream = socket::connect(&address.host, address.port, timeouts.connect)
-            .await
-            .map_err(|error| End::Unreachable(error.to_string()))?;
+        let stream = self.secure.dial(&address.host, address.port, timeouts.connect).await?;
         let timers = Timers { acse: timeouts.acse, dimse: timeouts.dimse, ..Timers::default() };
         match Requestor::open(stream, &proposal, timers).await {
             Ok(requestor) => {

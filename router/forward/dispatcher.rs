@@ -16,6 +16,7 @@ use super::carrier::{Association, Attempted, Carrier, Item};
 use super::circuit::{Circuit, Health, Permission, Settlement};
 use super::fleet::Fleet;
 use super::prepare::Preparer;
+use super::secure::Secure;
 use super::studies::Claims;
 use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
@@ -46,6 +47,7 @@ pub struct Dispatcher {
     stop: CancellationToken,
     lanes: Mutex<Lanes>,
     claims: Claims,
+    secure: Arc<Secure>,
     started: Instant,
 }
 
@@ -86,6 +88,7 @@ impl Dispatcher {
             stop: stop.clone(),
             lanes: Mutex::default(),
             claims: Claims::default(),
+            secure: Arc::new(Secure::new(destination, metrics)),
             started: Instant::now(),
         })
     }
@@ -101,8 +104,15 @@ impl Dispatcher {
     /// One worker, until told to stop. What is under way then is finished first.
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
-        let mut carrier =
-            Carrier::new(&self.destination, &self.node_ae, &self.queue, &self.preparer, &self.claims);
+        self.secure.prepare().await;
+        let mut carrier = Carrier::new(
+            &self.destination,
+            &self.node_ae,
+            &self.queue,
+            &self.preparer,
+            &self.claims,
+            &self.secure,
+        );
         let mut pauses = self.board.pauses().news();
         while !self.stop.is_cancelled() {
             wakes.borrow_and_update();

@@ -82,6 +82,7 @@ impl Fleet {
         // What ended long ago and was not begun again is forgotten.
         running.retain(|_, generation| !generation.ended.is_cancelled());
         self.board.remove(name);
+        self.metrics.certificates.destination(name, None);
     }
 
     /// The circuit is new: what waited for the old one's back-off is due.

@@ -17,6 +17,7 @@ mod fleet;
 mod folder;
 mod outgoing;
 mod prepare;
+mod secure;
 mod stored;
 mod studies;
 mod verdict;

@@ -85,6 +85,8 @@ pub enum End {
         /// What is stored, what is accepted, and why nothing else can be made of it.
         why: String,
     },
+    /// TLS that somebody has to mend: a certificate, a version, a file.
+    Insecure(String),
     /// No connection, silence, or a broken association.
     Unreachable(String),
     /// The association was aborted or broke while this instance was on its way, for the n-th time.
@@ -148,6 +150,7 @@ pub fn judge(end: End) -> Verdict {
         End::SyntaxNotAccepted { why } => {
             refused(format!("destination does not accept the stored transfer syntax: {why}").into())
         }
+        End::Insecure(what) => Verdict::Pause(what.into()),
         End::Unreachable(what) => Verdict::Retry(what.into()),
         End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
             Verdict::Refused(format!("{what}, {times} times for this instance").into())

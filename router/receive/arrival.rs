@@ -6,6 +6,7 @@ use chrysalis_queue::Instance;
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{Encoding, TransferSyntax, Uid};
+use crate::tls::Leaf;
 use crate::transcode::Soundness;
 
 /// How an instance came. Written as JSON, so that it can be read in a spool file without any program of ours.
@@ -28,9 +29,27 @@ pub struct Arrival {
     pub sound: bool,
     /// Revision of the configuration that decided where it goes.
     pub revision: String,
+    /// Whose certificate the caller showed; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// The names of the rules that decided; none when there were no rules, or none matched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
+}
+
+/// Whose certificate a caller showed: it was verified, by an authority or by its pin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The certificate's subject.
+    pub subject: String,
+    /// The pin of its key.
+    pub pin: String,
+}
+
+impl From<&Leaf> for Identity {
+    fn from(leaf: &Leaf) -> Self {
+        Self { subject: leaf.subject.clone(), pin: leaf.pin.to_string() }
+    }
 }
 
 /// The attachment is not one of ours.

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::gate::{Entry, Gate};
 use super::session;
+use crate::audit;
 use crate::config::{Listener, Live};
 use crate::dicom::AePattern;
 use crate::dimse::negotiate::{Admission, Policy};
@@ -18,6 +19,7 @@ use crate::dimse::{Timers, pdu, socket};
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
+use crate::tls::{ServerTls, Titles};
 
 /// How long to wait after an accept that failed for want of something the system has too little of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +27,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Everything that one association needs to be received.
 #[derive(Clone)]
 pub struct Reception {
+    /// TLS, where the listener has it.
+    pub tls: Option<ServerTls>,
+    /// Where it is written down who was refused.
+    pub alerts: audit::Alerts,
     /// The configuration of the listener it came in by, as it was then.
     pub listener: Arc<Listener>,
     /// Where instances are kept.
@@ -41,10 +47,16 @@ pub struct Reception {
     pub halt: CancellationToken,
 }
 
+/// What is in force at a port.
+pub(super) struct Settings {
+    pub(super) listener: Arc<Listener>,
+    pub(super) tls: Option<ServerTls>,
+}
+
 /// One listening socket, and what is in force for associations that come in by it.
 pub(super) struct Port {
     pub(super) socket: TcpListener,
-    pub(super) settings: Live<Listener>,
+    pub(super) settings: Live<Settings>,
     pub(super) close: CancellationToken,
 }
 
@@ -60,11 +72,12 @@ impl Port {
                 () = self.close.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
-            let listener = self.settings.now();
+            let settings = self.settings.now();
+            let (listener, tls) = (Arc::clone(&settings.listener), settings.tls.clone());
             match accepted {
                 Ok((stream, peer)) => {
                     let tracker = if reception.drain.is_cancelled() { &rejections } else { &tasks };
-                    let reception = Arc::new(Reception { listener, ..reception.clone() });
+                    let reception = Arc::new(Reception { listener, tls, ..reception.clone() });
                     reception.admit(stream, peer, &gate, tracker);
                 }
                 Err(error) => {
@@ -117,7 +130,7 @@ impl Reception {
     }
 
     /// What is negotiated, given how things stand now.
-    pub(super) fn policy(&self, admission: Admission) -> Policy {
+    pub(super) fn policy(&self, admission: Admission, bound: Titles) -> Policy {
         let listener = &self.listener;
         let titles = |titles: &[crate::dicom::AeTitle]| {
             let patterns = titles.iter().map(|title| AePattern::exactly(title.clone()));
@@ -137,6 +150,7 @@ impl Reception {
             max_data_set: listener.max_data_set,
             identities: (!listener.user_identity.is_empty()).then(|| identities.collect()),
             admission,
+            titles: bound,
             ..Policy::default()
         }
     }

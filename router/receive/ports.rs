@@ -13,12 +13,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Port, Reception};
+use super::listener::{Port, Reception, Settings};
+use crate::audit;
 use crate::config::{Config, Listener, Live};
 use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
+use crate::tls::ServerTls;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.
@@ -32,6 +34,8 @@ pub struct Ports {
     pub pauses: Pauses,
     /// What Prometheus sees.
     pub metrics: Metrics,
+    /// Where it is written down who was refused.
+    pub alerts: audit::Alerts,
     /// Take no more.
     pub drain: CancellationToken,
     /// End at once.
@@ -46,28 +50,37 @@ pub struct Ports {
 
 /// A port that is open.
 pub struct Open {
-    settings: Live<Listener>,
+    settings: Live<Settings>,
     close: CancellationToken,
 }
 
-/// Sockets for the addresses of a configuration that are not open yet.
+/// Sockets for the addresses of a configuration that are not open yet, and TLS for those that have it.
 #[derive(Debug)]
-pub struct Bound(HashMap<SocketAddr, TcpListener>);
+pub struct Bound {
+    sockets: HashMap<SocketAddr, TcpListener>,
+    tls: HashMap<SocketAddr, ServerTls>,
+}
 
-/// An address cannot be listened on.
+/// A listener cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("listener.address {address} of {listener:?}: {why}")]
+#[error("{key}{} of {listener:?}: {why}", .address.map(|address| format!(" {address}")).unwrap_or_default())]
 pub struct BindError {
     /// The listener.
     pub listener: String,
-    /// Its address.
-    pub address: SocketAddr,
+    /// The key that is to blame.
+    pub key: &'static str,
+    address: Option<SocketAddr>,
     why: String,
 }
 
 impl BindError {
-    fn new(listener: &Listener, why: String) -> Self {
-        Self { listener: listener.name.as_str().to_owned(), address: listener.address, why }
+    fn address(listener: &Listener, why: String) -> Self {
+        let (listener, address) = (listener.name.as_str().to_owned(), Some(listener.address));
+        Self { listener, key: "listener.address", address, why }
+    }
+
+    fn tls(listener: &Listener, why: String) -> Self {
+        Self { listener: listener.name.as_str().to_owned(), key: "listener.tls", address: None, why }
     }
 }
 
@@ -78,25 +91,38 @@ impl Ports {
     /// Every address that cannot be had; none is bound then.
     pub async fn bind(&self, config: &Config) -> Result<Bound, Vec<BindError>> {
         let open: Vec<_> = self.lock().keys().copied().collect();
-        let (mut bound, mut errors) = (HashMap::new(), Vec::new());
-        for listener in config.listeners.iter().filter(|listener| !open.contains(&listener.address)) {
-            match bind(listener.address, &open).await {
-                Ok(socket) => drop(bound.insert(listener.address, socket)),
-                Err(why) => errors.push(BindError::new(listener, why)),
+        let (mut sockets, mut errors) = (HashMap::new(), Vec::new());
+        let mut tls = HashMap::new();
+        for listener in &config.listeners {
+            match encrypted(listener).await {
+                Ok(Some(made)) => drop(tls.insert(listener.address, made)),
+                Ok(None) => {}
+                Err(why) => errors.push(BindError::tls(listener, why)),
             }
         }
-        if errors.is_empty() { Ok(Bound(bound)) } else { Err(errors) }
+        for listener in config.listeners.iter().filter(|listener| !open.contains(&listener.address)) {
+            match bind(listener.address, &open).await {
+                Ok(socket) => drop(sockets.insert(listener.address, socket)),
+                Err(why) => errors.push(BindError::address(listener, why)),
+            }
+        }
+        if errors.is_empty() { Ok(Bound { sockets, tls }) } else { Err(errors) }
     }
 
     /// Makes the ports what `config` says: associations from now on see the new settings, those under way finish under
     /// the old ones.
-    pub fn apply(&self, config: &Config, Bound(mut bound): Bound) {
+    pub fn apply(&self, config: &Config, bound: Bound) {
+        let Bound { mut sockets, mut tls } = bound;
         let mut open = self.lock();
+        self.forget_names(&open);
         for listener in &config.listeners {
+            let tls = tls.remove(&listener.address);
+            self.metrics.certificates.listener(listener.name.as_str(), tls.as_ref());
+            let settings = Settings { listener: Arc::new(listener.clone()), tls };
             if let Some(port) = open.get(&listener.address) {
-                port.settings.replace(listener.clone());
-            } else if let Some(socket) = bound.remove(&listener.address) {
-                let (settings, close) = (Live::new(listener.clone()), CancellationToken::new());
+                port.settings.replace(settings);
+            } else if let Some(socket) = sockets.remove(&listener.address) {
+                let (settings, close) = (Live::new(settings), CancellationToken::new());
                 let port = Port { socket, settings: settings.clone(), close: close.clone() };
                 self.services.spawn(port.run(
                     self.reception(listener),
@@ -115,9 +141,18 @@ impl Ports {
         });
     }
 
+    /// What listeners are called may change with a configuration.
+    fn forget_names(&self, open: &HashMap<SocketAddr, Open>) {
+        for port in open.values() {
+            self.metrics.certificates.listener(port.settings.now().listener.name.as_str(), None);
+        }
+    }
+
     fn reception(&self, listener: &Listener) -> Reception {
         Reception {
             listener: Arc::new(listener.clone()),
+            tls: None,
+            alerts: self.alerts.clone(),
             queue: self.queue.clone(),
             routes: self.routes.clone(),
             pauses: self.pauses.clone(),
@@ -130,6 +165,13 @@ impl Ports {
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// TLS of a listener that has it: its files are read.
+async fn encrypted(listener: &Listener) -> Result<Option<ServerTls>, String> {
+    let Some(settings) = listener.tls.clone() else { return Ok(None) };
+    let made = tokio::task::spawn_blocking(move || ServerTls::new(&settings)).await;
+    made.map_err(|error| error.to_string())?.map(Some).map_err(|error| error.to_string())
 }
 
 async fn bind(address: SocketAddr, open: &[SocketAddr]) -> Result<TcpListener, String> {

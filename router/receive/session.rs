@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrysalis_queue::Admission as Room;
+use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::listener::Reception;
 use super::store::{self, Fate};
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::negotiate::Admission;
-use crate::dimse::pdu::Abort;
-use crate::dimse::{AcceptError, Acceptor, Association, Incoming, LinkError};
+use crate::dimse::pdu::{Abort, Rejection};
+use crate::dimse::{AcceptError, Acceptor, Association, Incoming, LinkError, Transport};
+use crate::tls::{self, HandshakeError, Leaf, Role};
 
 /// While the program stops, an association that is silent for so long is ended.
 const SILENCE_WHILE_DRAINING: Duration = Duration::from_secs(1);
@@ -26,19 +28,69 @@ struct Deeds {
     echoes: u64,
 }
 
+/// Who calls.
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// The certificate it showed, which was verified.
+    pub(super) leaf: Option<Leaf>,
+}
+
+impl Caller {
+    /// Whose certificate it is, for the log.
+    fn identity(&self) -> Option<&str> {
+        self.leaf.as_ref().map(|leaf| leaf.subject.as_str())
+    }
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
+    let Some(tls) = &reception.tls else {
+        return associate(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
+    };
+    match Box::pin(tls.accept(stream, tls.handshake())).await {
+        Ok((stream, leaf)) => associate(reception, stream, &Caller { peer, leaf }, over_limit).await,
+        Err(error) => note_handshake(reception, peer, &error),
+    }
+}
+
+fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeError) {
+    let name = reception.listener.name.as_str();
+    reception.refused(error.reason());
+    reception.metrics.handshake_failed(Role::Listener, name, error.reason());
+    tracing::warn!(listener = name, %peer, %error, "No TLS connection came about.");
+    if let HandshakeError::Certificate { fault, leaf } = error {
+        let (subject, pin) =
+            (leaf.as_ref().map(|l| l.subject.clone()), leaf.as_ref().map(|l| l.pin.to_string()));
+        let details =
+            json!({ "reason": error.reason(), "fault": fault.to_string(), "subject": subject, "pin": pin });
+        reception.alerts.raise(peer, &format!("listener {name}"), &details);
+    }
+}
+
+async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
     let admission = if over_limit { Admission::LimitExceeded } else { room(reception).await };
-    let policy = reception.policy(admission);
+    let identities = reception.listener.tls.as_ref().map_or(&[][..], |tls| &tls.identities);
+    let titles = tls::titles_of(caller.leaf.as_ref(), identities);
+    let policy = reception.policy(admission, titles);
+    let peer = caller.peer;
     match Box::pin(Acceptor::accept(stream, &policy, reception.timers())).await {
-        Ok(association) => converse(reception, association, peer).await,
+        Ok(association) => converse(reception, association, caller).await,
         Err(AcceptError::Rejected { rejection, request }) => {
             let reason = format!("rejected_{}_{}_{}", rejection.result, rejection.source, rejection.reason);
             reception.refused(&reason);
+            let is_for_title = rejection == Rejection::CALLING_AE;
+            let why = policy.titles.allow(&request.calling).err().filter(|_| is_for_title);
             tracing::warn!(
                 listener = %reception.listener.name, %peer, calling = %request.calling, called = %request.called,
-                %rejection, "Rejected an association.",
+                identity = caller.identity(), %rejection, why, "Rejected an association.",
             );
+            if let Some(why) = why {
+                let details = json!({
+                    "reason": "title_not_allowed", "fault": why, "calling_ae": request.calling.to_string(),
+                    "subject": caller.identity(), "pin": caller.leaf.as_ref().map(|leaf| leaf.pin.to_string()),
+                });
+                reception.alerts.raise(peer, &format!("listener {}", reception.listener.name), &details);
+            }
         }
         Err(AcceptError::Link(error)) => {
             reception.refused(reason_of(&error));
@@ -47,8 +99,8 @@ pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: S
     }
 }
 
-/// Whether an association may be had now: nobody paused the listener, and the queue has room.
-async fn room(reception: &Reception) -> Admission {
+/// Whether an association, or an instance by the tunnel, may be had now: nobody paused the listener, and the queue has room.
+pub(crate) async fn room(reception: &Reception) -> Admission {
     let is_paused = reception.pauses.listener(reception.listener.name.as_str()).is_some();
     if is_paused || reception.drain.is_cancelled() {
         return Admission::Congested;
@@ -60,36 +112,37 @@ async fn room(reception: &Reception) -> Admission {
     }
 }
 
-async fn converse(reception: &Arc<Reception>, association: Association<TcpStream>, peer: SocketAddr) {
+async fn converse<S: Transport>(reception: &Arc<Reception>, association: Association<S>, caller: &Caller) {
+    let (peer, identity) = (caller.peer, caller.identity());
     let name = reception.listener.name.as_str();
     let started = Instant::now();
     let (calling, called) = (association.request().calling.clone(), association.request().called.clone());
     reception.metrics.associations_total.with_label_values(&[name]).inc();
     reception.metrics.associations.with_label_values(&[name]).inc();
     let mut deeds = Deeds::default();
-    let end = Box::pin(messages(reception, association, peer, &mut deeds)).await;
+    let end = Box::pin(messages(reception, association, caller, &mut deeds)).await;
     reception.metrics.associations.with_label_values(&[name]).dec();
     let seconds = started.elapsed().as_secs_f64();
     let Deeds { stored, bytes, refused, echoes } = deeds;
     match end {
         Ok(how) => tracing::info!(
-            listener = name, %peer, %calling, %called, stored, bytes, refused, echoes, seconds, how,
+            listener = name, %peer, %calling, %called, identity, stored, bytes, refused, echoes, seconds, how,
             "Association ended.",
         ),
         Err(error) => {
             reception.refused(reason_of(&error));
             tracing::warn!(
-                listener = name, %peer, %calling, %called, stored, bytes, refused, echoes, seconds, %error,
+                listener = name, %peer, %calling, %called, identity, stored, bytes, refused, echoes, seconds, %error,
                 "Association broke.",
             );
         }
     }
 }
 
-async fn messages(
+async fn messages<S: Transport>(
     reception: &Arc<Reception>,
-    mut association: Association<TcpStream>,
-    peer: SocketAddr,
+    mut association: Association<S>,
+    caller: &Caller,
     deeds: &mut Deeds,
 ) -> Result<&'static str, LinkError> {
     loop {
@@ -110,21 +163,23 @@ async fn messages(
                 association.respond_echo(&message).await?;
                 deeds.echoes += 1;
             }
-            Incoming::Store(message) => store_one(reception, &mut association, peer, &message, deeds).await?,
+            Incoming::Store(message) => {
+                store_one(reception, &mut association, caller, &message, deeds).await?
+            }
             Incoming::Released => return Ok("released"),
         }
     }
 }
 
-async fn store_one(
+async fn store_one<S: Transport>(
     reception: &Arc<Reception>,
-    association: &mut Association<TcpStream>,
-    peer: SocketAddr,
+    association: &mut Association<S>,
+    caller: &Caller,
     message: &StoreMessage,
     deeds: &mut Deeds,
 ) -> Result<(), LinkError> {
     let name = reception.listener.name.as_str();
-    let received = store::receive(reception, association, peer, message).await?;
+    let received = store::receive(reception, association, caller, message).await?;
     association.respond(message, received.status, &received.comment).await?;
     match received.fate {
         Fate::Stored(bytes) => {
@@ -136,7 +191,7 @@ async fn store_one(
             deeds.refused += 1;
             reception.refused(&format!("status_{:04x}", received.status.0));
             tracing::warn!(
-                listener = name, %peer, calling = %association.request().calling,
+                listener = name, peer = %caller.peer, calling = %association.request().calling,
                 sop_instance = %message.sop_instance, status = %received.status, why = received.comment,
                 "Refused an instance.",
             );

@@ -13,11 +13,11 @@ use chrysalis_queue::{
     CommitError, Hold, HoldKind, Keys, Meta, NO_ROUTE, Owed, Queue, Sequence, StageError, Staged,
 };
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Identity};
 use super::listener::Reception;
+use super::session::Caller;
 use crate::config::Leniency;
 use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
@@ -25,7 +25,7 @@ use crate::dicom::scan::{Notes, Oddity, Scan, Structure};
 use crate::dicom::walk::Walk;
 use crate::dicom::{AeTitle, Status, TransferSyntax, Uid};
 use crate::dimse::acceptor::StoreMessage;
-use crate::dimse::{Association, LinkError};
+use crate::dimse::{Association, LinkError, Transport};
 use crate::route::{self, Facts, Header, Outcome, Routes};
 
 /// Bytes that gather before they go to the disk.
@@ -57,6 +57,8 @@ pub(crate) enum Fate {
 #[derive(Debug, Clone)]
 pub(crate) struct Announced {
     pub(crate) peer: SocketAddr,
+    /// Whose certificate the caller showed.
+    pub(crate) identity: Option<Identity>,
     /// The site, where it comes through the tunnel.
     pub(crate) site: Option<String>,
     pub(crate) calling: AeTitle,
@@ -73,15 +75,16 @@ enum Refusal {
 }
 
 /// Receives the data set of one C-STORE and makes it durable.
-pub(super) async fn receive(
+pub(super) async fn receive<S: Transport>(
     reception: &Arc<Reception>,
-    association: &mut Association<TcpStream>,
-    peer: SocketAddr,
+    association: &mut Association<S>,
+    caller: &Caller,
     message: &StoreMessage,
 ) -> Result<Received, LinkError> {
     let request = association.request();
     let announced = Announced {
-        peer,
+        peer: caller.peer,
+        identity: caller.leaf.as_ref().map(Identity::from),
         site: None,
         calling: request.calling.clone(),
         called: request.called.clone(),
@@ -248,6 +251,7 @@ impl Coming<'_> {
             calling_ae: self.announced.calling.as_str().to_owned(),
             called_ae: self.announced.called.as_str().to_owned(),
             transfer_syntax: self.announced.transfer_syntax.0.as_str().to_owned(),
+            identity: self.announced.identity.clone(),
             sound: self.scan.structure == Structure::Sound,
             revision: routes.revision().to_owned(),
             rules,

@@ -1,5 +1,6 @@
 //! The side that calls: a TLS connection to a peer that is who it should be.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +22,16 @@ use super::verify::{Seen, ServerTrust, VerifyServer};
 use super::watch::Watched;
 use super::{Security, provider};
 use crate::config::{ClientTls as Settings, Verify};
+use crate::dimse::Transport;
 
 /// An encrypted stream to a server.
 pub type ClientStream<S> = tokio_rustls::client::TlsStream<Sniffed<S>>;
+
+impl<S: Transport> Transport for ClientStream<S> {
+    fn before_read(&self) {
+        self.get_ref().0.before_read();
+    }
+}
 
 /// How to call by TLS. Clones are cheap, and the same one.
 #[derive(Clone)]
@@ -37,6 +45,12 @@ struct Material {
     trust: Arc<ServerTrust>,
     config: Arc<ClientConfig>,
     own: Option<Leaf>,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl ClientTls {
@@ -72,7 +86,10 @@ impl ClientTls {
         let connector = TlsConnector::from(Arc::new(config));
         let connecting = connector.connect(name.clone(), Sniffed::new(stream)).into_fallible();
         match timeout(deadline, connecting).await {
-            Ok(Ok(stream)) => Ok(stream),
+            Ok(Ok(mut stream)) => {
+                stream.get_mut().0.read_ahead();
+                Ok(stream)
+            }
             Ok(Err((error, io))) => Err(HandshakeError::from_io(error, seen.take(), io.tongue())),
             Err(_) => Err(HandshakeError::Timeout(deadline)),
         }

@@ -15,6 +15,7 @@ mod bind;
 mod client;
 mod der;
 mod error;
+mod expiry;
 mod leaf;
 mod material;
 mod pin;
@@ -23,15 +24,19 @@ mod sniff;
 mod verify;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use bind::{Titles, titles_of};
 pub use client::{ClientStream, ClientTls};
 pub use error::{Fault, HandshakeError};
+pub use expiry::{Certificates, Role};
 pub use leaf::{Leaf, LeafError, San, public_key};
 pub use material::{MaterialError, What, certificates, identity, private_key, roots};
 pub use pin::{Pin, PinError};
@@ -51,8 +56,7 @@ pub fn install() {
 }
 
 /// Whether a connection is encrypted to somebody who was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Security {
     /// TLS, and the peer's certificate or key is checked.
     Secured,

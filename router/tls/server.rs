@@ -1,5 +1,6 @@
 //! The side that is called: TLS connections from peers that are who they should be.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::sniff::Sniffed;
 use super::verify::{ClientTrust, Seen, VerifyClient};
 use super::watch::Watched;
 use crate::config::{CertificateMatch, ClientAuth, ServerTls as Settings, TlsVersion};
+use crate::dimse::Transport;
 
 /// An encrypted stream to a client.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<Sniffed<S>>;
@@ -29,6 +31,12 @@ pub type ServerStream<S> = tokio_rustls::server::TlsStream<Sniffed<S>>;
 /// over unread bytes would be a reset, and take the alert with it.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
+
+impl<S: Transport> Transport for ServerStream<S> {
+    fn before_read(&self) {
+        self.get_ref().0.before_read();
+    }
+}
 
 /// How to be called by TLS. Clones are cheap, and the same one.
 #[derive(Clone)]
@@ -42,6 +50,12 @@ struct Material {
     resolver: Arc<SingleCertAndKey>,
     trust: Option<Arc<ClientTrust>>,
     own: Leaf,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl ServerTls {
@@ -76,7 +90,10 @@ impl ServerTls {
         let config = config(&self.settings, &material, &seen)?;
         let accepting = TlsAcceptor::from(Arc::new(config)).accept(Sniffed::new(stream)).into_fallible();
         match timeout(deadline, accepting).await {
-            Ok(Ok(stream)) => Ok((stream, seen.take())),
+            Ok(Ok(mut stream)) => {
+                stream.get_mut().0.read_ahead();
+                Ok((stream, seen.take()))
+            }
             Ok(Err((error, mut io))) => {
                 let error = HandshakeError::from_io(error, seen.take(), io.tongue());
                 linger(&mut io).await;

@@ -1,9 +1,10 @@
-//! A stream that remembers how the peer's bytes began: what is not TLS gives itself away by that.
+//! The stream under TLS: it remembers how the peer's bytes began, because what is not TLS gives itself away by that, and it reads
+//! ahead, because the library over it asks for 4 KiB at a time.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -12,12 +13,19 @@ use crate::dimse::Transport;
 /// How many bytes are remembered.
 const REMEMBERED: usize = 8;
 
+/// How far is read ahead, once somebody is known.
+const AHEAD: usize = 128 << 10;
+
 /// A stream whose first received bytes are kept.
 #[derive(Debug)]
 pub struct Sniffed<S> {
     stream: S,
     first: [u8; REMEMBERED],
     count: usize,
+    /// What was read ahead, as far as it is not taken; empty until it is asked for.
+    ahead: Vec<u8>,
+    taken: usize,
+    filled: usize,
 }
 
 /// What a peer speaks, going by its first bytes.
@@ -41,12 +49,17 @@ pub enum Tongue {
 
 impl<S> Sniffed<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, first: [0; REMEMBERED], count: 0 }
+        Self { stream, first: [0; REMEMBERED], count: 0, ahead: Vec::new(), taken: 0, filled: 0 }
     }
 
     /// What the peer speaks.
     pub fn tongue(&self) -> Tongue {
         Tongue::of(self.first.get(..self.count).unwrap_or_default())
+    }
+
+    /// Reads ahead from now on: a stranger should not cost that much memory.
+    pub(super) fn read_ahead(&mut self) {
+        self.ahead = vec![0; AHEAD];
     }
 
     /// The stream itself.
@@ -92,12 +105,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if self.count < REMEMBERED {
-            self.remember(buffer.filled().get(before..).unwrap_or_default());
+        let this = &mut *self;
+        if this.ahead.is_empty() {
+            let before = buffer.filled().len();
+            let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
+            if this.count < REMEMBERED {
+                this.remember(buffer.filled().get(before..).unwrap_or_default());
+            }
+            return polled;
         }
-        polled
+        if this.taken == this.filled {
+            let mut space = ReadBuf::new(&mut this.ahead);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut space))?;
+            (this.taken, this.filled) = (0, space.filled().len());
+        }
+        let rest = this.ahead.get(this.taken..this.filled).unwrap_or_default();
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(rest.get(..count).unwrap_or_default());
+        this.taken += count;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -134,6 +160,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
 #[cfg(test)]
 mod tests {
     use super::{Sniffed, Tongue};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn what_is_read_ahead_comes_in_order_and_ends_with_the_stream() {
+        let sent: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        let (mut peer, ours) = tokio::io::duplex(64 << 10);
+        let data = sent.clone();
+        let sending = tokio::spawn(async move { peer.write_all(&data).await });
+        let mut sniffed = Sniffed::new(ours);
+        let mut received = vec![0; 5];
+        sniffed.read_exact(&mut received).await.expect("bytes");
+        sniffed.read_ahead();
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = sniffed.read(&mut piece).await {
+            received.extend_from_slice(&piece[..count]);
+        }
+        sending.await.expect("a task").expect("written");
+        assert!(received == sent);
+    }
 
     #[test]
     fn a_peer_is_known_by_its_first_bytes_however_they_come() {

@@ -1,0 +1,110 @@
+//! The certificates and keys that a configuration names: what they are, and how long they are good for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use super::Line;
+use crate::config::{ClientTls as ClientSettings, Config, DestinationKind, ServerTls as ServerSettings};
+use crate::tls::{ClientTls, Leaf, MaterialError, Security, ServerTls};
+
+/// A certificate that is valid for less than this is for somebody's desk.
+const SOON_DAYS: i64 = 30;
+
+/// Everything about TLS that can be seen without connecting to anybody.
+pub fn certificates(config: &Config) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for listener in &config.listeners {
+        if let Some(settings) = &listener.tls {
+            lines.extend(server(&format!("listener {}", listener.name), settings));
+        }
+    }
+    for destination in &config.destinations {
+        if let DestinationKind::Dicom(dicom) = &destination.kind
+            && let Some(settings) = &dicom.tls
+        {
+            lines.extend(client(&format!("destination {}", destination.name), settings));
+        }
+    }
+    lines
+}
+
+fn server(about: &str, settings: &ServerSettings) -> Vec<Line> {
+    let own = match ServerTls::new(settings) {
+        Ok(tls) => tls.own(),
+        Err(error) => return vec![useless(about, &error)],
+    };
+    let mut lines = vec![validity(about, &own)];
+    lines.extend(readable_by_others(about, &settings.key));
+    lines
+}
+
+fn client(about: &str, settings: &ClientSettings) -> Vec<Line> {
+    let tls = match ClientTls::new(settings) {
+        Ok(tls) => tls,
+        Err(error) => return vec![useless(about, &error)],
+    };
+    let mut lines: Vec<_> = tls.own().iter().map(|own| validity(about, own)).collect();
+    lines.extend(settings.identity.iter().filter_map(|(_, key)| readable_by_others(about, key)));
+    lines.push(match tls.security() {
+        Security::Secured => Line::ok(about, "TLS to it is Secured"),
+        Security::Unsecured => Line::question(
+            about,
+            "TLS to it is Unsecured: verify = \"none\"",
+            "What is sent is encrypted to whoever answers.",
+            "chrysalis echo shows the pin of its key: compare it with its administrator, and set verify = \"pin\".",
+        ),
+    });
+    lines
+}
+
+fn useless(about: &str, error: &MaterialError) -> Line {
+    Line::failed(
+        about,
+        error.to_string(),
+        "No TLS connection can be made.",
+        "Name the right file, or mend this one; a running node picks it up.",
+    )
+}
+
+fn validity(about: &str, own: &Leaf) -> Line {
+    let now = OffsetDateTime::now_utc();
+    let days = own.seconds_left(now).div_euclid(86_400);
+    let until = own.not_after.date();
+    let what =
+        format!("certificate of {} ({}, {}), until {until}, {days} days left", own.subject, own.key, own.pin);
+    if own.not_before > now {
+        return Line::failed(
+            about,
+            what,
+            "It is not valid yet.",
+            "Look at the clock, or at the certificate.",
+        );
+    }
+    if days < 0 {
+        return Line::failed(about, what, "It has expired: peers refuse it.", "Put a new one in its place.");
+    }
+    if days < SOON_DAYS {
+        return Line::question(
+            about,
+            what,
+            "It expires soon.",
+            "Put a new one in its place; no restart is needed.",
+        );
+    }
+    Line::ok(about, what)
+}
+
+fn readable_by_others(about: &str, key: &Path) -> Option<Line> {
+    let mode = fs::metadata(key).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| {
+        Line::question(
+            about,
+            format!("{} can be read by others on this machine", key.display()),
+            "Whoever has the key can be this node.",
+            &format!("chmod 600 {}", key.display()),
+        )
+    })
+}

@@ -1,0 +1,73 @@
+//! TLS to one destination: made of its files when it is first needed, and then kept by all of its workers.
+
+use tokio::sync::Mutex;
+
+use super::verdict::End;
+use crate::config::{Destination, DestinationKind};
+use crate::dimse::{DialError, Outbound, dial};
+use crate::metrics::Metrics;
+use crate::tls::{ClientTls, HandshakeError, Role};
+
+/// How the connections to one destination are made.
+pub(super) struct Secure {
+    name: String,
+    settings: Option<crate::config::ClientTls>,
+    made: Mutex<Option<ClientTls>>,
+    metrics: Metrics,
+}
+
+impl Secure {
+    pub(super) fn new(destination: &Destination, metrics: &Metrics) -> Self {
+        let settings = match &destination.kind {
+            DestinationKind::Dicom(dicom) => dicom.tls.clone(),
+            DestinationKind::Folder(_) => None,
+        };
+        let name = destination.name.as_str().to_owned();
+        metrics.certificates.destination(&name, None);
+        Self { name, settings, made: Mutex::default(), metrics: metrics.clone() }
+    }
+
+    /// Looks at the files at the start, so that what is wrong with them is known before something is to be sent.
+    pub(super) async fn prepare(&self) {
+        if let Err(error) = self.tls().await {
+            tracing::error!(destination = self.name, %error, "TLS to the destination cannot be had; deliveries wait.");
+        }
+    }
+
+    /// Connects, and makes the connection an encrypted one if that is configured.
+    ///
+    /// # Errors
+    /// [`End::Unreachable`] for what may pass by itself, [`End::Insecure`] for what somebody has to mend.
+    pub(super) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        limit: std::time::Duration,
+    ) -> Result<Outbound, End> {
+        let tls = self.tls().await.map_err(|error| self.failed(&error))?;
+        dial(host, port, tls.as_ref(), limit).await.map_err(|error| match error {
+            DialError::Connect(error) => End::Unreachable(error.to_string()),
+            DialError::Handshake(error) => self.failed(&error),
+        })
+    }
+
+    /// Nothing is kept of a failure: files that have been mended are read at the next attempt.
+    async fn tls(&self) -> Result<Option<ClientTls>, HandshakeError> {
+        let Some(settings) = &self.settings else { return Ok(None) };
+        let mut made = self.made.lock().await;
+        if made.is_none() {
+            let settings = settings.clone();
+            let making = tokio::task::spawn_blocking(move || ClientTls::new(&settings)).await;
+            let tls = making.map_err(|error| HandshakeError::Protocol(error.to_string()))??;
+            self.metrics.certificates.destination(&self.name, Some(&tls));
+            *made = Some(tls);
+        }
+        Ok(made.clone())
+    }
+
+    fn failed(&self, error: &HandshakeError) -> End {
+        self.metrics.handshake_failed(Role::Destination, &self.name, error.reason());
+        let what = format!("TLS: {error}");
+        if error.is_for_a_person() { End::Insecure(what) } else { End::Unreachable(what) }
+    }
+}
