@@ -21,6 +21,7 @@ use crate::pauses::Pauses;
 use crate::receive::{BindError, Ports};
 use crate::route::Routes;
 use crate::transcode::{Engine, Settings};
+use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
 const CACHE: &str = "cache";
@@ -108,7 +109,10 @@ impl App {
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
         let routes = Live::new(Routes::new(&config));
+        let gateway = Gateway::new(Sites::of(&config.node.data_dir));
+        services.spawn(gateway.clone().keep(halt.clone()));
         let ports = Ports {
+            gateway,
             queue: queue.clone(),
             routes: routes.clone(),
             pauses: pauses.clone(),

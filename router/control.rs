@@ -433,7 +433,7 @@ impl Control {
                 title.map_err(|error| PauseRefused::Title(error.to_string()))?;
                 match &destination.kind {
                     DestinationKind::Dicom(dicom) if dicom.calling_ae == CallingAe::Passthrough => Ok(()),
-                    DestinationKind::Dicom(_) | DestinationKind::Folder(_) => {
+                    DestinationKind::Dicom(_) | DestinationKind::Folder(_) | DestinationKind::Tunnel(_) => {
                         Err(PauseRefused::NoLanes(name.clone()))
                     }
                 }

@@ -70,6 +70,14 @@ pub struct Metrics {
     destination_secured: IntGaugeVec,
     handshake_failures: IntCounterVec,
     transcodes: transcode::Families,
+    /// Sessions of links open now, by listener.
+    pub tunnel_sessions: IntGaugeVec,
+    /// Uploads that went on where an earlier connection had left them, by listener.
+    pub tunnel_resumes: IntCounterVec,
+    /// 1 while the link's session is open, by destination.
+    pub tunnel_connected: IntGaugeVec,
+    /// Attempts of the link to open a session, by destination and outcome.
+    pub tunnel_dials: IntCounterVec,
 }
 
 /// A metric could not be made: its name or labels are wrong, or taken.
@@ -256,6 +264,26 @@ impl Metrics {
                 "chrysalis_tls_handshake_failures_total",
                 "TLS connections that did not come about, by reason.",
                 &["role", "name", "reason"],
+            )?,
+            tunnel_sessions: make.gauges(
+                "chrysalis_tunnel_sessions",
+                "Sessions of links that are open now.",
+                &["listener"],
+            )?,
+            tunnel_resumes: make.counters(
+                "chrysalis_tunnel_resumes_total",
+                "Uploads that went on where an earlier connection had left them.",
+                &["listener"],
+            )?,
+            tunnel_connected: make.gauges(
+                "chrysalis_tunnel_connected",
+                "1 while the link to the gateway is up.",
+                &["destination"],
+            )?,
+            tunnel_dials: make.counters(
+                "chrysalis_tunnel_dials_total",
+                "Attempts to open a session with the gateway, by outcome.",
+                &["destination", "outcome"],
             )?,
             transcodes: transcode::Families::new(&registry)?,
             registry,

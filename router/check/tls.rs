@@ -22,10 +22,13 @@ pub fn certificates(config: &Config) -> Vec<Line> {
         }
     }
     for destination in &config.destinations {
-        if let DestinationKind::Dicom(dicom) = &destination.kind
-            && let Some(settings) = &dicom.tls
-        {
-            lines.extend(client(&format!("destination {}", destination.name), settings));
+        let settings = match &destination.kind {
+            DestinationKind::Dicom(dicom) => dicom.tls.clone(),
+            DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| tunnel.tls()),
+            DestinationKind::Folder(_) => None,
+        };
+        if let Some(settings) = settings {
+            lines.extend(client(&format!("destination {}", destination.name), &settings));
         }
     }
     lines

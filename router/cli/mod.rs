@@ -16,6 +16,7 @@ mod queue;
 pub mod reload;
 pub mod route;
 mod selection;
+pub mod site;
 pub mod send;
 pub mod serve;
 mod source;
@@ -79,6 +80,8 @@ pub enum Command {
     Queue(Box<QueueArgs>),
     /// Tell what came and what became of it, also after the data is gone.
     Ledger(ledger::LedgerArgs),
+    /// The sites whose links this gateway lets in, and their codes.
+    Site(site::SiteArgs),
     /// Have the running node read its configuration again.
     Reload(reload::ReloadArgs),
     /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.

@@ -111,6 +111,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
                 format!("{}@{} ({security})", dicom.called_ae, dicom.address)
             }
             DestinationKind::Folder(folder) => folder.path.display().to_string(),
+            DestinationKind::Tunnel(tunnel) => {
+                let security = destination.security().map_or("", Security::word);
+                format!("{} as {} ({security})", tunnel.url, tunnel.site)
+            }
         };
         let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());
     }

@@ -9,6 +9,7 @@ use super::meaning::{
     Admin, CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
     Log, Node, Queue, Transcode,
 };
+use super::tunnel::TunnelDestination;
 use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
@@ -181,6 +182,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
         new,
         [
             name,
+            kind,
             address,
             called_ae,
             calling_ae,
@@ -236,6 +238,12 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
             keys.remove(kind);
             keys.extend(differing!(FolderDestination, old, new, [path]));
         }
+        (DestinationKind::Tunnel(old), DestinationKind::Tunnel(new)) => {
+            keys.remove(kind);
+            let keys_of =
+                differing!(TunnelDestination, old, new, [url, site, code, pins, ca, proxy, uploads, timeouts]);
+            keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
+        }
         _ => {}
     }
     keys
@@ -282,6 +290,7 @@ fn place(destination: &Destination) -> Place<'_> {
     match &destination.kind {
         DestinationKind::Dicom(dicom) => Place::Peer(dicom.address.to_string(), dicom.called_ae.as_str()),
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
+        DestinationKind::Tunnel(tunnel) => Place::Peer(tunnel.url.to_string(), tunnel.site.as_str()),
     }
 }
 

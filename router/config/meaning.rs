@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
 use super::tls::{ClientTls, ServerTls};
+use super::tunnel::{ListenerKind, TunnelDestination};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
@@ -59,6 +60,8 @@ pub struct Node {
 pub struct Listener {
     /// Routes and metrics name it by this.
     pub name: ListenerName,
+    /// What it takes.
+    pub kind: ListenerKind,
     /// Where it listens.
     pub address: SocketAddr,
     /// Called AE titles that are accepted; empty means any.
@@ -205,6 +208,7 @@ impl Destination {
                 Some(dicom.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
             }
             DestinationKind::Folder(_) => None,
+            DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
         }
     }
 }
@@ -216,6 +220,8 @@ pub enum DestinationKind {
     Dicom(DicomDestination),
     /// A directory tree of Part 10 files.
     Folder(FolderDestination),
+    /// A gateway, through the tunnel.
+    Tunnel(TunnelDestination),
 }
 
 /// A storage SCP.

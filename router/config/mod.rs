@@ -26,6 +26,7 @@ mod read;
 mod read_tls;
 mod route;
 mod tls;
+mod tunnel;
 mod units;
 
 pub use advice::{Advice, title_questions};
@@ -42,5 +43,6 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
+pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use units::{Percent, UnitError};

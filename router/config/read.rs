@@ -21,6 +21,7 @@ use super::meaning::{
 };
 use super::places::{self, Look};
 use super::read_tls;
+use super::tunnel::{self, TUNNEL_ONLY, TunnelUrl};
 use crate::dicom::AeTitle;
 use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
 
@@ -83,8 +84,10 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let timeouts = listener_timeouts(&section.table("timeouts"));
     let user_identity = section.each("user_identity", user_identity);
     let tls = read_tls::server(section);
+    let kind = tunnel::listener(section);
     Ok(Listener {
         name: name?,
+        kind: kind?,
         address: address?,
         called_ae: called_ae?,
         calling_ae: calling_ae?,
@@ -206,17 +209,20 @@ fn target(section: &Section<'_>, name: &str, quality: &str) -> Read<Target> {
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
 
 fn kind(section: &Section<'_>) -> Read<ReadKind> {
-    let kinds: [(&str, ReadKind); 2] = [("dicom", dicom_destination), ("folder", folder_destination)];
+    let kinds: [(&str, ReadKind); 3] =
+        [("dicom", dicom_destination), ("folder", folder_destination), ("tunnel", tunnel_destination)];
     section.required("kind", |item| item.choice(&kinds))
 }
 
 /// Reads what can only be of one kind as such, so that its mistakes are found although it does not say which it is.
 fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
-    let is_dicom = DICOM_ONLY.iter().any(|key| section.get(key).is_some());
+    let has_any = |keys: &[&str]| keys.iter().any(|key| section.get(key).is_some());
+    let is_dicom = has_any(DICOM_ONLY) || (section.get("timeouts").is_some() && !has_any(TUNNEL_ONLY));
     // What it would yield is of no use without the kind.
-    let _ = match (is_dicom, section.get("path").is_some()) {
-        (true, false) => dicom_destination(section, own),
-        (false, true) => folder_destination(section, own),
+    let _ = match (is_dicom, section.get("path").is_some(), has_any(TUNNEL_ONLY)) {
+        (true, false, false) => dicom_destination(section, own),
+        (false, true, false) => folder_destination(section, own),
+        (false, false, true) => tunnel_destination(section, own),
         _ => Err(Reported),
     };
 }
@@ -226,6 +232,7 @@ fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
 pub(super) enum Identity {
     Dicom(HostPort, AeTitle, CallingAe),
     Folder(PathBuf),
+    Tunnel(TunnelUrl, String),
 }
 
 /// Reads only that.
@@ -238,14 +245,26 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
             Ok(Identity::Dicom(address, called_ae, calling_ae(section, own)?))
         }
         "folder" => section.required("path", folder).map(Identity::Folder),
+        "tunnel" => {
+            let url = section.required("url", Item::parse)?;
+            Ok(Identity::Tunnel(url, section.required("site", |item| item.text().map(str::to_owned))?))
+        }
         _ => Err(Reported),
     }
 }
 
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "folder", DICOM_ONLY);
+    refuse_keys(section, "folder", &["timeouts"]);
+    refuse_keys(section, "folder", TUNNEL_ONLY);
     let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
+}
+
+fn tunnel_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(section, "tunnel", DICOM_ONLY);
+    refuse_keys(section, "tunnel", &["path"]);
+    tunnel::destination(section, destination_timeouts(&section.table("timeouts")))
 }
 
 /// A share that is not there now may be later: whether a folder can be written is found out by writing.
@@ -259,7 +278,6 @@ const DICOM_ONLY: &[&str] = &[
     "address",
     "called_ae",
     "calling_ae",
-    "timeouts",
     "max_associations",
     "one_study_per_association",
     "max_pdu",
@@ -274,6 +292,7 @@ fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
 
 fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "dicom", &["path"]);
+    refuse_keys(section, "dicom", TUNNEL_ONLY);
     let address = section.required("address", host_port);
     let called_ae = section.required("called_ae", Item::parse);
     let calling_ae = calling_ae(section, own);
@@ -433,7 +452,7 @@ fn socket_address(item: &Item<'_>) -> Read<SocketAddr> {
     Ok(SocketAddr::new(ip?, port?))
 }
 
-fn host_port(item: &Item<'_>) -> Read<HostPort> {
+pub(super) fn host_port(item: &Item<'_>) -> Read<HostPort> {
     let (host, port) = split_address(item)?;
     Ok(HostPort { host: host?.to_owned(), port: port? })
 }

@@ -13,6 +13,7 @@ mod folder;
 mod report;
 mod tap;
 mod text;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub use report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 
-use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind};
+use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind, TunnelDestination};
 use crate::dicom::AeTitle;
 use crate::dimse::PeerAddress;
 
@@ -40,6 +41,8 @@ pub enum Target {
         /// By TLS; none is plain DICOM.
         tls: Option<ClientTls>,
     },
+    /// A gateway.
+    Tunnel(Box<TunnelDestination>),
     /// A directory.
     Folder {
         /// Its root.
@@ -65,6 +68,7 @@ impl Target {
                 }
             }
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
+            DestinationKind::Tunnel(tunnel) => Self::Tunnel(Box::new(tunnel.clone())),
         }
     }
 
@@ -88,6 +92,7 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
             dicom::probe(peer, calling, *passthrough, tls.as_ref(), limit).await
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
+        Target::Tunnel(tunnel) => tunnel::probe(tunnel, limit).await,
     };
     report.name = name.map(str::to_owned);
     report

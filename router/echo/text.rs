@@ -36,6 +36,7 @@ impl fmt::Display for TargetName {
                 write!(f, "{called_ae}@{host}:{port}, called by {calling_ae}")
             }
             Self::Folder { path } => write!(f, "folder {path}"),
+            Self::Tunnel { url, site } => write!(f, "gateway {url} as {site}"),
         }
     }
 }

@@ -9,12 +9,14 @@ use super::folder::FolderCarrier;
 use super::prepare::Preparer;
 use super::secure::Secure;
 use super::studies::{Claims, Elsewhere};
+use super::tunnel::TunnelCarrier;
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
 use crate::transcode::Soundness;
+use crate::tunnel::Link;
 
 /// An instance with what sending it needs to know of how it came.
 #[derive(Debug, Clone)]
@@ -87,10 +89,12 @@ pub(super) fn unreadable(error: &BlobError) -> End {
 pub(super) enum Carrier {
     Dicom(Box<DicomCarrier>),
     Folder(FolderCarrier),
+    Tunnel(Box<TunnelCarrier>),
 }
 
 impl Carrier {
-    /// `claims` are those of all carriers to this destination.
+    /// `claims` are those of all carriers to this destination, `link` is its own if it has one: without it there is no way
+    /// through the tunnel.
     pub(super) fn new(
         destination: &Destination,
         node_ae: &AeTitle,
@@ -98,7 +102,8 @@ impl Carrier {
         preparer: &Preparer,
         claims: &Claims,
         secure: &Arc<Secure>,
-    ) -> Self {
+        link: Option<&Link>,
+    ) -> Option<Self> {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
                 let name = destination.name.as_str();
@@ -112,10 +117,17 @@ impl Carrier {
                     claim,
                     Arc::clone(secure),
                 );
-                Self::Dicom(Box::new(carrier))
+                Some(Self::Dicom(Box::new(carrier)))
             }
             DestinationKind::Folder(config) => {
-                Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone()))
+                let carrier = FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone());
+                Some(Self::Folder(carrier))
+            }
+            DestinationKind::Tunnel(config) => {
+                let (connect, patience) = (config.timeouts.connect, config.timeouts.dimse);
+                let link = link?.clone();
+                let carrier = TunnelCarrier::new(link, queue.clone(), preparer.clone(), connect, patience);
+                Some(Self::Tunnel(Box::new(carrier)))
             }
         }
     }
@@ -124,7 +136,7 @@ impl Carrier {
     pub(super) fn narrow(&self, request: &mut LeaseRequest) {
         match self {
             Self::Dicom(carrier) => carrier.narrow(request),
-            Self::Folder(_) => {}
+            Self::Folder(_) | Self::Tunnel(_) => {}
         }
     }
 
@@ -135,7 +147,7 @@ impl Carrier {
     pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
         match self {
             Self::Dicom(carrier) => carrier.take_up(study).await,
-            Self::Folder(_) => Ok(()),
+            Self::Folder(_) | Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -144,6 +156,7 @@ impl Carrier {
         match self {
             Self::Dicom(carrier) => carrier.attempt(item, upcoming).await,
             Self::Folder(carrier) => carrier.attempt(item).await,
+            Self::Tunnel(carrier) => carrier.attempt(item).await,
         }
     }
 
@@ -151,7 +164,7 @@ impl Carrier {
     pub(super) async fn rest(&mut self) {
         match self {
             Self::Dicom(carrier) => carrier.rest().await,
-            Self::Folder(_) => {}
+            Self::Folder(_) | Self::Tunnel(_) => {}
         }
     }
 
@@ -159,7 +172,7 @@ impl Carrier {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Dicom(carrier) => carrier.is_open(),
-            Self::Folder(_) => false,
+            Self::Folder(_) | Self::Tunnel(_) => false,
         }
     }
 }

@@ -21,6 +21,8 @@ impl Secure {
         let settings = match &destination.kind {
             DestinationKind::Dicom(dicom) => dicom.tls.clone(),
             DestinationKind::Folder(_) => None,
+            // The link makes its own.
+            DestinationKind::Tunnel(_) => None,
         };
         let name = destination.name.as_str().to_owned();
         metrics.certificates.destination(&name, None);

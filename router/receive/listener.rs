@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
 use crate::tls::{ServerTls, Titles};
+use crate::tunnel::Gateway;
 
 /// How long to wait after an accept that failed for want of something the system has too little of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +34,8 @@ pub struct Reception {
     pub alerts: audit::Alerts,
     /// The configuration of the listener it came in by, as it was then.
     pub listener: Arc<Listener>,
+    /// The sessions of links.
+    pub gateway: Gateway,
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed: each is routed by what is in force when its data set begins.

@@ -20,12 +20,15 @@ use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
+use crate::tunnel::Gateway;
 use crate::tls::ServerTls;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.
 #[derive(Clone)]
 pub struct Ports {
+    /// The sessions of links.
+    pub gateway: Gateway,
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed.
@@ -153,6 +156,7 @@ impl Ports {
             listener: Arc::new(listener.clone()),
             tls: None,
             alerts: self.alerts.clone(),
+            gateway: self.gateway.clone(),
             queue: self.queue.clone(),
             routes: self.routes.clone(),
             pauses: self.pauses.clone(),

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::listener::Reception;
 use super::store::{self, Fate};
+use crate::config::ListenerKind;
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::negotiate::Admission;
 use crate::dimse::pdu::{Abort, Rejection};
@@ -45,11 +46,21 @@ impl Caller {
 /// Serves one connection to its end.
 pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
     let Some(tls) = &reception.tls else {
-        return associate(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
+        return speak(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
     };
     match Box::pin(tls.accept(stream, tls.handshake())).await {
-        Ok((stream, leaf)) => associate(reception, stream, &Caller { peer, leaf }, over_limit).await,
+        Ok((stream, leaf)) => speak(reception, stream, &Caller { peer, leaf }, over_limit).await,
         Err(error) => note_handshake(reception, peer, &error),
+    }
+}
+
+/// What the listener is for.
+async fn speak<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
+    match &reception.listener.kind {
+        ListenerKind::Dicom => associate(reception, stream, caller, over_limit).await,
+        ListenerKind::Tunnel(_) => {
+            Box::pin(reception.gateway.serve(reception, stream, caller.peer, over_limit)).await;
+        }
     }
 }
 

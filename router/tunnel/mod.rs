@@ -4,7 +4,20 @@
 
 pub mod code;
 pub mod connection;
+pub mod dial;
+pub mod failures;
+pub mod gateway;
+pub mod link;
 pub mod mux;
 pub mod session;
+pub mod sites;
 pub mod socket;
+pub mod upload;
 pub mod wire;
+
+pub use gateway::{Gateway, SessionInfo};
+pub use link::Link;
+pub use sites::{SiteName, Sites};
+
+/// The WebSocket subprotocol (RFC 6455 1.9) of the tunnel.
+pub const SUBPROTOCOL: &str = "chrysalis-tunnel";
