@@ -7,10 +7,12 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use chrysalis::tls::Pin;
 use support::deliveries::{small, store_all};
 use support::faults::{Fault, Faults, Proxy};
 use support::instance::{Digest, Instance, Study};
@@ -59,8 +61,8 @@ impl Gateway {
 
 fn new_code(node: &Node, verb: &str, site: &str) -> String {
     let said = node.run(&["site", verb, site]);
-    assert!(said.status.success(), "{said:?}");
-    said.stdout.trim().to_owned()
+    assert!(said.status.success(), "{}", said.output);
+    said.output.trim().to_owned()
 }
 
 fn named(instance: &Instance) -> (String, Digest) {
@@ -144,6 +146,99 @@ fn a_connection_that_is_cut_every_64_kibibytes_costs_a_third_more_at_most() {
     let cost = cut_every(64 << 10, 2 << 20);
     eprintln!("cut every 64 KiB: {cost:.4} of the object's bytes");
     assert!(cost <= 1.30, "{cost}");
+}
+
+/// An authority, and a certificate from it for this machine, in a folder; the pin of its key.
+fn certificates(folder: &std::path::Path) -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let certificate = params.unwrap().signed_by(&key, &issuer).unwrap();
+    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(folder.join("gateway.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("gateway.key"), key.serialize_pem()).unwrap();
+    Pin::of_certificate(certificate.der()).unwrap().to_string()
+}
+
+#[test]
+fn by_tls_the_authority_and_one_of_the_pins_have_to_be_right_also_through_a_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = certificates(folder.path());
+    let at = folder.path().display();
+    let tls = format!("tls = {{ certificate = \"{at}/gateway.pem\", key = \"{at}/gateway.key\" }}");
+    let gateway = Gateway::with(&tls, "");
+    let proxy = HttpProxy::start();
+    let spare = format!("sha256/{}=", "A".repeat(43));
+    let link = |pins: [&str; 2], more: &str| {
+        let table = format!(
+            "[[destination]]\nname = \"cloud\"\nkind = \"tunnel\"\nurl = \"wss://localhost:{}/tunnel\"\nsite = \"north\"\ncode_file = \"code\"\nbackoff = {{ first = \"50ms\" }}\npins = [\"{}\", \"{}\"]\n{more}",
+            gateway.tunnel.port(),
+            pins[0],
+            pins[1],
+        );
+        let node = Node::builder().table(&table).prepare();
+        give_code(&node, &gateway.code);
+        started(node)
+    };
+    let ca = format!("ca = \"{at}/ca.pem\"");
+    let wrong_pin = link([&spare, &format!("sha256/{}E=", "A".repeat(42))], &ca);
+    wait_for_line(&wrong_pin, "somebody has to look");
+    let other_authority = link([&pin, &spare], "");
+    wait_for_line(&other_authority, "The tunnel cannot be opened");
+    assert_eq!(gateway.node.metric("chrysalis_tunnel_sessions", &[]), 0.0);
+    let right = link([&spare, &pin], &format!("{ca}\nproxy = \"{}\"", proxy.address));
+    let instances = [Study::new(3).huge(1, 8 << 20)];
+    store_all(&right, &instances);
+    gateway.wait_for(&all(&instances));
+    assert!(proxy.asked().starts_with("CONNECT localhost:"));
+}
+
+/// A proxy that connects to whatever it is asked for, on this machine.
+struct HttpProxy {
+    address: SocketAddr,
+    asked: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl HttpProxy {
+    fn start() -> Self {
+        let address = free_address();
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let asked: std::sync::Arc<std::sync::Mutex<String>> = Default::default();
+        let told = std::sync::Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(mut client) = client else { return };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if client.read_exact(&mut byte).is_err() {
+                        break;
+                    }
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let Some(target) = head.split(' ').nth(1) else { continue };
+                let Ok(server) = std::net::TcpStream::connect(target) else { continue };
+                *told.lock().unwrap() = head;
+                let _ = client.write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n");
+                for (mut from, mut to) in [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server.try_clone().unwrap(), client.try_clone().unwrap()),
+                ] {
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> String {
+        self.asked.lock().unwrap().clone()
+    }
 }
 
 #[test]

@@ -152,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             connection: connection.clone(),
             base: Instant::now(),
             timer: Box::pin(sleep_until(Instant::now())),
+            deaf: None,
         };
         (connection, driver.run())
     }
@@ -184,6 +185,8 @@ struct Driver<S> {
     connection: Connection,
     base: Instant,
     timer: Pin<Box<Sleep>>,
+    /// Nothing can be written any more; what was sent to us before may still be read.
+    deaf: Option<Ended>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -205,8 +208,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Poll::Ready(ended) = self.poll_read(cx) {
             return Poll::Ready(ended);
         }
-        if let Poll::Ready(ended) = self.poll_write(cx) {
-            return Poll::Ready(ended);
+        if self.deaf.is_none() {
+            match self.poll_write(cx) {
+                Poll::Pending => {}
+                Poll::Ready(ended) if ended.by_us => return Poll::Ready(ended),
+                Poll::Ready(lost) => {
+                    self.deaf = Some(lost);
+                    cx.waker().wake_by_ref();
+                }
+            }
         }
         self.poll_timer(cx)
     }
@@ -280,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let mut core = self.connection.shared().lock();
                 // A close that cannot be said because nothing can be written is not waited for.
                 if let Err(close) = core.session.tick(now) {
-                    return Poll::Ready(Ended::by_us(close, ""));
+                    return Poll::Ready(self.deaf.take().unwrap_or_else(|| Ended::by_us(close, "")));
                 }
                 core.session.deadline()
             };

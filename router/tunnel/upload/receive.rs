@@ -55,11 +55,6 @@ impl Receiver {
         drop(gone);
     }
 
-    /// Uploads that wait to be continued, and their bytes.
-    pub(crate) fn size(&self) -> (usize, u64) {
-        self.lock().size()
-    }
-
     /// Receives one instance from a link and answers.
     pub(crate) async fn receive(
         &self,

@@ -17,7 +17,7 @@ use crate::tunnel::wire::{Kind, Malformed};
 /// what a connection has carried, so that little is lost with one that carries little.
 const PIECE: std::ops::RangeInclusive<u64> = 4 << 10..=32 << 10;
 /// The part of what a connection has carried that a piece may be.
-const SHARE: u64 = 32;
+const SHARE: u64 = 64;
 
 /// What is offered, and where its bytes come from.
 pub(crate) trait Offering {
@@ -173,6 +173,6 @@ mod tests {
 
     #[test]
     fn pieces_grow_with_what_the_connection_has_carried() {
-        assert_eq!([0, 64 << 10, 512 << 10, 1 << 30].map(piece), [4 << 10, 4 << 10, 16 << 10, 32 << 10]);
+        assert_eq!([0, 64 << 10, 1 << 20, 1 << 30].map(piece), [4 << 10, 4 << 10, 16 << 10, 32 << 10]);
     }
 }
