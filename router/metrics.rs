@@ -11,7 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, DestinationKind, ListenerKind};
 use crate::forward::Health;
 use crate::pauses::Pauses;
 use crate::tls::{Certificates, Role, Security};
@@ -305,6 +305,10 @@ impl Metrics {
             self.associations.with_label_values(name);
             self.associations_total.with_label_values(name);
             self.listener_paused.with_label_values(name);
+            if matches!(listener.kind, ListenerKind::Tunnel(_)) {
+                self.tunnel_sessions.with_label_values(name);
+                self.tunnel_resumes.with_label_values(name);
+            }
             let _: Histogram = self.acknowledge.with_label_values(name);
         }
         self.destination_secured.reset();
@@ -317,6 +321,9 @@ impl Metrics {
             self.attempts.with_label_values(&[name]);
             self.delivered_bytes.with_label_values(&[name]);
             self.destination_paused.with_label_values(&[name]);
+            if matches!(destination.kind, DestinationKind::Tunnel(_)) {
+                self.tunnel_connected.with_label_values(&[name]);
+            }
             for outcome in ["delivered", "warning", "held", "retry"] {
                 self.deliveries.with_label_values(&[name, outcome]);
             }

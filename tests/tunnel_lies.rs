@@ -85,12 +85,17 @@ async fn lie(listener: TcpListener, code: Code, told: Arc<Mutex<Vec<Offer>>>) {
 
 async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
     let other = [9; 32];
-    let say = async |answer: Answer| drop(stream.send(answer.encode()).await);
+    let say = async |answer: Answer| {
+        let _ = stream.send(answer.encode()).await;
+    };
     match lie {
         Lie::HasOtherBytes => return say(Answer::Have { sha256: other }).await,
         Lie::HasMoreThanThereIs => return say(Answer::Resume { offset: offer.length + 1 }).await,
         Lie::StoredBeforeAnything => return say(Answer::Stored { sha256: offer.sha256 }).await,
-        Lie::SaysNothingOfTheKind => return drop(stream.send(vec![77; 40].into()).await),
+        Lie::SaysNothingOfTheKind => {
+            let _ = stream.send(vec![77; 40].into()).await;
+            return;
+        }
         Lie::EndsWithoutAWord => return,
         Lie::StoredBeforeTheEnd | Lie::StoredOtherBytes | Lie::None => {}
     }
@@ -147,8 +152,7 @@ async fn greeted(address: std::net::SocketAddr) -> (Socket<TcpStream>, bytes::By
 #[test]
 fn a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
     let tunnel = free_address();
-    let table =
-        format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
+    let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
     let mut node = Node::builder().folder("archive").table(&table).prepare();
     let code: Code = node.run(&["site", "add", "north"]).output.trim().parse().unwrap();
     node.start();

@@ -240,8 +240,12 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
         }
         (DestinationKind::Tunnel(old), DestinationKind::Tunnel(new)) => {
             keys.remove(kind);
-            let keys_of =
-                differing!(TunnelDestination, old, new, [url, site, code, pins, ca, proxy, uploads, timeouts]);
+            let keys_of = differing!(
+                TunnelDestination,
+                old,
+                new,
+                [url, site, code, pins, ca, proxy, uploads, timeouts]
+            );
             keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
         }
         _ => {}

@@ -43,6 +43,6 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
-pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
+pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
 pub use units::{Percent, UnitError};

@@ -165,8 +165,7 @@ fn is_here(host: &str) -> bool {
 
 /// What a listener takes, and how.
 pub(super) fn listener(section: &Section<'_>) -> Read<ListenerKind> {
-    let is_tunnel =
-        section.or("kind", false, |item| item.choice(&[("dicom", false), ("tunnel", true)]))?;
+    let is_tunnel = section.or("kind", false, |item| item.choice(&[("dicom", false), ("tunnel", true)]))?;
     let table = section.table("tunnel");
     if !is_tunnel {
         return match section.get("tunnel") {
@@ -179,8 +178,10 @@ pub(super) fn listener(section: &Section<'_>) -> Read<ListenerKind> {
         outcome = Err(item.fail("has no meaning for a listener of kind \"tunnel\""));
     }
     let address = section.required("address", |item| item.parse::<std::net::SocketAddr>());
-    if address.is_ok_and(|address| !address.ip().to_canonical().is_loopback()) && section.get("tls").is_none() {
-        outcome = Err(section.fail("tls", "is required for a tunnel, unless it is for this very machine only"));
+    if address.is_ok_and(|address| !address.ip().to_canonical().is_loopback()) && section.get("tls").is_none()
+    {
+        outcome =
+            Err(section.fail("tls", "is required for a tunnel, unless it is for this very machine only"));
     }
     let path = table.or("path", "/tunnel".to_owned(), url_path);
     let window = table.or("window", 1 << 20, |item| size(item, 64 << 10..=64 << 20));
@@ -220,7 +221,10 @@ pub(super) const TUNNEL_ONLY: &[&str] =
     &["url", "site", "code_file", "code_env", "pins", "ca", "proxy", "uploads"];
 
 /// A destination of kind `tunnel`; `timeouts` have been read.
-pub(super) fn destination(section: &Section<'_>, timeouts: Read<DestinationTimeouts>) -> Read<DestinationKind> {
+pub(super) fn destination(
+    section: &Section<'_>,
+    timeouts: Read<DestinationTimeouts>,
+) -> Read<DestinationKind> {
     let url = section.required("url", Item::parse::<TunnelUrl>);
     let site = section.required("site", Item::parse::<SiteName>);
     let code = code(section);
@@ -231,7 +235,9 @@ pub(super) fn destination(section: &Section<'_>, timeouts: Read<DestinationTimeo
     let (url, pins) = (url?, pins?);
     match (url.is_secure, pins.len()) {
         (true, 0..2) => {
-            return Err(section.fail("pins", "two or more are required: the key that is used, and a spare one"));
+            return Err(
+                section.fail("pins", "two or more are required: the key that is used, and a spare one")
+            );
         }
         (false, 1..) => return Err(section.fail("pins", "have no meaning without TLS: use wss://")),
         _ => {}
@@ -301,7 +307,8 @@ mod tests {
     #[test]
     fn a_link_has_two_pins_a_code_and_a_place_to_go() {
         let pins = format!("pins = [\"{}\", \"{}\"]\n", "0".repeat(64), "1".repeat(64));
-        let text = format!("{LINK}url = \"wss://gateway\"\ncode_file = \"code\"\nproxy = \"proxy:3128\"\n{pins}");
+        let text =
+            format!("{LINK}url = \"wss://gateway\"\ncode_file = \"code\"\nproxy = \"proxy:3128\"\n{pins}");
         let config = Config::parse(&text, "test").unwrap();
         let DestinationKind::Tunnel(tunnel) = &config.destinations[0].kind else { panic!("a tunnel") };
         assert_eq!((tunnel.code.clone(), tunnel.uploads), (CodeSource::File("code".into()), 4));
@@ -319,9 +326,14 @@ mod tests {
     fn a_gateway_that_others_reach_has_tls() {
         let text = "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"127.0.0.1:8443\"\n";
         let config = Config::parse(text, "test").unwrap();
-        assert!(matches!(&config.listeners[0].kind, ListenerKind::Tunnel(tunnel) if tunnel.path == "/tunnel"));
+        assert!(
+            matches!(&config.listeners[0].kind, ListenerKind::Tunnel(tunnel) if tunnel.path == "/tunnel")
+        );
         assert!(problems(&text.replace("127.0.0.1", "0.0.0.0")).contains("is required for a tunnel"));
         assert!(problems(&format!("{text}called_ae = [\"A\"]\n")).contains("no meaning"));
-        assert!(problems(&format!("{text}tunnel = {{ window = \"2MiB\", session_window = \"1MiB\" }}\n")).contains("smaller"));
+        assert!(
+            problems(&format!("{text}tunnel = {{ window = \"2MiB\", session_window = \"1MiB\" }}\n"))
+                .contains("smaller")
+        );
     }
 }

@@ -110,7 +110,11 @@ impl TunnelCarrier {
 }
 
 fn unreachable(why: String, was_sent: bool) -> Attempted {
-    if was_sent { Attempted::sent(End::Unreachable(why), 0) } else { Attempted::before(End::Unreachable(why)) }
+    if was_sent {
+        Attempted::sent(End::Unreachable(why), 0)
+    } else {
+        Attempted::before(End::Unreachable(why))
+    }
 }
 
 fn unreadable_source(error: &io::Error) -> Attempted {
@@ -130,9 +134,7 @@ fn arrived(sent: Sent, ready: &Ready) -> Attempted {
     let length = ready.offer.length;
     match sent {
         Sent::Stored => Attempted::sent(response(Status::SUCCESS, String::new(), None), length),
-        Sent::Had => {
-            Attempted::sent(response(Status::SUCCESS, String::new(), Some("was there already")), 0)
-        }
+        Sent::Had => Attempted::sent(response(Status::SUCCESS, String::new(), Some("was there already")), 0),
         Sent::Refused { status, comment } => Attempted::sent(response(status, comment, None), length),
         Sent::OtherBytes => Attempted {
             end: End::Aborted { what: "other bytes arrived than were sent".to_owned(), times: 0 },

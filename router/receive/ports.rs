@@ -20,8 +20,8 @@ use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
-use crate::tunnel::Gateway;
 use crate::tls::ServerTls;
+use crate::tunnel::Gateway;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.

@@ -296,7 +296,8 @@ mod tests {
         assert!(!kept.contains(&revealed[revealed.len() - 40..]));
         let printed = format!("{code:?} {:?} {:?}", code.verifier(), code.link_key());
         assert_eq!(printed, "<code> <verifier> <link key>");
-        for wrong in ["", "chrysalis-site-1-", "chrysalis-site-1-zz", &revealed[1..], &format!("{revealed}0")] {
+        for wrong in ["", "chrysalis-site-1-", "chrysalis-site-1-zz", &revealed[1..], &format!("{revealed}0")]
+        {
             assert_eq!(wrong.parse::<Code>(), Err(CodeError::NoCode));
         }
     }

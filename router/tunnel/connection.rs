@@ -73,13 +73,8 @@ pub enum Broken {
 
 impl Connection {
     pub(super) fn new(session: Session) -> Self {
-        let core = Core {
-            session,
-            closing: None,
-            places: HashMap::new(),
-            opened: VecDeque::new(),
-            is_over: false,
-        };
+        let core =
+            Core { session, closing: None, places: HashMap::new(), opened: VecDeque::new(), is_over: false };
         Self(Arc::new(Shared {
             core: Mutex::new(core),
             driver: AtomicWaker::new(),

@@ -150,9 +150,7 @@ impl Dial<'_> {
         };
         let upgrade = |error| DialError::Upgrade(Box::new(error));
         let mut request = self.url.plain().into_client_request().map_err(upgrade)?;
-        request
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         let upgrading = Box::pin(client_async_with_config(request, wire, Some(limits())));
         let (web, _) = upgrading.await.map_err(upgrade)?;
         self.hello(Socket::new(web)).await
@@ -177,11 +175,7 @@ impl Dial<'_> {
     }
 }
 
-async fn connect(
-    url: &TunnelUrl,
-    proxy: Option<&HostPort>,
-    limit: Duration,
-) -> Result<TcpStream, DialError> {
+async fn connect(url: &TunnelUrl, proxy: Option<&HostPort>, limit: Duration) -> Result<TcpStream, DialError> {
     let Some(proxy) = proxy else {
         return Ok(socket::connect(&url.host, url.port, limit).await?);
     };

@@ -24,9 +24,7 @@ struct Count {
 impl Failures {
     /// Whether somebody may try, who may have failed `most` times in a minute.
     pub fn may_try(&self, address: IpAddr, most: u32, now: Duration) -> bool {
-        self.counts
-            .get(&of(address))
-            .is_none_or(|count| count.failures < most || now >= count.since + WINDOW)
+        self.counts.get(&of(address)).is_none_or(|count| count.failures < most || now >= count.since + WINDOW)
     }
 
     /// Somebody failed.

@@ -247,18 +247,14 @@ impl Gateway {
         let shown =
             SessionInfo { site: site.clone(), peer, software: judged.software, since: SystemTime::now() };
         tracing::info!(listener, site, %peer, software = shown.software, "A link is connected.");
-        let live =
-            Live { number, connection: connection.clone(), ended: ended.clone(), verifier, shown };
+        let live = Live { number, connection: connection.clone(), ended: ended.clone(), verifier, shown };
         self.live().insert(site.clone(), live);
         drop(guard);
         let sessions = reception.metrics.tunnel_sessions.with_label_values(&[listener]);
         sessions.inc();
         let begun = Instant::now();
-        let limits = Limits {
-            count: settings.partials,
-            bytes: settings.partial_bytes,
-            age: settings.partial_age,
-        };
+        let limits =
+            Limits { count: settings.partials, bytes: settings.partial_bytes, age: settings.partial_age };
         let from = From { site: site.clone(), peer };
         let end = self.streams(reception, &connection, driver, from, limits).await;
         sessions.dec();
@@ -397,9 +393,7 @@ impl Upgrade<'_> {
         if !protocols.any(asks) {
             return refuse(StatusCode::BAD_REQUEST, "this is a tunnel");
         }
-        response
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     }
 }

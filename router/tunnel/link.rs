@@ -258,11 +258,11 @@ async fn serve(accepted: Accepted) {
 /// The site's code, from a file that only its owner reads or from the environment. What is wrong is said without it.
 pub fn read_code(source: &CodeSource) -> Result<Code, String> {
     match source {
-        CodeSource::File(path) => read_file(path).and_then(|text| {
-            text.parse().map_err(|error| format!("code_file {}: {error}", path.display()))
-        }),
+        CodeSource::File(path) => read_file(path)
+            .and_then(|text| text.parse().map_err(|error| format!("code_file {}: {error}", path.display()))),
         CodeSource::Environment(name) => {
-            let text = std::env::var(name).map_err(|_| format!("code_env: there is no {name} in the environment"))?;
+            let text = std::env::var(name)
+                .map_err(|_| format!("code_env: there is no {name} in the environment"))?;
             text.parse().map_err(|error| format!("code_env {name}: {error}"))
         }
     }

@@ -29,7 +29,9 @@ pub struct SiteName(String);
 
 /// Not a site's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a site's name has 1 to {MAX_NAME} letters, digits, dots, dashes and underscores, and begins with a letter or digit")]
+#[error(
+    "a site's name has 1 to {MAX_NAME} letters, digits, dots, dashes and underscores, and begins with a letter or digit"
+)]
 pub struct SiteNameError;
 
 impl SiteName {
@@ -215,11 +217,7 @@ impl Sites {
     }
 }
 
-fn give_code(
-    sites: &mut BTreeMap<SiteName, Site>,
-    name: &SiteName,
-    now: u64,
-) -> Result<Code, SitesError> {
+fn give_code(sites: &mut BTreeMap<SiteName, Site>, name: &SiteName, now: u64) -> Result<Code, SitesError> {
     let code = Code::generate()?;
     sites.insert(name.clone(), Site { verifier: code.verifier(), since: now });
     Ok(code)

@@ -350,7 +350,9 @@ impl Message {
             WELCOME => Self::Welcome(Welcome::read(&mut fields)?),
             PING => Self::Ping(fields.u64()?),
             PONG => Self::Pong(fields.u64()?),
-            OPEN => Self::Open { stream: fields.stream()?, kind: fields.kind()?, body: fields.rest(MAX_BODY)? },
+            OPEN => {
+                Self::Open { stream: fields.stream()?, kind: fields.kind()?, body: fields.rest(MAX_BODY)? }
+            }
             DATA => {
                 let (stream, bytes) = (fields.stream()?, fields.rest(MAX_DATA)?);
                 if bytes.is_empty() {
@@ -532,7 +534,9 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{Greeting, Hello, Kind, MAX_BODY, MAX_DATA, MAX_TEXT, Malformed, Message, Welcome, Why, Windows};
+    use super::{
+        Greeting, Hello, Kind, MAX_BODY, MAX_DATA, MAX_TEXT, Malformed, Message, Welcome, Why, Windows,
+    };
 
     const WINDOWS: Windows = Windows { stream: 1 << 20, session: 4 << 20, streams: 64 };
 
@@ -552,10 +556,7 @@ mod tests {
                 format!("01 4348525953545 54e 0001 0001 {one}"),
                 Message::Greeting(Greeting { lowest: 1, highest: 1, nonce: [1; 32] }),
             ),
-            (
-                format!("02 0001 0002 6e6f {one} {two} 00100000 00400000 0040 0001 63"),
-                Message::Hello(hello),
-            ),
+            (format!("02 0001 0002 6e6f {one} {two} 00100000 00400000 0040 0001 63"), Message::Hello(hello)),
             (format!("03 {three} 00100000 00400000 0040 00003a98 0001 63"), Message::Welcome(welcome)),
             ("05 0000000000000007".into(), Message::Ping(7)),
             ("06 0000000000000007".into(), Message::Pong(7)),

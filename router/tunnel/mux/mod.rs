@@ -287,7 +287,8 @@ impl Mux {
         if self.is_ours(id) || id <= self.highest_of_theirs {
             return Err(Violation::StreamNumber(id));
         }
-        let open = self.streams.iter().filter(|(id, stream)| !self.is_ours(**id) && !stream.is_over()).count();
+        let open =
+            self.streams.iter().filter(|(id, stream)| !self.is_ours(**id) && !stream.is_over()).count();
         if open >= usize::from(self.ours.streams) {
             return Err(Violation::TooManyStreams(self.ours.streams));
         }

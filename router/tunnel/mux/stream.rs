@@ -116,7 +116,8 @@ impl Stream {
             self.ours = Half::Ended;
             return Some(None);
         }
-        let most = usize::try_from(credit_in_all).unwrap_or(usize::MAX).min(self.credit as usize).min(MAX_DATA);
+        let most =
+            usize::try_from(credit_in_all).unwrap_or(usize::MAX).min(self.credit as usize).min(MAX_DATA);
         let first = self.outgoing.front_mut()?;
         let piece = first.split_to(most.min(first.len()));
         if first.is_empty() {

@@ -245,9 +245,8 @@ mod tests {
     fn what_opens_no_session_is_told_apart() {
         let code = Code::generate().unwrap();
         let gateway = GatewayOpening::new([2; 32]);
-        let refused = |bytes, verifier: Option<Verifier>| {
-            gateway.received(bytes, |_| verifier).map(drop).unwrap_err()
-        };
+        let refused =
+            |bytes, verifier: Option<Verifier>| gateway.received(bytes, |_| verifier).map(drop).unwrap_err();
         let hello = || said(link(&code).received(gateway.greeting(), NOW).unwrap());
         assert_eq!(refused(hello(), None), OpeningError::Unauthorised);
         let other = Code::generate().unwrap().verifier();
@@ -256,10 +255,7 @@ mod tests {
         assert_eq!(refused(recorded, Some(code.verifier())), OpeningError::Unauthorised);
         let ping = Message::Ping(1).encode();
         assert_eq!(refused(ping.clone(), None), OpeningError::OutOfOrder("PING", "HELLO"));
-        assert!(matches!(
-            link(&code).received(ping, NOW),
-            Err(OpeningError::OutOfOrder("PING", "GREETING"))
-        ));
+        assert!(matches!(link(&code).received(ping, NOW), Err(OpeningError::OutOfOrder("PING", "GREETING"))));
         let future = Message::Greeting(Greeting { lowest: 2, highest: 3, nonce: [0; 32] }).encode();
         let error = link(&code).received(future, NOW).map(drop).unwrap_err();
         assert_eq!((error.close(), error), (Close::Version, OpeningError::Version { lowest: 2, highest: 3 }));

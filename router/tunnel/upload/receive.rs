@@ -109,8 +109,7 @@ impl Receiver {
         stream: &Stream,
         limits: Limits,
     ) -> Result<Answer, Gone> {
-        let refused =
-            |status, comment: &str| Ok(Answer::Refused { status, comment: comment.to_owned() });
+        let refused = |status, comment: &str| Ok(Answer::Refused { status, comment: comment.to_owned() });
         if offer.length == 0 {
             return refused(Status::CANNOT_UNDERSTAND, "the data set is empty");
         }
