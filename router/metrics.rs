@@ -14,7 +14,7 @@ use prometheus::{
 use crate::config::{Config, Destination, DestinationKind, ListenerKind};
 use crate::forward::Health;
 use crate::pauses::Pauses;
-use crate::tls::{Certificates, Role, Security};
+use crate::tls::{Certificates, HandshakeError, Role, Security};
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
@@ -310,6 +310,9 @@ impl Metrics {
                 self.tunnel_resumes.with_label_values(name);
             }
             let _: Histogram = self.acknowledge.with_label_values(name);
+            if listener.tls.is_some() {
+                self.no_handshake_failed(Role::Listener, listener.name.as_str());
+            }
         }
         self.destination_secured.reset();
         for destination in &config.destinations {
@@ -317,6 +320,9 @@ impl Metrics {
             if let Some(security) = destination.security() {
                 let is_secured = security == Security::Secured;
                 self.destination_secured.with_label_values(&[name]).set(i64::from(is_secured));
+            }
+            if destination.has_tls() {
+                self.no_handshake_failed(Role::Destination, name);
             }
             self.attempts.with_label_values(&[name]);
             self.delivered_bytes.with_label_values(&[name]);
@@ -344,6 +350,12 @@ impl Metrics {
         self.certificate_expiry.reset();
         for (role, name, seconds) in left {
             self.certificate_expiry.with_label_values(&[role.word(), &name]).set(seconds);
+        }
+    }
+
+    fn no_handshake_failed(&self, role: Role, name: &str) {
+        for reason in HandshakeError::REASONS {
+            self.handshake_failures.with_label_values(&[role.word(), name, reason]);
         }
     }
 

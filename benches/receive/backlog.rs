@@ -97,6 +97,7 @@ fn meta(n: u32) -> Meta {
         subject: u128::from(n / STUDY).to_be_bytes(),
     };
     let arrival = Arrival {
+        identity: None,
         listener: "modalities".to_owned(),
         peer: ([192, 168, 10, 20], 40_000).into(),
         calling_ae: "VIVID1".to_owned(),

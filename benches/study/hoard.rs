@@ -82,6 +82,7 @@ fn meta(n: u32, instance: &Instance) -> Meta {
         subject: *subject.first_chunk().unwrap(),
     };
     let arrival = Arrival {
+        identity: None,
         listener: "modalities".to_owned(),
         peer: ([192, 168, 10, 20], 40_000).into(),
         calling_ae: title_of(n),

@@ -9,6 +9,7 @@
 mod bare;
 mod bulk;
 mod carts;
+mod encrypted;
 mod forward;
 mod hoard;
 mod ingest;
@@ -32,10 +33,11 @@ mod support;
 use parts::Part;
 
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("shipped", forward::shipped),
     ("tuned", forward::tuned),
     ("ingest", ingest::ingest),
+    ("tls", encrypted::tls),
     ("carts", carts::carts),
     ("search", search::search),
     ("bulk", bulk::bulk),

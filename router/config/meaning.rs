@@ -201,11 +201,16 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Whether it is reached by TLS, verified or not.
+    pub fn has_tls(&self) -> bool {
+        matches!(&self.kind, DestinationKind::Dicom(dicom) if dicom.tls.is_some())
+    }
+
     /// Whether what is sent there is encrypted to somebody who was verified; none for a folder.
     pub fn security(&self) -> Option<Security> {
         match &self.kind {
             DestinationKind::Dicom(dicom) => {
-                Some(dicom.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
+                Some(dicom.tls.as_ref().map_or(Security::Unsecured, |tls| tls.security()))
             }
             DestinationKind::Folder(_) => None,
             DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
@@ -242,7 +247,7 @@ pub struct DicomDestination {
     /// The largest P-DATA-TF PDU we send, in bytes; the peer's own limit is obeyed where it is smaller.
     pub max_pdu: u32,
     /// TLS; none is plain DICOM.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<Box<ClientTls>>,
 }
 
 /// A host, by name or address, and a port.

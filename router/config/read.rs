@@ -309,7 +309,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
         max_associations: max_associations?,
         one_study_per_association: one_study?,
         max_pdu: max_pdu?,
-        tls: tls?,
+        tls: tls?.map(Box::new),
     }))
 }
 

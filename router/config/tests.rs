@@ -32,6 +32,18 @@ transfer_syntaxes = ["1.2.3.4"]
 timeouts = { request = "250ms", idle = "1m" }
 user_identity = [{ username = "cart", passcode = "hidden-word" }, { username = "other" }]
 
+[listener.tls]
+certificate = "server.pem"
+key = "server.key"
+client = "required"
+ca = "ca.pem"
+min_version = "1.3"
+handshake = "5s"
+
+[[listener.tls.identity]]
+san = "vivid-1.example.org"
+calling_ae = ["VIVID1"]
+
 [queue]
 retain = "72h"                    # delivered payloads, evicted first when space is needed
 ledger = "90d"                    # outcomes, after the payload is gone
@@ -50,6 +62,7 @@ one_study_per_association = true
 max_pdu = "64KiB"
 study_quiet = "90s"
 backoff = { first = "20ms", max = "80ms" }
+tls = { ca = "ca.pem", pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="], certificate = "a.pem", key = "a.key", server_name = "pacs" }
 
 [[destination]]
 name = "archive"

@@ -121,7 +121,7 @@ impl Probe<'_> {
         let Some(settings) = self.tls.cloned() else { return Ok(Outbound::Plain(stream)) };
         let began = Instant::now();
         let outcome = self.shake_hands(settings, stream).await.map_err(|error| advice::unencrypted(&error));
-        let stream = self.step(StepName::Tls, began, outcome, |stream| encrypted(stream))?;
+        let stream = self.step(StepName::Tls, began, outcome, encrypted)?;
         Ok(Outbound::Tls(Box::new(stream)))
     }
 

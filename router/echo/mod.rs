@@ -57,7 +57,7 @@ impl Target {
             DestinationKind::Dicom(dicom) => {
                 let (host, port) = (dicom.address.host.clone(), dicom.address.port);
                 let peer = PeerAddress { ae_title: dicom.called_ae.clone(), host, port };
-                let tls = dicom.tls.clone();
+                let tls = dicom.tls.as_deref().cloned();
                 match &dicom.calling_ae {
                     CallingAe::Fixed(title) => {
                         Self::Dicom { peer, calling: title.clone(), passthrough: false, tls }

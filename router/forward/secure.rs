@@ -19,7 +19,7 @@ pub(super) struct Secure {
 impl Secure {
     pub(super) fn new(destination: &Destination, metrics: &Metrics) -> Self {
         let settings = match &destination.kind {
-            DestinationKind::Dicom(dicom) => dicom.tls.clone(),
+            DestinationKind::Dicom(dicom) => dicom.tls.as_deref().cloned(),
             DestinationKind::Folder(_) => None,
             // The link makes its own.
             DestinationKind::Tunnel(_) => None,

@@ -175,7 +175,14 @@ impl Ports {
 async fn encrypted(listener: &Listener) -> Result<Option<ServerTls>, String> {
     let Some(settings) = listener.tls.clone() else { return Ok(None) };
     let made = tokio::task::spawn_blocking(move || ServerTls::new(&settings)).await;
-    made.map_err(|error| error.to_string())?.map(Some).map_err(|error| error.to_string())
+    let tls = made.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let own = tls.own();
+    if own.seconds_left(time::OffsetDateTime::now_utc()) < 0 {
+        // It is served all the same: not every cart looks at the dates.
+        let (name, subject, expired) = (&listener.name, &own.subject, own.not_after);
+        tracing::error!(listener = %name, subject, %expired, "The listener's certificate has expired.");
+    }
+    Ok(Some(tls))
 }
 
 async fn bind(address: SocketAddr, open: &[SocketAddr]) -> Result<TcpListener, String> {

@@ -159,7 +159,15 @@ impl HandshakeError {
         use rustls::Error as E;
         let leaf = leaf.map(Box::new);
         match error {
-            E::InvalidCertificate(error) => Self::Certificate { fault: fault(&error), leaf },
+            E::InvalidCertificate(error) => {
+                let is_old = leaf.as_ref().is_some_and(|leaf| leaf.version < 3);
+                let fault = match fault(&error) {
+                    // rustls cannot read what it does not take; we can.
+                    Fault::Unreadable if is_old => Fault::Version1,
+                    fault => fault,
+                };
+                Self::Certificate { fault, leaf }
+            }
             E::NoCertificatesPresented => Self::Certificate { fault: Fault::Missing, leaf },
             E::AlertReceived(AlertDescription::ProtocolVersion) => Self::OldVersion,
             E::AlertReceived(alert) => Self::Refused(alert),
@@ -231,7 +239,7 @@ fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
             "the certificate of {subject} signed itself and is not among the trusted authorities; if it is the right one, pin it: {pin}"
         ),
         Fault::UnknownIssuer => format!(
-            "the certificate of {subject} was issued by {issuer}, which is not among the trusted authorities; a TLS-inspecting proxy may have answered instead of the peer"
+            "the certificate of {subject} was issued by {issuer}, whose key is not among those of the trusted authorities; a TLS-inspecting proxy may have answered instead of the peer"
         ),
         Fault::WrongName(wanted) => {
             let names: Vec<_> = leaf.names.iter().take(8).map(ToString::to_string).collect();

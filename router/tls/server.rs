@@ -1,6 +1,7 @@
 //! The side that is called: TLS connections from peers that are who they should be.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ServerConfig, SupportedProtocolVersion, version};
+use rustls::{PeerIncompatible, ServerConfig, SupportedProtocolVersion, version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -87,8 +88,17 @@ impl ServerTls {
     {
         let material = self.material.current().await;
         let seen = Seen::default();
-        let config = config(&self.settings, &material, &seen)?;
-        let accepting = TlsAcceptor::from(Arc::new(config)).accept(Sniffed::new(stream)).into_fallible();
+        let config = Arc::new(config(&self.settings, &material, &seen)?);
+        let accepting = async {
+            let mut stream = Sniffed::new(stream);
+            if let Err(error) = stream.look().await {
+                return Err((error, stream));
+            }
+            if let Some(version) = stream.old_hello() {
+                return Err((refuse_old(&mut stream, version).await, stream));
+            }
+            TlsAcceptor::from(config).accept(stream).into_fallible().await
+        };
         match timeout(deadline, accepting).await {
             Ok(Ok(mut stream)) => {
                 stream.get_mut().0.read_ahead();
@@ -183,6 +193,15 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
         TlsVersion::V12 => BOTH,
         TlsVersion::V13 => &BOTH[..1],
     }
+}
+
+/// The answer to a hello of TLS 1.1 or before, which rustls gives no such alert for: `protocol_version` (RFC 8446 6.2).
+async fn refuse_old<S: AsyncWrite + Unpin>(stream: &mut S, version: [u8; 2]) -> io::Error {
+    let [major, minor] = version;
+    let sent = stream.write_all(&[0x15, major, minor, 0, 2, 2, 70]).await;
+    sent.err().unwrap_or_else(|| {
+        io::Error::other(rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+    })
 }
 
 /// Lets a peer that was refused read why.

@@ -6,13 +6,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::dimse::Transport;
 
 /// How many bytes are remembered.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 11;
 
+/// The first byte of a ClientHello's record.
+const HANDSHAKE: u8 = 0x16;
 /// How far is read ahead, once somebody is known.
 const AHEAD: usize = 128 << 10;
 
@@ -24,6 +26,7 @@ pub struct Sniffed<S> {
     count: usize,
     /// What was read ahead, as far as it is not taken; empty until it is asked for.
     ahead: Vec<u8>,
+    is_reading_ahead: bool,
     taken: usize,
     filled: usize,
 }
@@ -49,7 +52,15 @@ pub enum Tongue {
 
 impl<S> Sniffed<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, first: [0; REMEMBERED], count: 0, ahead: Vec::new(), taken: 0, filled: 0 }
+        Self {
+            stream,
+            first: [0; REMEMBERED],
+            count: 0,
+            ahead: Vec::new(),
+            is_reading_ahead: false,
+            taken: 0,
+            filled: 0,
+        }
     }
 
     /// What the peer speaks.
@@ -59,7 +70,19 @@ impl<S> Sniffed<S> {
 
     /// Reads ahead from now on: a stranger should not cost that much memory.
     pub(super) fn read_ahead(&mut self) {
-        self.ahead = vec![0; AHEAD];
+        let rest = self.ahead.get(self.taken..self.filled).unwrap_or_default().to_vec();
+        (self.taken, self.filled) = (0, rest.len());
+        self.ahead = rest;
+        self.ahead.resize(AHEAD, 0);
+        self.is_reading_ahead = true;
+    }
+
+    /// The version of a ClientHello that is too old to lead to TLS 1.2: of everything newer it is 3.3 (RFC 8446 4.1.2).
+    pub(super) fn old_hello(&self) -> Option<[u8; 2]> {
+        match self.first {
+            [0x16, 3, _, _, _, 1, _, _, _, 3, minor @ 0..=2] if self.count == REMEMBERED => Some([3, minor]),
+            _ => None,
+        }
     }
 
     /// The stream itself.
@@ -72,6 +95,26 @@ impl<S> Sniffed<S> {
             *place = *byte;
             self.count += 1;
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Sniffed<S> {
+    /// Reads what tells who speaks, and leaves it to be read again.
+    pub(super) async fn look(&mut self) -> io::Result<()> {
+        let mut start = [0; REMEMBERED];
+        let mut count = 0;
+        while let Some(space) = start.get_mut(count..).filter(|space| !space.is_empty()) {
+            count += match self.read(space).await? {
+                0 => break,
+                read => read,
+            };
+            if self.first.first() != Some(&HANDSHAKE) {
+                break;
+            }
+        }
+        self.ahead = start.get(..count).unwrap_or_default().to_vec();
+        (self.taken, self.filled) = (0, count);
+        Ok(())
     }
 }
 
@@ -106,7 +149,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sniffed<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.ahead.is_empty() {
+        if !this.is_reading_ahead && this.taken == this.filled {
             let before = buffer.filled().len();
             let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
             if this.count < REMEMBERED {
@@ -160,16 +203,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
 #[cfg(test)]
 mod tests {
     use super::{Sniffed, Tongue};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
     async fn what_is_read_ahead_comes_in_order_and_ends_with_the_stream() {
-        let sent: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        let mut sent: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        sent[0] = 0x16;
         let (mut peer, ours) = tokio::io::duplex(64 << 10);
         let data = sent.clone();
         let sending = tokio::spawn(async move { peer.write_all(&data).await });
         let mut sniffed = Sniffed::new(ours);
         let mut received = vec![0; 5];
+        sniffed.look().await.expect("bytes");
         sniffed.read_exact(&mut received).await.expect("bytes");
         sniffed.read_ahead();
         let mut piece = [0; 4096];

@@ -82,6 +82,7 @@ impl ServerCertVerifier for VerifyServer {
         let leaf = self.seen.note(end_entity)?;
         let by_authority = |ca: &WebPkiServerVerifier| {
             ca.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map_err(of_chain)
         };
         match &*self.trust {
             ServerTrust::Ca(ca) => by_authority(ca),
@@ -154,7 +155,7 @@ impl ClientCertVerifier for VerifyClient {
             return Ok(ClientCertVerified::assertion());
         }
         match &self.trust.ca {
-            Some(ca) => ca.verify_client_cert(end_entity, intermediates, now),
+            Some(ca) => ca.verify_client_cert(end_entity, intermediates, now).map_err(of_chain),
             None => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
@@ -179,6 +180,14 @@ impl ClientCertVerifier for VerifyClient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         algorithms().supported_schemes()
+    }
+}
+
+/// An authority of the same name with another key, such as one that was made anew, is another authority.
+fn of_chain(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer.into(),
+        other => other,
     }
 }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on here fails the test that called it")]
 
 pub mod archive;
+pub mod certificates;
 pub mod deliveries;
 pub mod faults;
 pub mod http;

@@ -191,3 +191,29 @@ fn wait_listening(process: &mut Process, listens: impl Fn() -> bool) {
 pub fn dcmdump(path: &Path) -> Option<Finished> {
     Some(process::run(&require("dcmdump")?, [path], PATIENCE))
 }
+
+/// stunnel: TLS in front of what has none, or behind what speaks none.
+pub struct Stunnel {
+    pub address: SocketAddr,
+    _process: Process,
+    _home: tempfile::TempDir,
+}
+
+impl Stunnel {
+    /// Starts it on a free port in front of `connect`. `settings` are lines of its service, such as `cert = a.pem`.
+    #[track_caller]
+    pub fn start(connect: SocketAddr, settings: &str) -> Option<Self> {
+        let program = require("stunnel4")?;
+        let (home, address) = (tempfile::tempdir().unwrap(), free_address());
+        let config = home.path().join("stunnel.conf");
+        let text = format!(
+            "foreground = yes\npid =\nsyslog = no\n[dicom]\naccept = {address}\nconnect = {connect}\n{settings}\n"
+        );
+        write_file(&config, &text);
+        let mut command = Command::new(program);
+        command.arg(&config);
+        let mut process = Process::start("stunnel", command, home.path());
+        wait_listening(&mut process, || TcpStream::connect(address).is_ok());
+        Some(Self { address, _process: process, _home: home })
+    }
+}
