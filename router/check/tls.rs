@@ -24,7 +24,7 @@ pub fn certificates(config: &Config) -> Vec<Line> {
     for destination in &config.destinations {
         let settings = match &destination.kind {
             DestinationKind::Dicom(dicom) => dicom.tls.clone(),
-            DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| tunnel.tls()),
+            DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| Box::new(tunnel.tls())),
             DestinationKind::Folder(_) => None,
         };
         if let Some(settings) = settings {
