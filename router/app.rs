@@ -112,7 +112,7 @@ impl App {
         let gateway = Gateway::new(Sites::of(&config.node.data_dir));
         services.spawn(gateway.clone().keep(halt.clone()));
         let ports = Ports {
-            gateway,
+            gateway: gateway.clone(),
             queue: queue.clone(),
             routes: routes.clone(),
             pauses: pauses.clone(),
@@ -167,6 +167,7 @@ impl App {
             drain: drain.clone(),
             headers: Headers::default(),
             engine,
+            gateway,
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })

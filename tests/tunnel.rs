@@ -117,6 +117,7 @@ fn what_a_cart_sends_arrives_behind_the_gateway_byte_for_byte_and_is_routed_by_i
     assert!(gateway.node.delivered("elsewhere").is_empty());
     assert_eq!(link.metric("chrysalis_tunnel_connected", &[]), 1.0);
     assert_eq!(gateway.node.metric("chrysalis_tunnel_sessions", &["links"]), 1.0);
+    assert!(gateway.node.api_get("/api/status").text().contains("\"site\":\"north\""));
     let received = gateway.node.metric("chrysalis_received_instances_total", &["links"]);
     assert_eq!(received, instances.len() as f64, "each of them once");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrysalis_queue::{BlobError, Checked, History, Queue};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::carrier::{Association, Attempted, Item, unreadable};
 use super::outgoing::{Outgoing, PieceError, TailSource, copy_error};
@@ -97,7 +98,7 @@ impl TunnelCarrier {
                         return unreachable("the tunnel breaks whenever this is sent".to_owned(), was_sent);
                     }
                     // So that the link notices before it is asked again.
-                    connection.ended().await;
+                    let _ = timeout(self.connect, connection.ended()).await;
                 }
                 Err(error @ SendError::NoStream) => return unreachable(error.to_string(), was_sent),
                 Err(SendError::Source(error)) => return unreadable_source(&error),

@@ -92,14 +92,17 @@ pub(crate) async fn send<O: Offering>(
         let sending = carry(connection, &stream, offering.from(offset), patience, &mut carried);
         tokio::select! {
             biased;
-            sent = sending => (sent.map(|()| None), true),
+            sent = sending => {
+                let is_whole = sent.is_ok();
+                (sent.map(|()| None), is_whole)
+            }
             early = receive(&stream) => (early.map(Some), false),
         }
     };
     let last = match early {
         Ok(Some(answer)) => answer,
-        Ok(None) => answer(&stream, patience, carried).await?,
-        Err(SendError::Broken { .. }) => return Err(SendError::Broken { carried }),
+        // A stream that was cut off may have brought an answer before.
+        Ok(None) | Err(SendError::Broken { .. }) => answer(&stream, patience, carried).await?,
         Err(other) => return Err(other),
     };
     match last {
