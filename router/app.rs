@@ -22,6 +22,7 @@ use crate::receive::{BindError, Ports};
 use crate::relay::Relays;
 use crate::route::Routes;
 use crate::transcode::{Engine, Settings};
+use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
 const CACHE: &str = "cache";
@@ -109,7 +110,10 @@ impl App {
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
         let routes = Live::new(Routes::new(&config));
+        let gateway = Gateway::new(Sites::of(&config.node.data_dir));
+        services.spawn(gateway.clone().keep(halt.clone()));
         let ports = Ports {
+            gateway: gateway.clone(),
             queue: queue.clone(),
             routes: routes.clone(),
             pauses: pauses.clone(),
@@ -169,6 +173,7 @@ impl App {
             drain: drain.clone(),
             headers: Headers::default(),
             engine,
+            gateway,
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })

@@ -15,6 +15,7 @@ pub mod route;
 pub mod transcode;
 
 pub mod forward;
+pub mod tunnel;
 
 pub mod relay;
 

@@ -65,6 +65,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime.shutdown_background();
             Ok(exit?.into())
         }
+        Command::Site(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::DecodeWorker => {
             decode_worker::run()?;
             Ok(Exit::Done.into())

@@ -12,7 +12,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, DestinationKind, ListenerKind};
 use crate::forward::Health;
 use crate::pauses::Pauses;
 use crate::tls::{Certificates, HandshakeError, Role, Security};
@@ -74,6 +74,14 @@ pub struct Metrics {
     /// Those about relays.
     pub relays: RelayMetrics,
     transcodes: transcode::Families,
+    /// Sessions of links open now, by listener.
+    pub tunnel_sessions: IntGaugeVec,
+    /// Uploads that went on where an earlier connection had left them, by listener.
+    pub tunnel_resumes: IntCounterVec,
+    /// 1 while the link's session is open, by destination.
+    pub tunnel_connected: IntGaugeVec,
+    /// Attempts of the link to open a session, by destination and outcome.
+    pub tunnel_dials: IntCounterVec,
 }
 
 /// A metric could not be made: its name or labels are wrong, or taken.
@@ -262,6 +270,26 @@ impl Metrics {
                 &["role", "name", "reason"],
             )?,
             relays: RelayMetrics::new(&registry)?,
+            tunnel_sessions: make.gauges(
+                "chrysalis_tunnel_sessions",
+                "Sessions of links that are open now.",
+                &["listener"],
+            )?,
+            tunnel_resumes: make.counters(
+                "chrysalis_tunnel_resumes_total",
+                "Uploads that went on where an earlier connection had left them.",
+                &["listener"],
+            )?,
+            tunnel_connected: make.gauges(
+                "chrysalis_tunnel_connected",
+                "1 while the link to the gateway is up.",
+                &["destination"],
+            )?,
+            tunnel_dials: make.counters(
+                "chrysalis_tunnel_dials_total",
+                "Attempts to open a session with the gateway, by outcome.",
+                &["destination", "outcome"],
+            )?,
             transcodes: transcode::Families::new(&registry)?,
             registry,
         };
@@ -283,6 +311,10 @@ impl Metrics {
             self.associations.with_label_values(name);
             self.associations_total.with_label_values(name);
             self.listener_paused.with_label_values(name);
+            if matches!(listener.kind, ListenerKind::Tunnel(_)) {
+                self.tunnel_sessions.with_label_values(name);
+                self.tunnel_resumes.with_label_values(name);
+            }
             let _: Histogram = self.acknowledge.with_label_values(name);
             if listener.tls.is_some() {
                 self.no_handshake_failed(Role::Listener, listener.name.as_str());
@@ -301,6 +333,9 @@ impl Metrics {
             self.attempts.with_label_values(&[name]);
             self.delivered_bytes.with_label_values(&[name]);
             self.destination_paused.with_label_values(&[name]);
+            if matches!(destination.kind, DestinationKind::Tunnel(_)) {
+                self.tunnel_connected.with_label_values(&[name]);
+            }
             for outcome in ["delivered", "warning", "held", "retry"] {
                 self.deliveries.with_label_values(&[name, outcome]);
             }

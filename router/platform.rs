@@ -199,6 +199,19 @@ pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions 
     options
 }
 
+/// Whether nobody but its owner can read or write a file.
+#[cfg(unix)]
+pub fn is_private(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o077 == 0
+}
+
+/// See the Unix version: elsewhere the rights of its folder have to do.
+#[cfg(not(unix))]
+pub fn is_private(_metadata: &std::fs::Metadata) -> bool {
+    true
+}
+
 /// Whether an error says that the process, or the system, has no descriptor left.
 pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     use rustix::io::Errno;

@@ -100,6 +100,7 @@ fn meta(n: u32) -> Meta {
         identity: None,
         listener: "modalities".to_owned(),
         peer: ([192, 168, 10, 20], 40_000).into(),
+        site: None,
         calling_ae: "VIVID1".to_owned(),
         called_ae: "CHRYSALIS".to_owned(),
         transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),

@@ -239,6 +239,15 @@ impl Queue {
         self.call(move |keeper| keeper.history(&destination, sequence, counts))?
     }
 
+    /// Every instance of a key that is known, in order of receipt; whether its payload is still there is another question.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn same_key(&self, key: &str) -> Result<Vec<Instance>, Unavailable> {
+        let key = key.to_owned();
+        self.call(move |keeper| keeper.same_key(&key))?
+    }
+
     /// How things stand.
     ///
     /// # Errors

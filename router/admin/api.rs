@@ -22,6 +22,7 @@ use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds, as_listed};
 use crate::tls::Security;
 use crate::transcode::Engine;
+use crate::tunnel::Gateway;
 
 /// What the API works on.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct AdminState {
     pub headers: Headers,
     /// What makes copies.
     pub engine: Engine,
+    /// The sessions of links.
+    pub gateway: Gateway,
 }
 
 impl AdminState {
@@ -177,6 +180,17 @@ fn is_closed(state: &AdminState) -> bool {
     config.listeners.iter().all(|listener| pauses.listener(listener.name.as_str()).is_some())
 }
 
+/// The links that are connected now, by the names of their sites.
+fn sites(gateway: &Gateway) -> Vec<Value> {
+    let mut sessions = gateway.sessions();
+    sessions.sort_by(|a, b| a.site.cmp(&b.site));
+    let shown = sessions.into_iter().map(|session| {
+        let since = humantime::format_rfc3339_seconds(session.since).to_string();
+        json!({ "site": session.site, "peer": session.peer, "software": session.software, "since": since })
+    });
+    shown.collect()
+}
+
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
     let (config, queue, pauses) = (state.live.now(), state.queue.clone(), state.control.pauses());
     // Asked before the queue: what an association that is not open any more has brought is in the queue.
@@ -217,6 +231,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         "poisoned": stats.poisoned,
         "listeners": listeners,
         "relays": control::relays(&config, |name| state.metrics.relays.open(name)),
+        "sites": sites(&state.gateway),
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
             "instances": stats.totals.payloads,

@@ -27,10 +27,14 @@ pub fn certificates(config: &Config) -> Vec<Line> {
         lines.extend(relay.connect_tls.iter().flat_map(|settings| client(&about, settings)));
     }
     for destination in &config.destinations {
-        if let DestinationKind::Dicom(dicom) = &destination.kind
-            && let Some(settings) = &dicom.tls
-        {
-            lines.extend(client(&format!("destination {}", destination.name), settings));
+        let settings = match &destination.kind {
+            DestinationKind::Dicom(dicom) => dicom.tls.clone(),
+            DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| Box::new(tunnel.tls())),
+            DestinationKind::Web(web) => web.tls.clone().map(Box::new),
+            DestinationKind::Folder(_) => None,
+        };
+        if let Some(settings) = settings {
+            lines.extend(client(&format!("destination {}", destination.name), &settings));
         }
     }
     lines

@@ -19,6 +19,7 @@ pub mod route;
 mod selection;
 pub mod send;
 pub mod serve;
+pub mod site;
 mod source;
 pub mod status;
 mod table;
@@ -80,6 +81,8 @@ pub enum Command {
     Queue(Box<QueueArgs>),
     /// Tell what came and what became of it, also after the data is gone.
     Ledger(ledger::LedgerArgs),
+    /// The sites whose links this gateway lets in, and their codes.
+    Site(site::SiteArgs),
     /// Have the running node read its configuration again.
     Reload(reload::ReloadArgs),
     /// Pause a destination or a listener; it stays paused, over restarts too, until it is resumed.

@@ -111,6 +111,7 @@ impl RouteArgs {
             calling_ae: &calling_ae,
             called_ae: &called_ae,
             peer_addr: self.source,
+            site: None,
             sop_class: &head.sop_class,
             attributes: &scan.attributes,
             header: Header::of(&scan, routes.tags()),

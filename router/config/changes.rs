@@ -10,6 +10,7 @@ use super::meaning::{
     Log, Node, Queue, Transcode,
 };
 use super::relay::Relay;
+use super::tunnel::TunnelDestination;
 use super::web::{SecretPlace, WebDestination, WebLogin};
 use crate::transcode::{Compression, Target};
 
@@ -186,6 +187,7 @@ fn listener_keys(old: &Listener, new: &Listener) -> Vec<&'static str> {
         new,
         [
             name,
+            kind,
             address,
             called_ae,
             calling_ae,
@@ -263,6 +265,16 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 keys.splice(login..=login, login_keys(&old.login, &new.login));
             }
         }
+        (DestinationKind::Tunnel(old), DestinationKind::Tunnel(new)) => {
+            keys.remove(kind);
+            let keys_of = differing!(
+                TunnelDestination,
+                old,
+                new,
+                [url, site, code, pins, ca, proxy, uploads, timeouts]
+            );
+            keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
+        }
         _ => {}
     }
     keys
@@ -333,6 +345,7 @@ fn place(destination: &Destination) -> Place<'_> {
         DestinationKind::Dicom(dicom) => Place::Peer(dicom.address.to_string(), dicom.called_ae.as_str()),
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
         DestinationKind::Web(web) => Place::Web(web.url.to_string()),
+        DestinationKind::Tunnel(tunnel) => Place::Peer(tunnel.url.to_string(), tunnel.site.as_str()),
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn destinations(tables: &[Section<'_>], own: Option<&AeTitle>, data_d
                 Identity::Dicom(..) => "called_ae",
                 Identity::Folder(_) => "path",
                 Identity::Web(..) => "url",
+                Identity::Tunnel(..) => "url",
             };
             let is_same =
                 |other: &Option<Identity>| other.as_ref().is_some_and(|other| same(other, identity));
@@ -173,7 +174,8 @@ fn within_spool(path: &Path, data_dir: &Path) -> bool {
 }
 
 /// What the node keeps in its data directory.
-const OWN_NAMES: [&str; 8] = ["admin.token", "ballast", "boot", "cache", "index", "journal", "lock", "spool"];
+const OWN_NAMES: [&str; 9] =
+    ["admin.token", "ballast", "boot", "cache", "index", "journal", "lock", "sites", "spool"];
 
 /// The path without `.` and with `..` taken away where that needs no look at the file system.
 fn plain(path: &Path) -> PathBuf {

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::names::{DestinationName, ListenerName};
 use super::relay::Relay;
 use super::tls::{ClientTls, ServerTls};
+use super::tunnel::{ListenerKind, TunnelDestination};
 use super::units::Percent;
 use super::web::WebDestination;
 use crate::dicom::{AeTitle, Uid};
@@ -63,6 +64,8 @@ pub struct Node {
 pub struct Listener {
     /// Routes and metrics name it by this.
     pub name: ListenerName,
+    /// What it takes.
+    pub kind: ListenerKind,
     /// Where it listens.
     pub address: SocketAddr,
     /// Called AE titles that are accepted; empty means any.
@@ -208,7 +211,9 @@ impl Destination {
     pub fn receiver(&self) -> Receiver {
         match &self.kind {
             DestinationKind::Dicom(_) => Receiver::Negotiates,
-            DestinationKind::Folder(_) | DestinationKind::Web(_) => Receiver::TakesAnything,
+            DestinationKind::Folder(_) | DestinationKind::Web(_) | DestinationKind::Tunnel(_) => {
+                Receiver::TakesAnything
+            }
         }
     }
 
@@ -227,6 +232,7 @@ impl Destination {
                 Some(web.tls.as_ref().map_or(Security::Unsecured, ClientTls::security))
             }
             DestinationKind::Folder(_) => None,
+            DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
         }
     }
 }
@@ -240,6 +246,8 @@ pub enum DestinationKind {
     Folder(FolderDestination),
     /// A DICOMweb server.
     Web(WebDestination),
+    /// A gateway, through the tunnel.
+    Tunnel(TunnelDestination),
 }
 
 /// A storage SCP.

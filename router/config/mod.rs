@@ -27,6 +27,7 @@ mod read_tls;
 mod relay;
 mod route;
 mod tls;
+mod tunnel;
 mod units;
 mod web;
 
@@ -46,5 +47,6 @@ pub use names::{DestinationName, ListenerName, NameError, RelayName};
 pub use overrides::{Override, OverrideError};
 pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
+pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
 pub use units::{Percent, UnitError};
 pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

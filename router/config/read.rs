@@ -3,6 +3,7 @@
 //! Each function first reads every key and only then puts the part together, so that one mistake does not
 //! hide another.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -22,6 +23,7 @@ use super::meaning::{
 use super::places::{self, Look};
 use super::read_tls;
 use super::tls::{ClientTls, Verify};
+use super::tunnel::{self, TunnelUrl};
 use super::web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl};
 use crate::dicom::AeTitle;
 use crate::transcode::{Compare, Compression, LossySource, LossyUid, Monochrome, Quality, Target};
@@ -88,8 +90,10 @@ pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
     let timeouts = listener_timeouts(&section.table("timeouts"));
     let user_identity = section.each("user_identity", user_identity);
     let tls = read_tls::server(section);
+    let kind = tunnel::listener(section);
     Ok(Listener {
         name: name?,
+        kind: kind?,
         address: address?,
         called_ae: called_ae?,
         calling_ae: calling_ae?,
@@ -159,7 +163,7 @@ pub(super) fn destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<
     let backoff = backoff(&section.table("backoff"));
     let study_quiet = section.or("study_quiet", Duration::ZERO, |item| item.duration(QUIET));
     let compression = compression(section);
-    let kind = kind(section).and_then(|read| read(section, own));
+    let kind = kind(section).and_then(|kind| kind.read(section, own));
     if kind.is_err() && section.get("kind").is_none_or(|item| item.text().is_err()) {
         guess(section, own);
     }
@@ -211,22 +215,81 @@ fn target(section: &Section<'_>, name: &str, quality: &str) -> Read<Target> {
 
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
 
-fn kind(section: &Section<'_>) -> Read<ReadKind> {
-    let kinds: [(&str, ReadKind); 3] =
-        [("dicom", dicom_destination), ("folder", folder_destination), ("dicomweb", web_destination)];
+/// A kind of destination, and the keys that say something of it.
+struct Kind {
+    name: &'static str,
+    read: ReadKind,
+    keys: &'static [&'static str],
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "dicom",
+        read: dicom_destination,
+        keys: &[
+            "address",
+            "called_ae",
+            "calling_ae",
+            "max_associations",
+            "one_study_per_association",
+            "max_pdu",
+            "timeouts",
+            "tls",
+        ],
+    },
+    Kind { name: "folder", read: folder_destination, keys: &["path"] },
+    Kind {
+        name: "dicomweb",
+        read: web_destination,
+        keys: &[
+            "url",
+            "token_file",
+            "token_variable",
+            "user",
+            "password_file",
+            "password_variable",
+            "max_request",
+            "max_request_instances",
+            "max_connections",
+            "timeouts",
+            "tls",
+        ],
+    },
+    Kind {
+        name: "tunnel",
+        read: tunnel_destination,
+        keys: &["url", "site", "code_file", "code_env", "pins", "ca", "proxy", "uploads", "timeouts"],
+    },
+];
+
+impl Kind {
+    /// Whether a key is there that no other kind has.
+    fn is_meant(&self, section: &Section<'_>) -> bool {
+        let is_own = |key: &&&str| KINDS.iter().filter(|kind| kind.keys.contains(*key)).count() == 1;
+        self.keys.iter().filter(is_own).any(|key| section.get(key).is_some())
+    }
+
+    /// Complains of keys that only say something of other kinds, and reads it.
+    fn read(&self, section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
+        let others = KINDS.iter().flat_map(|kind| kind.keys).filter(|key| !self.keys.contains(key));
+        let others: BTreeSet<_> = others.collect();
+        refuse_keys(section, self.name, others);
+        (self.read)(section, own)
+    }
+}
+
+fn kind(section: &Section<'_>) -> Read<&'static Kind> {
+    let kinds = KINDS.each_ref().map(|kind| (kind.name, kind));
     section.required("kind", |item| item.choice(&kinds))
 }
 
 /// Reads what can only be of one kind as such, so that its mistakes are found although it does not say which it is.
 fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
-    let has = |keys: &[&str]| keys.iter().any(|key| section.get(key).is_some());
-    // What it would yield is of no use without the kind.
-    let _ = match (has(DICOM_ONLY), has(FOLDER_ONLY), has(WEB_ONLY)) {
-        (true, false, false) => dicom_destination(section, own),
-        (false, true, false) => folder_destination(section, own),
-        (false, false, true) => web_destination(section, own),
-        _ => Err(Reported),
-    };
+    let mut meant = KINDS.iter().filter(|kind| kind.is_meant(section));
+    if let (Some(kind), None) = (meant.next(), meant.next()) {
+        // What it would yield is of no use without the kind.
+        let _ = kind.read(section, own);
+    }
 }
 
 /// What makes a destination the same as another, whatever else it says.
@@ -235,6 +298,7 @@ pub(super) enum Identity {
     Dicom(HostPort, AeTitle, CallingAe),
     Folder(PathBuf),
     Web(WebUrl, WebLogin),
+    Tunnel(TunnelUrl, String),
 }
 
 /// Reads only that.
@@ -248,16 +312,22 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
         }
         "folder" => section.required("path", folder).map(Identity::Folder),
         "dicomweb" => Ok(Identity::Web(section.required("url", web_url)?, login(section)?)),
+        "tunnel" => {
+            let url = section.required("url", Item::parse)?;
+            Ok(Identity::Tunnel(url, section.required("site", |item| item.text().map(str::to_owned))?))
+        }
         _ => Err(Reported),
     }
 }
 
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
-    refuse_keys(section, "folder", DICOM_ONLY);
-    refuse_keys(section, "folder", WEB_ONLY);
-    refuse_keys(section, "folder", &["timeouts", "tls"]);
     let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
+}
+
+fn tunnel_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(&section.table("timeouts"), "tunnel", WEB_TIMEOUTS);
+    tunnel::destination(section, destination_timeouts(&section.table("timeouts")))
 }
 
 /// A share that is not there now may be later: whether a folder can be written is found out by writing.
@@ -267,31 +337,18 @@ fn folder(item: &Item<'_>) -> Read<PathBuf> {
     Ok(path)
 }
 
-const DICOM_ONLY: &[&str] =
-    &["address", "called_ae", "calling_ae", "max_associations", "one_study_per_association", "max_pdu"];
-const FOLDER_ONLY: &[&str] = &["path"];
-const WEB_ONLY: &[&str] = &[
-    "url",
-    "token_file",
-    "token_variable",
-    "user",
-    "password_file",
-    "password_variable",
-    "max_request",
-    "max_request_instances",
-    "max_connections",
-];
+/// Timeouts that one kind has and others have not.
+const WEB_TIMEOUTS: &[&str] = &["transfer", "answer"];
+const DIMSE_TIMEOUTS: &[&str] = &["acse", "dimse"];
 
-fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
-    for item in keys.iter().filter_map(|key| section.get(key)) {
+fn refuse_keys<'k>(section: &Section<'_>, kind: &str, keys: impl IntoIterator<Item = &'k &'k str>) {
+    for item in keys.into_iter().filter_map(|key| section.get(key)) {
         item.fail(format_args!("has no meaning for a destination of kind \"{kind}\""));
     }
 }
 
 fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
-    refuse_keys(section, "dicom", FOLDER_ONLY);
-    refuse_keys(section, "dicom", WEB_ONLY);
-    refuse_keys(&section.table("timeouts"), "dicom", &["transfer", "answer"]);
+    refuse_keys(&section.table("timeouts"), "dicom", WEB_TIMEOUTS);
     let address = section.required("address", host_port);
     let called_ae = section.required("called_ae", Item::parse);
     let calling_ae = calling_ae(section, own);
@@ -313,9 +370,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
 }
 
 fn web_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
-    refuse_keys(section, "dicomweb", DICOM_ONLY);
-    refuse_keys(section, "dicomweb", FOLDER_ONLY);
-    refuse_keys(&section.table("timeouts"), "dicomweb", &["acse", "dimse"]);
+    refuse_keys(&section.table("timeouts"), "dicomweb", DIMSE_TIMEOUTS);
     let url = section.required("url", web_url);
     let login = login(section);
     let tls = web_tls(section, url.as_ref().ok());

@@ -14,6 +14,7 @@ mod folder;
 mod report;
 mod tap;
 mod text;
+mod tunnel;
 mod web;
 
 use std::path::PathBuf;
@@ -24,7 +25,9 @@ pub use report::{
     Advised, Finding, Found, Peer, Report, Security, SopClassAnswer, Step, StepName, Syntaxes, TargetName,
 };
 
-use crate::config::{CallingAe, ClientTls, Config, Destination, DestinationKind, WebDestination};
+use crate::config::{
+    CallingAe, ClientTls, Config, Destination, DestinationKind, TunnelDestination, WebDestination,
+};
 use crate::dicom::AeTitle;
 use crate::dimse::PeerAddress;
 
@@ -42,6 +45,8 @@ pub enum Target {
         /// By TLS; none is plain DICOM.
         tls: Option<ClientTls>,
     },
+    /// A gateway.
+    Tunnel(Box<TunnelDestination>),
     /// A directory.
     Folder {
         /// Its root.
@@ -70,6 +75,7 @@ impl Target {
             }
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
             DestinationKind::Web(web) => Self::Web(Box::new(web.clone())),
+            DestinationKind::Tunnel(tunnel) => Self::Tunnel(Box::new(tunnel.clone())),
         }
     }
 
@@ -94,6 +100,7 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
         Target::Web(web) => web::probe(web, limit).await,
+        Target::Tunnel(tunnel) => tunnel::probe(tunnel, limit).await,
     };
     report.name = name.map(str::to_owned);
     report

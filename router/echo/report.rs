@@ -40,6 +40,13 @@ pub enum TargetName {
         /// Port.
         port: u16,
     },
+    /// A gateway.
+    Tunnel {
+        /// Its address.
+        url: String,
+        /// The name of this site there.
+        site: String,
+    },
     /// A directory.
     Folder {
         /// Its root.

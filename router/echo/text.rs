@@ -37,6 +37,7 @@ impl fmt::Display for TargetName {
             }
             Self::Folder { path } => write!(f, "folder {path}"),
             Self::Web { url } => write!(f, "{url}"),
+            Self::Tunnel { url, site } => write!(f, "gateway {url} as {site}"),
         }
     }
 }

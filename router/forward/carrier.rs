@@ -10,12 +10,14 @@ use super::folder::FolderCarrier;
 use super::prepare::Preparer;
 use super::secure::Secure;
 use super::studies::{Claims, Elsewhere};
+use super::tunnel::TunnelCarrier;
 use super::verdict::End;
 use crate::config::{Destination, DestinationKind};
 use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
 use crate::transcode::Soundness;
+use crate::tunnel::Link;
 
 /// An instance with what sending it needs to know of how it came.
 #[derive(Debug, Clone)]
@@ -89,10 +91,12 @@ pub(super) enum Carrier {
     Dicom(Box<DicomCarrier>),
     Folder(FolderCarrier),
     Web(Box<WebCarrier>),
+    Tunnel(Box<TunnelCarrier>),
 }
 
 impl Carrier {
-    /// `claims` are those of all carriers to this destination.
+    /// `claims` are those of all carriers to this destination, `link` is its own if it has one: without it there is no way
+    /// through the tunnel.
     pub(super) fn new(
         destination: &Destination,
         node_ae: &AeTitle,
@@ -100,7 +104,8 @@ impl Carrier {
         preparer: &Preparer,
         claims: &Claims,
         secure: &Arc<Secure>,
-    ) -> Self {
+        link: Option<&Link>,
+    ) -> Option<Self> {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
                 let name = destination.name.as_str();
@@ -114,16 +119,23 @@ impl Carrier {
                     claim,
                     Arc::clone(secure),
                 );
-                Self::Dicom(Box::new(carrier))
+                Some(Self::Dicom(Box::new(carrier)))
             }
             DestinationKind::Folder(config) => {
-                Self::Folder(FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone()))
+                let carrier = FolderCarrier::new(config.path.clone(), queue.clone(), preparer.clone());
+                Some(Self::Folder(carrier))
+            }
+            DestinationKind::Tunnel(config) => {
+                let (connect, patience) = (config.timeouts.connect, config.timeouts.dimse);
+                let link = link?.clone();
+                let carrier = TunnelCarrier::new(link, queue.clone(), preparer.clone(), connect, patience);
+                Some(Self::Tunnel(Box::new(carrier)))
             }
             DestinationKind::Web(config) => {
                 let name = destination.name.as_str();
                 let secure = Arc::clone(secure);
                 let carrier = WebCarrier::new(name, config.clone(), queue.clone(), preparer.clone(), secure);
-                Self::Web(Box::new(carrier))
+                Some(Self::Web(Box::new(carrier)))
             }
         }
     }
@@ -132,7 +144,7 @@ impl Carrier {
     pub(super) fn narrow(&self, request: &mut LeaseRequest) {
         match self {
             Self::Dicom(carrier) => carrier.narrow(request),
-            Self::Folder(_) | Self::Web(_) => {}
+            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) => {}
         }
     }
 
@@ -143,14 +155,14 @@ impl Carrier {
     pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
         match self {
             Self::Dicom(carrier) => carrier.take_up(study).await,
-            Self::Folder(_) | Self::Web(_) => Ok(()),
+            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) => Ok(()),
         }
     }
 
     /// How many instances it may bring there at once.
     pub(super) fn at_once(&self) -> usize {
         match self {
-            Self::Dicom(_) | Self::Folder(_) => 1,
+            Self::Dicom(_) | Self::Folder(_) | Self::Tunnel(_) => 1,
             Self::Web(carrier) => carrier.at_once(),
         }
     }
@@ -163,6 +175,7 @@ impl Carrier {
             Self::Dicom(carrier) => vec![carrier.attempt(item, upcoming).await],
             Self::Folder(carrier) => vec![carrier.attempt(item).await],
             Self::Web(carrier) => carrier.attempt(items).await,
+            Self::Tunnel(carrier) => vec![carrier.attempt(item).await],
         }
     }
 
@@ -170,7 +183,7 @@ impl Carrier {
     pub(super) async fn rest(&mut self) {
         match self {
             Self::Dicom(carrier) => carrier.rest().await,
-            Self::Folder(_) => {}
+            Self::Folder(_) | Self::Tunnel(_) => {}
             Self::Web(carrier) => carrier.rest(),
         }
     }
@@ -179,7 +192,7 @@ impl Carrier {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Dicom(carrier) => carrier.is_open(),
-            Self::Folder(_) => false,
+            Self::Folder(_) | Self::Tunnel(_) => false,
             Self::Web(carrier) => carrier.is_open(),
         }
     }

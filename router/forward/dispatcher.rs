@@ -22,6 +22,7 @@ use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment}
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
+use crate::tunnel::Link;
 
 /// Deliveries leased at a time.
 const BATCH: usize = 64;
@@ -48,6 +49,7 @@ pub struct Dispatcher {
     lanes: Mutex<Lanes>,
     claims: Claims,
     secure: Arc<Secure>,
+    link: Option<Link>,
     started: Instant,
 }
 
@@ -89,6 +91,7 @@ impl Dispatcher {
             lanes: Mutex::default(),
             claims: Claims::default(),
             secure: Arc::new(Secure::new(destination, metrics)),
+            link: link(destination, metrics, board),
             started: Instant::now(),
         })
     }
@@ -99,21 +102,29 @@ impl Dispatcher {
             DestinationKind::Dicom(dicom) => dicom.max_associations,
             DestinationKind::Folder(_) => 1,
             DestinationKind::Web(web) => web.max_connections,
+            DestinationKind::Tunnel(tunnel) => tunnel.uploads,
         }
+    }
+
+    /// The tunnel that the destination is reached by, if it is. Somebody has to run it.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
     }
 
     /// One worker, until told to stop. What is under way then is finished first.
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
         self.secure.prepare().await;
-        let mut carrier = Carrier::new(
+        let carrier = Carrier::new(
             &self.destination,
             &self.node_ae,
             &self.queue,
             &self.preparer,
             &self.claims,
             &self.secure,
+            self.link.as_ref(),
         );
+        let Some(mut carrier) = carrier else { return };
         let mut pauses = self.board.pauses().news();
         while !self.stop.is_cancelled() {
             wakes.borrow_and_update();
@@ -531,6 +542,15 @@ struct Settled {
     settlement: Settlement,
     /// Of the data set that was sent.
     bytes: u64,
+}
+
+/// The tunnel to a gateway. What waits for it is due as soon as it is open.
+fn link(destination: &Destination, metrics: &Metrics, board: &Board) -> Option<Link> {
+    let DestinationKind::Tunnel(tunnel) = &destination.kind else { return None };
+    let (name, board) = (destination.name.as_str(), board.clone());
+    let owned = name.to_owned();
+    let on_open = move || board.try_now(&owned);
+    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), on_open))
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

@@ -100,8 +100,17 @@ impl Fleet {
     }
 
     async fn run(&self, dispatcher: Arc<Dispatcher>, stop: &CancellationToken, ended: DropGuard) {
-        let workers = TaskTracker::new();
+        let (workers, links) = (TaskTracker::new(), TaskTracker::new());
         if !stop.is_cancelled() {
+            if let Some(link) = dispatcher.link().cloned() {
+                let halt = self.halt.clone();
+                links.spawn(async move {
+                    tokio::select! {
+                        () = halt.cancelled() => {}
+                        () = link.run() => {}
+                    }
+                });
+            }
             for _ in 0..dispatcher.workers() {
                 let (worker, halt) = (Arc::clone(&dispatcher), self.halt.clone());
                 workers.spawn(async move {
@@ -114,6 +123,10 @@ impl Fleet {
         }
         workers.close();
         workers.wait().await;
+        // Nobody needs the tunnel any more.
+        dispatcher.link().inspect(|link| link.stop());
+        links.close();
+        links.wait().await;
         drop(ended);
     }
 

@@ -1,7 +1,7 @@
 //! Stage 5: per destination, due deliveries become attempts, and an attempt's end becomes a verdict.
 //!
 //! ```text
-//! queue ── lease ──► dispatcher ──► carrier (dicom | folder | dicomweb) ──► end
+//! queue ── lease ──► dispatcher ──► carrier (dicom | folder | dicomweb | tunnel) ──► end
 //!   ▲                    │              └ prepare: as it is, or a copy
 //!   └──── outcome ── circuit ◄──────────── verdict ◄──────────────┘
 //! ```
@@ -21,6 +21,7 @@ mod prepare;
 mod secure;
 mod stored;
 mod studies;
+mod tunnel;
 mod verdict;
 
 pub use board::{Board, Notice};

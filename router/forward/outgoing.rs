@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use chrysalis_queue::{BlobError, Checked, History, Queue};
+use chrysalis_queue::{BlobError, CHUNK, Checked, History, Queue};
 use tokio::task::JoinHandle;
 
 use super::carrier::Item;
@@ -246,5 +246,65 @@ impl DataSource for OutgoingSource {
             self.ahead = self.read(used);
         }
         Ok(piece)
+    }
+}
+
+/// The bytes from some place on, to the end: while one piece is sent, a blocking thread reads the next.
+pub(super) struct TailSource {
+    pieces: Option<Pieces>,
+    /// Bytes that are read and not handed out.
+    skip: u64,
+    left: u64,
+    ahead: Option<Reading>,
+}
+
+impl TailSource {
+    pub(super) fn new(outgoing: &Outgoing, offset: u64) -> Self {
+        let left = outgoing.len().saturating_sub(offset);
+        // A copy is read from its beginning: it may be made while it is read.
+        let (pieces, skip) = match outgoing.pieces() {
+            Pieces::Original { checked, .. } => {
+                let skip = offset % CHUNK as u64;
+                (Pieces::Original { checked, offset: offset - skip }, skip)
+            }
+            copy @ Pieces::Copy(_) => (copy, offset),
+        };
+        Self { pieces: Some(pieces), skip, left, ahead: None }
+    }
+
+    fn read(&mut self, mut buffer: Vec<u8>) -> Option<Reading> {
+        let mut pieces = self.pieces.take()?;
+        Some(tokio::task::spawn_blocking(move || {
+            let read = pieces.next(&mut buffer).map(|()| buffer);
+            (pieces, read)
+        }))
+    }
+}
+
+impl DataSource for TailSource {
+    async fn next(&mut self, mut used: Vec<u8>) -> io::Result<Vec<u8>> {
+        while self.left > 0 {
+            let reading = self.ahead.take().or_else(|| self.read(std::mem::take(&mut used)));
+            let Some(reading) = reading else { break };
+            let (pieces, read) = reading.await.map_err(io::Error::other)?;
+            self.pieces = Some(pieces);
+            let mut piece = read?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let skipped = self.skip.min(piece.len() as u64) as usize;
+            self.skip -= skipped as u64;
+            piece.drain(..skipped);
+            if piece.is_empty() {
+                used = piece;
+                continue;
+            }
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            if self.left > 0 {
+                self.ahead = self.read(Vec::new());
+            }
+            return Ok(piece);
+        }
+        Ok(Vec::new())
     }
 }

@@ -22,6 +22,8 @@ impl Secure {
             DestinationKind::Dicom(dicom) => dicom.tls.as_deref().cloned(),
             DestinationKind::Web(web) => web.tls.clone(),
             DestinationKind::Folder(_) => None,
+            // The link makes its own.
+            DestinationKind::Tunnel(_) => None,
         };
         let name = destination.name.as_str().to_owned();
         metrics.certificates.destination(&name, None);

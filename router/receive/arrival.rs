@@ -16,6 +16,9 @@ pub struct Arrival {
     pub listener: String,
     /// Who called.
     pub peer: SocketAddr,
+    /// The site whose link sent it through the tunnel, if it came so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Calling AE title, as received.
     pub calling_ae: String,
     /// Called AE title, as received.

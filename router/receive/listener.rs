@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrysalis_queue::Queue;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
 use crate::tls::{ServerTls, Titles};
+use crate::tunnel::Gateway;
 
 /// How long to wait after an accept that failed for want of something the system has too little of.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,6 +35,8 @@ pub struct Reception {
     pub alerts: audit::Alerts,
     /// The configuration of the listener it came in by, as it was then.
     pub listener: Arc<Listener>,
+    /// The sessions of links.
+    pub gateway: Gateway,
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed: each is routed by what is in force when its data set begins.
@@ -156,8 +159,16 @@ impl Reception {
         self.routes.now()
     }
 
+    /// Counts an instance that is durable and answered.
+    pub(crate) fn stored(&self, bytes: u64, complete: Instant) {
+        let (metrics, name) = (&self.metrics, self.listener.name.as_str());
+        metrics.received_instances.with_label_values(&[name]).inc();
+        metrics.received_bytes.with_label_values(&[name]).inc_by(bytes);
+        metrics.acknowledge.with_label_values(&[name]).observe(complete.elapsed().as_secs_f64());
+    }
+
     /// Counts a refusal.
-    pub(super) fn refused(&self, reason: &str) {
+    pub(crate) fn refused(&self, reason: &str) {
         self.metrics.refusals.with_label_values(&[self.listener.name.as_str(), reason]).inc();
     }
 

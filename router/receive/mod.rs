@@ -17,3 +17,5 @@ pub use arrival::{Arrival, ArrivalError};
 pub use gate::{Entry, Gate, Nameless, Pass};
 pub use listener::Reception;
 pub use ports::{BindError, Bound, Ports};
+pub(crate) use session::room;
+pub(crate) use store::{Announced, Arriving, Fate, Received};

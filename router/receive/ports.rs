@@ -21,11 +21,14 @@ use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
 use crate::tls::ServerTls;
+use crate::tunnel::Gateway;
 use chrysalis_queue::Queue;
 
 /// The open ports. Clones are the same ones.
 #[derive(Clone)]
 pub struct Ports {
+    /// The sessions of links.
+    pub gateway: Gateway,
     /// Where instances are kept.
     pub queue: Queue,
     /// To whom they are owed.
@@ -158,6 +161,7 @@ impl Ports {
             listener: Arc::new(listener.clone()),
             tls: None,
             alerts: self.alerts.clone(),
+            gateway: self.gateway.clone(),
             queue: self.queue.clone(),
             routes: self.routes.clone(),
             pauses: self.pauses.clone(),

@@ -1,6 +1,7 @@
 //! One association, from the connection to its end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrysalis_queue::Admission as Room;
@@ -8,7 +9,8 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::listener::Reception;
-use super::store;
+use super::store::{self, Fate};
+use crate::config::ListenerKind;
 use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::negotiate::Admission;
 use crate::dimse::pdu::{Abort, Rejection};
@@ -42,13 +44,23 @@ impl Caller {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(reception: &Reception, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
+pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
     let Some(tls) = &reception.tls else {
-        return associate(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
+        return speak(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
     };
     match Box::pin(tls.accept(stream, tls.handshake())).await {
-        Ok((stream, leaf)) => associate(reception, stream, &Caller { peer, leaf }, over_limit).await,
+        Ok((stream, leaf)) => speak(reception, stream, &Caller { peer, leaf }, over_limit).await,
         Err(error) => note_handshake(reception, peer, &error),
+    }
+}
+
+/// What the listener is for.
+async fn speak<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
+    match &reception.listener.kind {
+        ListenerKind::Dicom => associate(reception, stream, caller, over_limit).await,
+        ListenerKind::Tunnel(_) => {
+            Box::pin(reception.gateway.serve(reception, stream, caller.peer, over_limit)).await;
+        }
     }
 }
 
@@ -66,7 +78,7 @@ fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeErro
     }
 }
 
-async fn associate<S: Transport>(reception: &Reception, stream: S, caller: &Caller, over_limit: bool) {
+async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
     let admission = if over_limit { Admission::LimitExceeded } else { room(reception).await };
     let identities = reception.listener.tls.as_ref().map_or(&[][..], |tls| &tls.identities);
     let titles = tls::titles_of(caller.leaf.as_ref(), identities);
@@ -98,8 +110,8 @@ async fn associate<S: Transport>(reception: &Reception, stream: S, caller: &Call
     }
 }
 
-/// Whether an association may be had now: nobody paused the listener, and the queue has room.
-async fn room(reception: &Reception) -> Admission {
+/// Whether an association, or an instance by the tunnel, may be had now: nobody paused the listener, and the queue has room.
+pub(crate) async fn room(reception: &Reception) -> Admission {
     let is_paused = reception.pauses.listener(reception.listener.name.as_str()).is_some();
     if is_paused || reception.drain.is_cancelled() {
         return Admission::Congested;
@@ -111,7 +123,7 @@ async fn room(reception: &Reception) -> Admission {
     }
 }
 
-async fn converse<S: Transport>(reception: &Reception, association: Association<S>, caller: &Caller) {
+async fn converse<S: Transport>(reception: &Arc<Reception>, association: Association<S>, caller: &Caller) {
     let (peer, identity) = (caller.peer, caller.identity());
     let name = reception.listener.name.as_str();
     let started = Instant::now();
@@ -139,7 +151,7 @@ async fn converse<S: Transport>(reception: &Reception, association: Association<
 }
 
 async fn messages<S: Transport>(
-    reception: &Reception,
+    reception: &Arc<Reception>,
     mut association: Association<S>,
     caller: &Caller,
     deeds: &mut Deeds,
@@ -171,7 +183,7 @@ async fn messages<S: Transport>(
 }
 
 async fn store_one<S: Transport>(
-    reception: &Reception,
+    reception: &Arc<Reception>,
     association: &mut Association<S>,
     caller: &Caller,
     message: &StoreMessage,
@@ -180,16 +192,13 @@ async fn store_one<S: Transport>(
     let name = reception.listener.name.as_str();
     let received = store::receive(reception, association, caller, message).await?;
     association.respond(message, received.status, &received.comment).await?;
-    match received.stored {
-        Some(bytes) => {
+    match received.fate {
+        Fate::Stored(bytes) => {
             deeds.stored += 1;
             deeds.bytes += bytes;
-            let metrics = &reception.metrics;
-            metrics.received_instances.with_label_values(&[name]).inc();
-            metrics.received_bytes.with_label_values(&[name]).inc_by(bytes);
-            metrics.acknowledge.with_label_values(&[name]).observe(received.complete.elapsed().as_secs_f64());
+            reception.stored(bytes, received.complete);
         }
-        None => {
+        Fate::Refused | Fate::OtherBytes => {
             deeds.refused += 1;
             reception.refused(&format!("status_{:04x}", received.status.0));
             tracing::warn!(

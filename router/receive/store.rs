@@ -1,9 +1,12 @@
-//! One C-STORE: from its data set's first byte to a durable instance, and the status to answer with.
+//! One instance, by C-STORE or through the tunnel: from its data set's first byte to a durable instance, and the status to
+//! answer with.
 //!
 //! The queue's writer is synchronous. Its border is here: bytes gather in a buffer, and full buffers go to a blocking
 //! thread, one at a time, while the next one fills. An instance that fits into one buffer crosses the border once, for
 //! everything from opening its file to the sync.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrysalis_queue::{
@@ -20,9 +23,8 @@ use crate::dicom::attributes::{Attribute, Attributes};
 use crate::dicom::part10::{self, HeadFields};
 use crate::dicom::scan::{Notes, Oddity, Scan, Structure};
 use crate::dicom::walk::Walk;
-use crate::dicom::{Status, Uid};
+use crate::dicom::{AeTitle, Status, TransferSyntax, Uid};
 use crate::dimse::acceptor::StoreMessage;
-use crate::dimse::pdu::AssociateRequest;
 use crate::dimse::{Association, LinkError, Transport};
 use crate::route::{self, Facts, Header, Outcome, Routes};
 
@@ -30,103 +32,177 @@ use crate::route::{self, Facts, Header, Outcome, Routes};
 const BUFFER: usize = 256 << 10;
 
 /// What to answer, and what was stored.
-pub(super) struct Received {
-    pub(super) status: Status,
+pub(crate) struct Received {
+    pub(crate) status: Status,
     /// For the Error Comment; empty on success.
-    pub(super) comment: String,
-    /// The data set's length, when it was stored.
-    pub(super) stored: Option<u64>,
+    pub(crate) comment: String,
+    /// What became of it.
+    pub(crate) fate: Fate,
     /// When the last byte of the data set was there.
-    pub(super) complete: Instant,
+    pub(crate) complete: Instant,
+}
+
+/// What became of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is durable, a data set of so many bytes.
+    Stored(u64),
+    /// It is not kept.
+    Refused,
+    /// These are not the bytes that were announced; they are not kept.
+    OtherBytes,
+}
+
+/// What is known of an instance before its first byte.
+#[derive(Debug, Clone)]
+pub(crate) struct Announced {
+    pub(crate) peer: SocketAddr,
+    /// Whose certificate the caller showed.
+    pub(crate) identity: Option<Identity>,
+    /// The site, where it comes through the tunnel.
+    pub(crate) site: Option<String>,
+    pub(crate) calling: AeTitle,
+    pub(crate) called: AeTitle,
+    pub(crate) sop_class: Uid,
+    pub(crate) sop_instance: Uid,
+    pub(crate) transfer_syntax: TransferSyntax,
 }
 
 /// Why an instance is not stored.
-struct Refusal(Status, String);
+enum Refusal {
+    Status(Status, String),
+    OtherBytes,
+}
 
 /// Receives the data set of one C-STORE and makes it durable.
 pub(super) async fn receive<S: Transport>(
-    reception: &Reception,
+    reception: &Arc<Reception>,
     association: &mut Association<S>,
     caller: &Caller,
     message: &StoreMessage,
 ) -> Result<Received, LinkError> {
-    let encoding = message.transfer_syntax.encoding();
-    let routes = reception.routes();
-    let mut walk = Walk::capturing(encoding, routes.extra_tags().clone());
-    let mut intake = Intake::new(reception.queue.clone(), head(association, message));
-    while let Some(bytes) = association.next_data().await? {
-        walk.feed(&bytes);
-        intake.push(&bytes).await;
-    }
-    let complete = Instant::now();
-    let scan = walk.finish();
-    let answer = |status, comment: String, stored| Received { status, comment, stored, complete };
-    if let Err(Refusal(status, comment)) = check(reception, message, &scan) {
-        return Ok(answer(status, comment, None));
-    }
-    let coming = Coming { reception, request: association.request(), caller, message, scan: &scan };
-    let decision = routes.decide(&coming.facts(&routes));
-    let owed = match owed(decision.outcome, &scan) {
-        Ok(owed) => owed,
-        Err(Refusal(status, comment)) => return Ok(answer(status, comment, None)),
+    let request = association.request();
+    let announced = Announced {
+        peer: caller.peer,
+        identity: caller.leaf.as_ref().map(Identity::from),
+        site: None,
+        calling: request.calling.clone(),
+        called: request.called.clone(),
+        sop_class: message.command.sop_class.clone(),
+        sop_instance: message.sop_instance.clone(),
+        transfer_syntax: message.transfer_syntax.clone(),
     };
-    let rules = decision.rules.iter().map(ToString::to_string).collect();
-    let attachment = coming.arrival(&routes, rules).to_bytes();
-    let meta = Meta { keys: coming.keys(), owed, attachment };
-    let can_pad = scan.can_append_padding();
-    let tail = move |len| if can_pad { part10::padding_header(encoding, len) } else { Vec::new() };
-    let length = scan.length;
-    Ok(match intake.commit(meta, tail).await {
-        Ok(sequence) => {
-            note(message, &scan, sequence);
-            answer(Status::SUCCESS, String::new(), Some(length))
-        }
-        Err(Refusal(status, comment)) => answer(status, comment, None),
-    })
+    let mut arriving = Arriving::new(Arc::clone(reception), announced);
+    while let Some(bytes) = association.next_data().await? {
+        arriving.push(&bytes).await;
+    }
+    Ok(arriving.finish(None).await)
 }
 
-fn head<S: Transport>(association: &Association<S>, message: &StoreMessage) -> Vec<u8> {
-    let request = association.request();
+/// An instance whose data set is coming in, from wherever.
+pub(crate) struct Arriving {
+    reception: Arc<Reception>,
+    announced: Announced,
+    routes: Arc<Routes>,
+    walk: Walk,
+    intake: Intake,
+    length: u64,
+}
+
+impl Arriving {
+    /// Nothing of it is there yet, and no file is open. The rules in force now decide about it.
+    pub(crate) fn new(reception: Arc<Reception>, announced: Announced) -> Self {
+        let routes = reception.routes();
+        let walk = Walk::capturing(announced.transfer_syntax.encoding(), routes.extra_tags().clone());
+        let intake = Intake::new(reception.queue.clone(), head(&announced));
+        Self { reception, announced, routes, walk, intake, length: 0 }
+    }
+
+    /// Bytes of the data set that are there.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Takes the next bytes.
+    pub(crate) async fn push(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.walk.feed(bytes);
+        self.intake.push(bytes).await;
+    }
+
+    /// All of it is there: routes it and makes it durable, if it is what was announced.
+    pub(crate) async fn finish(self, sha256: Option<[u8; 32]>) -> Received {
+        let complete = Instant::now();
+        let answer = match self.commit(sha256).await {
+            Ok(length) => (Status::SUCCESS, String::new(), Fate::Stored(length)),
+            Err(Refusal::Status(status, comment)) => (status, comment, Fate::Refused),
+            Err(Refusal::OtherBytes) => {
+                (Status::OUT_OF_RESOURCES, "other bytes than announced".to_owned(), Fate::OtherBytes)
+            }
+        };
+        let (status, comment, fate) = answer;
+        Received { status, comment, fate, complete }
+    }
+
+    async fn commit(self, sha256: Option<[u8; 32]>) -> Result<u64, Refusal> {
+        let Self { reception, announced, routes, walk, intake, .. } = self;
+        let scan = walk.finish();
+        check(&reception, &announced, &scan)?;
+        let coming = Coming { reception: &reception, announced: &announced, scan: &scan };
+        let decision = routes.decide(&coming.facts(&routes));
+        let owed = owed(decision.outcome, &scan)?;
+        let rules = decision.rules.iter().map(ToString::to_string).collect();
+        let attachment = coming.arrival(&routes, rules).to_bytes();
+        let meta = Meta { keys: coming.keys(), owed, attachment };
+        let (can_pad, encoding) = (scan.can_append_padding(), announced.transfer_syntax.encoding());
+        let tail = move |len| if can_pad { part10::padding_header(encoding, len) } else { Vec::new() };
+        let sequence = intake.commit(meta, tail, sha256).await?;
+        note(&announced, &scan, sequence);
+        Ok(scan.length)
+    }
+}
+
+fn head(announced: &Announced) -> Vec<u8> {
     part10::head(&HeadFields {
-        sop_class: &message.command.sop_class,
-        sop_instance: &message.sop_instance,
-        transfer_syntax: &message.transfer_syntax,
-        calling: &request.calling,
-        called: &request.called,
+        sop_class: &announced.sop_class,
+        sop_instance: &announced.sop_instance,
+        transfer_syntax: &announced.transfer_syntax,
+        calling: &announced.calling,
+        called: &announced.called,
     })
 }
 
 /// What must be right before an instance is stored (PS3.4 B.2.3).
-fn check(reception: &Reception, message: &StoreMessage, scan: &Scan) -> Result<(), Refusal> {
+fn check(reception: &Reception, announced: &Announced, scan: &Scan) -> Result<(), Refusal> {
     if scan.length == 0 {
-        return Err(Refusal(Status::CANNOT_UNDERSTAND, "the data set is empty".to_owned()));
+        return Err(Refusal::Status(Status::CANNOT_UNDERSTAND, "the data set is empty".to_owned()));
     }
     match scan.structure {
         Structure::Truncated { at } => {
-            return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("data set truncated at {at}")));
+            return Err(Refusal::Status(Status::CANNOT_UNDERSTAND, format!("data set truncated at {at}")));
         }
         Structure::Odd { reason, at } if reception.listener.malformed == Leniency::Refuse => {
-            return Err(Refusal(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
+            return Err(Refusal::Status(Status::CANNOT_UNDERSTAND, format!("{reason}, at {at}")));
         }
         Structure::Sound if reception.listener.malformed == Leniency::Refuse => check_order(scan)?,
         Structure::Sound | Structure::Odd { .. } | Structure::NotWalked => {}
     }
     let differs = |attribute, uid: &Uid| scan.attributes.uid(attribute).is_some_and(|found| found != *uid);
-    if differs(Attribute::SopInstanceUid, &message.sop_instance) {
-        return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP instance UID mismatch".to_owned()));
+    if differs(Attribute::SopInstanceUid, &announced.sop_instance) {
+        return Err(Refusal::Status(Status::DATA_SET_MISMATCH, "SOP instance UID mismatch".to_owned()));
     }
-    if differs(Attribute::SopClassUid, &message.command.sop_class) {
+    if differs(Attribute::SopClassUid, &announced.sop_class) {
         if reception.listener.sop_class_mismatch == Leniency::Refuse {
-            return Err(Refusal(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
+            return Err(Refusal::Status(Status::DATA_SET_MISMATCH, "SOP class UID mismatch".to_owned()));
         }
-        tracing::warn!(sop_instance = %message.sop_instance, "The data set has another SOP class than the command.");
+        tracing::warn!(sop_instance = %announced.sop_instance, "The data set has another SOP class than the command.");
     }
     Ok(())
 }
 
 /// What every reader copes with, and a listener that refuses malformed data sets does not take either.
 fn check_order(scan: &Scan) -> Result<(), Refusal> {
-    let refuse = |why: &str| Err(Refusal(Status::CANNOT_UNDERSTAND, why.to_owned()));
+    let refuse = |why: &str| Err(Refusal::Status(Status::CANNOT_UNDERSTAND, why.to_owned()));
     match scan.notes {
         Notes { out_of_order: true, .. } => refuse("elements out of order"),
         Notes { duplicate: true, .. } => refuse("an element that comes twice"),
@@ -137,9 +213,7 @@ fn check_order(scan: &Scan) -> Result<(), Refusal> {
 /// An instance that has come whole, and all that is known of how.
 struct Coming<'a> {
     reception: &'a Reception,
-    request: &'a AssociateRequest,
-    caller: &'a Caller,
-    message: &'a StoreMessage,
+    announced: &'a Announced,
     scan: &'a Scan,
 }
 
@@ -148,10 +222,11 @@ impl Coming<'_> {
     fn facts(&self, routes: &Routes) -> Facts<'_> {
         Facts {
             listener: self.reception.listener.name.as_str(),
-            calling_ae: &self.request.calling,
-            called_ae: &self.request.called,
-            peer_addr: self.caller.peer.ip(),
-            sop_class: &self.message.command.sop_class,
+            calling_ae: &self.announced.calling,
+            called_ae: &self.announced.called,
+            peer_addr: self.announced.peer.ip(),
+            site: self.announced.site.as_deref(),
+            sop_class: &self.announced.sop_class,
             attributes: &self.scan.attributes,
             header: Header::of(self.scan, routes.tags()),
         }
@@ -160,8 +235,8 @@ impl Coming<'_> {
     fn keys(&self) -> Keys {
         let study = self.scan.attributes.uid(Attribute::StudyInstanceUid);
         Keys {
-            kind: self.message.command.sop_class.as_str().to_owned(),
-            key: self.message.sop_instance.as_str().to_owned(),
+            kind: self.announced.sop_class.as_str().to_owned(),
+            key: self.announced.sop_instance.as_str().to_owned(),
             group: study.map(|uid| uid.as_str().to_owned()).unwrap_or_default(),
             subject: subject(&self.scan.attributes),
         }
@@ -171,12 +246,13 @@ impl Coming<'_> {
     fn arrival(&self, routes: &Routes, rules: Vec<String>) -> Arrival {
         Arrival {
             listener: self.reception.listener.name.as_str().to_owned(),
-            peer: self.caller.peer,
-            calling_ae: self.request.calling.as_str().to_owned(),
-            called_ae: self.request.called.as_str().to_owned(),
-            transfer_syntax: self.message.transfer_syntax.0.as_str().to_owned(),
+            peer: self.announced.peer,
+            site: self.announced.site.clone(),
+            calling_ae: self.announced.calling.as_str().to_owned(),
+            called_ae: self.announced.called.as_str().to_owned(),
+            transfer_syntax: self.announced.transfer_syntax.0.as_str().to_owned(),
+            identity: self.announced.identity.clone(),
             sound: self.scan.structure == Structure::Sound,
-            identity: self.caller.leaf.as_ref().map(Identity::from),
             revision: routes.revision().to_owned(),
             rules,
         }
@@ -203,7 +279,7 @@ fn owed(outcome: Outcome, scan: &Scan) -> Result<Vec<Owed>, Refusal> {
             let given_up = || Owed::discard(NO_ROUTE, why);
             Ok(vec![unseen.as_ref().map_or_else(given_up, |unseen| held(NO_ROUTE, unseen))])
         }
-        Outcome::Refused => Err(Refusal(Status::NOT_AUTHORISED, "no route".to_owned())),
+        Outcome::Refused => Err(Refusal::Status(Status::NOT_AUTHORISED, "no route".to_owned())),
     }
 }
 
@@ -218,8 +294,8 @@ fn subject(attributes: &Attributes) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-fn note(message: &StoreMessage, scan: &Scan, sequence: Sequence) {
-    let sop_instance = &message.sop_instance;
+fn note(announced: &Announced, scan: &Scan, sequence: Sequence) {
+    let sop_instance = &announced.sop_instance;
     match scan.structure {
         Structure::Odd { reason, at } => tracing::warn!(
             instance = %sequence, %sop_instance, %reason, at,
@@ -298,7 +374,7 @@ impl Intake {
             Writer::Writing(task) => match task.await {
                 Ok((Ok(staged), spare)) => Ok((Some(staged), spare)),
                 Ok((Err(error), _)) => Err(refuse_stage(&error)),
-                Err(_) => Err(Refusal(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
+                Err(_) => Err(Refusal::Status(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
             },
         }
     }
@@ -308,18 +384,22 @@ impl Intake {
         mut self,
         meta: Meta,
         tail: impl FnOnce(u32) -> Vec<u8> + Send + 'static,
+        sha256: Option<[u8; 32]>,
     ) -> Result<Sequence, Refusal> {
         let (staged, _) = self.take_staged().await?;
         let Self { queue, head, buffer, .. } = self;
         let committed = tokio::task::spawn_blocking(move || {
             let mut staged = open(staged, &queue, &head)?;
             staged.write(&buffer)?;
-            staged.commit(meta, tail)
+            if sha256.is_some_and(|announced| announced != staged.sha256()) {
+                return Ok(None);
+            }
+            staged.commit(meta, tail).map(Some)
         });
         match committed.await {
-            Ok(Ok(sequence)) => Ok(sequence),
+            Ok(Ok(sequence)) => sequence.ok_or(Refusal::OtherBytes),
             Ok(Err(error)) => Err(refuse_commit(&error)),
-            Err(_) => Err(Refusal(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
+            Err(_) => Err(Refusal::Status(Status::OUT_OF_RESOURCES, "internal error".to_owned())),
         }
     }
 }
@@ -335,7 +415,7 @@ fn refuse_stage(error: &StageError) -> Refusal {
         StageError::Io(_) => "the spool file failed",
     };
     tracing::error!(%error, "Cannot write an instance.");
-    Refusal(Status::OUT_OF_RESOURCES, comment.to_owned())
+    Refusal::Status(Status::OUT_OF_RESOURCES, comment.to_owned())
 }
 
 fn refuse_commit(error: &CommitError) -> Refusal {
@@ -346,5 +426,5 @@ fn refuse_commit(error: &CommitError) -> Refusal {
         CommitError::EnvelopeTooLarge => "too many destinations",
     };
     tracing::error!(%error, "Cannot make an instance durable.");
-    Refusal(Status::OUT_OF_RESOURCES, comment.to_owned())
+    Refusal::Status(Status::OUT_OF_RESOURCES, comment.to_owned())
 }

@@ -311,6 +311,7 @@ mod tests {
                 calling_ae: &AeTitle::from_wire(self.calling_ae.as_bytes()),
                 called_ae: &AeTitle::from_wire(b"CHRYSALIS"),
                 peer_addr: self.source.parse().expect("an address"),
+                site: None,
                 sop_class: &Uid::new("1.2.840.10008.5.1.4.1.1.6.1"),
                 attributes: scanner.attributes(),
                 header: self.header,

@@ -17,6 +17,8 @@ pub struct Facts<'a> {
     pub called_ae: &'a AeTitle,
     /// Where its sender was connected from.
     pub peer_addr: IpAddr,
+    /// The site whose link sent it, if it came through the tunnel.
+    pub site: Option<&'a str>,
     /// The SOP class of the C-STORE command.
     pub sop_class: &'a Uid,
     /// What was captured of its data set: at least the tags of [`Routes::extra_tags`](super::Routes::extra_tags).
@@ -53,6 +55,7 @@ impl Facts<'_> {
             Field::CallingAe => one(self.calling_ae.as_str()),
             Field::CalledAe => one(self.called_ae.as_str()),
             Field::Source => one(&self.peer_addr.to_canonical().to_string()),
+            Field::Site => self.site.map(str::to_owned).into_iter().collect(),
             Field::SopClass => one(self.sop_class.as_str()),
             Field::Attribute { tag, .. } => {
                 self.attributes.decoded(tag).split('\\').map(str::to_owned).collect()

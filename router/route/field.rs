@@ -17,6 +17,8 @@ pub enum Field {
     CalledAe,
     /// Where its sender was connected from.
     Source,
+    /// The site whose link sent it through the tunnel.
+    Site,
     /// The SOP class of the C-STORE command.
     SopClass,
     /// An attribute of its data set.
@@ -55,11 +57,12 @@ fn did_you_mean(nearest: Option<&'static str>) -> String {
 }
 
 /// Our own names.
-const NAMES: [(&str, Field); 8] = [
+const NAMES: [(&str, Field); 9] = [
     ("listener", Field::Listener),
     ("calling_ae", Field::CallingAe),
     ("called_ae", Field::CalledAe),
     ("source", Field::Source),
+    ("site", Field::Site),
     ("sop_class", Field::SopClass),
     ("modality", Field::Attribute { tag: Attribute::Modality.tag(), name: "modality" }),
     ("station_name", Field::Attribute { tag: Attribute::StationName.tag(), name: "station_name" }),
@@ -101,6 +104,7 @@ impl Field {
             Self::CallingAe => "calling_ae",
             Self::CalledAe => "called_ae",
             Self::Source => "source",
+            Self::Site => "site",
             Self::SopClass => "sop_class",
             Self::Attribute { name, .. } => name,
         }
@@ -110,7 +114,12 @@ impl Field {
     pub fn tag(self) -> Option<Tag> {
         match self {
             Self::Attribute { tag, .. } => Some(tag),
-            Self::Listener | Self::CallingAe | Self::CalledAe | Self::Source | Self::SopClass => None,
+            Self::Listener
+            | Self::CallingAe
+            | Self::CalledAe
+            | Self::Source
+            | Self::Site
+            | Self::SopClass => None,
         }
     }
 
@@ -119,7 +128,7 @@ impl Field {
         let tag = match self {
             Self::CallingAe | Self::CalledAe => return Some(16),
             Self::SopClass => return Some(64),
-            Self::Listener | Self::Source => return None,
+            Self::Listener | Self::Source | Self::Site => return None,
             Self::Attribute { tag, .. } => tag,
         };
         match keyword::vr_of(tag)? {

@@ -365,6 +365,7 @@ mod tests {
                 calling_ae: &AeTitle::from_wire(title.as_bytes()),
                 called_ae: &AeTitle::default(),
                 peer_addr: [10, second, 0, 1].into(),
+                site: None,
                 sop_class: &Uid::new("1.2"),
                 attributes: scanner.attributes(),
                 header: Header::Whole,

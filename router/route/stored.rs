@@ -67,6 +67,7 @@ impl StoredFacts {
             calling_ae: &self.calling_ae,
             called_ae: &self.called_ae,
             peer_addr: self.arrival.peer.ip(),
+            site: self.arrival.site.as_deref(),
             sop_class: &self.sop_class,
             attributes: &self.attributes,
             header: self.header,

@@ -3,7 +3,7 @@
 use super::ports::free_address;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +64,8 @@ struct Shared {
     open: Mutex<Open>,
     stopped: Condvar,
     connections: AtomicUsize,
+    /// Bytes passed on from those who connected.
+    forth: AtomicU64,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Proxy {
             open: Mutex::default(),
             stopped: Condvar::new(),
             connections: AtomicUsize::new(0),
+            forth: AtomicU64::new(0),
         });
         let acceptor = std::thread::spawn({
             let shared = Arc::clone(&shared);
@@ -105,6 +108,11 @@ impl Proxy {
     /// Connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Bytes passed on so far from those who connected.
+    pub fn forth(&self) -> u64 {
+        self.shared.forth.load(Ordering::SeqCst)
     }
 
     /// Cuts every connection that is open now; new ones are taken.
@@ -141,8 +149,10 @@ fn accept_loop(listener: &TcpListener, shared: &Arc<Shared>) {
         // When the target is down, the client finds its connection closed.
         let Ok(server) = TcpStream::connect(shared.target) else { continue };
         let faults = (shared.plan.lock().unwrap())(number);
-        for (from, to, fault) in [(&client, &server, faults.forth), (&server, &client, faults.back)] {
-            let lane = Lane::new(from, to, fault, shared).unwrap();
+        let lanes =
+            [(&client, &server, faults.forth, Way::Forth), (&server, &client, faults.back, Way::Back)];
+        for (from, to, fault, way) in lanes {
+            let lane = Lane::new(from, to, fault, way, shared).unwrap();
             open.threads.push(std::thread::spawn(move || lane.run()));
         }
         open.streams.extend([client, server]);
@@ -154,8 +164,15 @@ struct Lane {
     from: TcpStream,
     to: TcpStream,
     fault: Fault,
+    way: Way,
     shared: Arc<Shared>,
     passed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Forth,
+    Back,
 }
 
 /// Whether a direction goes on.
@@ -165,12 +182,19 @@ enum Flow {
 }
 
 impl Lane {
-    fn new(from: &TcpStream, to: &TcpStream, fault: Fault, shared: &Arc<Shared>) -> io::Result<Self> {
+    fn new(
+        from: &TcpStream,
+        to: &TcpStream,
+        fault: Fault,
+        way: Way,
+        shared: &Arc<Shared>,
+    ) -> io::Result<Self> {
         to.set_nodelay(true)?;
         Ok(Self {
             from: from.try_clone()?,
             to: to.try_clone()?,
             fault,
+            way,
             shared: Arc::clone(shared),
             passed: 0,
         })
@@ -201,7 +225,10 @@ impl Lane {
         self.passed += bytes.len() as u64;
         let before = |limit: u64| usize::try_from(limit.saturating_sub(start)).unwrap().min(bytes.len());
         match self.fault {
-            Fault::None | Fault::Dribble(_) => self.to.write_all(bytes)?,
+            Fault::None | Fault::Dribble(_) => {
+                self.count(bytes.len());
+                self.to.write_all(bytes)?;
+            }
             Fault::Delay(time) => {
                 self.wait(time);
                 self.to.write_all(bytes)?;
@@ -221,7 +248,9 @@ impl Lane {
                 }
             }
             Fault::Cut(limit) => {
-                self.to.write_all(&bytes[..before(limit)])?;
+                let passing = before(limit);
+                self.count(passing);
+                self.to.write_all(&bytes[..passing])?;
                 if self.passed >= limit {
                     let _ = self.from.shutdown(Shutdown::Both);
                     let _ = self.to.shutdown(Shutdown::Both);
@@ -237,6 +266,12 @@ impl Lane {
             }
         }
         Ok(Flow::Goes)
+    }
+
+    fn count(&self, bytes: usize) {
+        if self.way == Way::Forth {
+            self.shared.forth.fetch_add(bytes as u64, Ordering::SeqCst);
+        }
     }
 
     /// Waits, but not longer than the proxy runs.

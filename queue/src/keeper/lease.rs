@@ -183,6 +183,10 @@ impl Keeper {
 
     /// Whether these very bytes were delivered to this destination before, and whether another content of the key
     /// is known. Of deliveries, those count whose detail does.
+    pub(crate) fn same_key(&mut self, key: &str) -> Result<Vec<Instance>, Unavailable> {
+        self.look(|keeper| keeper.view.same_key(key))
+    }
+
     pub(crate) fn history(
         &mut self,
         destination: &str,

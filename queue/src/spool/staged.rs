@@ -140,6 +140,12 @@ impl Staged {
         self.payload_len
     }
 
+    /// SHA-256 of the payload taken so far.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.hasher.clone().finalize().into()
+    }
+
     /// Makes the instance durable: tail, envelope, trailer, one `fdatasync`.
     ///
     /// `tail` is called with the length of what will follow it, and gives the bytes to put before that.

@@ -1,0 +1,71 @@
+//! `chrysalis site`: the sites that a gateway knows, and their codes.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+
+use super::Exit;
+use crate::config::Config;
+use crate::tunnel::code::Code;
+use crate::tunnel::{SiteName, Sites};
+
+/// What is done with a site.
+#[derive(Debug, Args)]
+pub struct SiteArgs {
+    /// What is done.
+    #[command(subcommand)]
+    pub action: SiteAction,
+}
+
+/// What is done with a site. A running gateway sees it at once.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SiteAction {
+    /// Add a site and print its code, once: it cannot be shown again, only replaced.
+    Add {
+        /// The site's name.
+        name: SiteName,
+    },
+    /// Give a site a new code and print it; the old one is worth nothing from then on, and its session ends.
+    Replace {
+        /// The site's name.
+        name: SiteName,
+    },
+    /// Forget a site; its session ends.
+    Remove {
+        /// The site's name.
+        name: SiteName,
+    },
+    /// List the sites.
+    List,
+}
+
+impl SiteArgs {
+    /// Does it. A code is written to `out` and nowhere else.
+    ///
+    /// # Errors
+    /// There is such a site, or none, or the file cannot be written.
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let sites = Sites::of(&config.node.data_dir);
+        match &self.action {
+            SiteAction::Add { name } => print(&sites.add(name, now())?, out)?,
+            SiteAction::Replace { name } => print(&sites.replace(name, now())?, out)?,
+            SiteAction::Remove { name } => sites.remove(name)?,
+            SiteAction::List => {
+                for (name, site) in sites.list()? {
+                    let since = UNIX_EPOCH + std::time::Duration::from_secs(site.since);
+                    writeln!(out, "{name:<24} code of {}", humantime::format_rfc3339_seconds(since))?;
+                }
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn print(code: &Code, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{}", code.reveal())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,335 @@
+//! What the configuration says of the tunnel: listeners and destinations of kind `tunnel`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
+use super::file::{Item, Read, Section};
+use super::meaning::{DestinationKind, DestinationTimeouts, HostPort};
+use super::read::{host_port, non_empty, path, timeout};
+use super::tls::{ClientTls, Verify};
+use crate::tls::{Pin, Security};
+use crate::tunnel::SiteName;
+
+/// What a listener takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// Associations.
+    Dicom,
+    /// Links: this node is their gateway.
+    Tunnel(TunnelListener),
+}
+
+/// A gateway's own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelListener {
+    /// The path of the WebSocket.
+    pub path: String,
+    /// Bytes of one stream that wait here at most.
+    pub window: u32,
+    /// Bytes of all streams of a session that wait here at most.
+    pub session_window: u32,
+    /// Streams that a link has open at once.
+    pub streams: u16,
+    /// Each side says something as often.
+    pub keepalive: Duration,
+    /// Failed hellos a minute from one address, after which it has to wait.
+    pub max_failures: u32,
+    /// Instances that are kept in part, to be gone on with.
+    pub partials: usize,
+    /// Their bytes.
+    pub partial_bytes: u64,
+    /// How long each waits to be gone on with.
+    pub partial_age: Duration,
+}
+
+/// A gateway, as a link calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelDestination {
+    /// Where it is.
+    pub url: TunnelUrl,
+    /// The site's name there.
+    pub site: SiteName,
+    /// Where the site's code is.
+    pub code: CodeSource,
+    /// The keys that the gateway's certificate may have.
+    pub pins: Vec<Pin>,
+    /// The authorities of its certificate, instead of those that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// An HTTP proxy to go through.
+    pub proxy: Option<HostPort>,
+    /// Instances that are on their way at once.
+    pub uploads: usize,
+    /// How long it may take.
+    pub timeouts: DestinationTimeouts,
+}
+
+impl TunnelDestination {
+    /// TLS towards the gateway: authorities first, then the pins.
+    pub fn tls(&self) -> ClientTls {
+        let verify = Verify::CaAndPin(self.ca.clone(), self.pins.clone());
+        ClientTls { verify, server_name: None, identity: None }
+    }
+
+    /// Whether it is encrypted to somebody who is verified.
+    pub fn security(&self) -> Security {
+        if self.url.is_secure { self.tls().security() } else { Security::Unsecured }
+    }
+}
+
+/// Where a site's code is. It is never in the configuration itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeSource {
+    /// In a file that only its owner can read.
+    File(PathBuf),
+    /// In this variable of the environment.
+    Environment(String),
+}
+
+/// The address of a gateway: `wss://`, or `ws://` on this very machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TunnelUrl {
+    /// By TLS.
+    pub is_secure: bool,
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+    /// With its slash.
+    pub path: String,
+}
+
+/// Not the address of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelUrlError {
+    /// Something else.
+    #[error("{0:?} is no address such as \"wss://gateway.example.org/tunnel\"")]
+    NotAUrl(String),
+    /// Not encrypted.
+    #[error("ws:// is not encrypted, and is for this very machine only; use wss://")]
+    Plain,
+    /// A name and a password in the address.
+    #[error("holds a user name; the site's code goes into code_file")]
+    User,
+}
+
+impl TunnelUrl {
+    /// For the upgrade, which is always made inside of whatever encrypts it.
+    pub fn plain(&self) -> String {
+        let Self { host, port, path, .. } = self;
+        let authority = HostPort { host: host.clone(), port: *port };
+        format!("ws://{authority}{path}")
+    }
+}
+
+impl fmt::Display for TunnelUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_secure, host, port, path } = self;
+        let scheme = if *is_secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{path}", HostPort { host: host.clone(), port: *port })
+    }
+}
+
+impl FromStr for TunnelUrl {
+    type Err = TunnelUrlError;
+
+    fn from_str(text: &str) -> Result<Self, TunnelUrlError> {
+        let none = || TunnelUrlError::NotAUrl(text.chars().take(120).collect());
+        if text.contains('@') {
+            return Err(TunnelUrlError::User);
+        }
+        let uri: Uri = text.parse().map_err(|_| none())?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(none)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let is_secure = match uri.scheme_str() {
+            Some("wss") => true,
+            Some("ws") if is_here(&host) => false,
+            Some("ws") => return Err(TunnelUrlError::Plain),
+            _ => return Err(none()),
+        };
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        if port == 0 || uri.query().is_some() {
+            return Err(none());
+        }
+        let path = if uri.path().is_empty() { "/" } else { uri.path() };
+        Ok(Self { is_secure, host, port, path: path.to_owned() })
+    }
+}
+
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// What a listener takes, and how.
+pub(super) fn listener(section: &Section<'_>) -> Read<ListenerKind> {
+    let is_tunnel = section.or("kind", false, |item| item.choice(&[("dicom", false), ("tunnel", true)]))?;
+    let table = section.table("tunnel");
+    if !is_tunnel {
+        return match section.get("tunnel") {
+            None => Ok(ListenerKind::Dicom),
+            Some(item) => Err(item.fail("is for listeners with kind = \"tunnel\"")),
+        };
+    }
+    let mut outcome = Ok(());
+    for item in DICOM_ONLY.iter().filter_map(|key| section.get(key)) {
+        outcome = Err(item.fail("has no meaning for a listener of kind \"tunnel\""));
+    }
+    let address = section.required("address", |item| item.parse::<std::net::SocketAddr>());
+    if address.is_ok_and(|address| !address.ip().to_canonical().is_loopback()) && section.get("tls").is_none()
+    {
+        outcome =
+            Err(section.fail("tls", "is required for a tunnel, unless it is for this very machine only"));
+    }
+    let path = table.or("path", "/tunnel".to_owned(), url_path);
+    let window = table.or("window", 1 << 20, |item| size(item, 64 << 10..=64 << 20));
+    let session_window = table.or("session_window", 4 << 20, |item| size(item, 64 << 10..=1 << 30));
+    let streams = table.or("streams", 64, |item| item.count(1..=1024));
+    let keepalive = table.or("keepalive", Duration::from_secs(15), |item| item.duration(KEEPALIVE));
+    let max_failures = table.or("max_failures", 10, |item| item.count(1..=10_000));
+    let partials = table.or("partials", 64, |item| item.count(0..=4096));
+    let partial_bytes = table.or("partial_bytes", 8 << 30, |item| item.size(0..=1 << 50));
+    let partial_age = table.or("partial_age", Duration::from_secs(3600), timeout);
+    outcome?;
+    let (window, session_window) = (window?, session_window?);
+    if session_window < window {
+        return Err(table.fail("session_window", "is smaller than window"));
+    }
+    Ok(ListenerKind::Tunnel(TunnelListener {
+        path: path?,
+        window,
+        session_window,
+        streams: u16::try_from(streams?).unwrap_or(u16::MAX),
+        keepalive: keepalive?,
+        max_failures: u32::try_from(max_failures?).unwrap_or(u32::MAX),
+        partials: partials?,
+        partial_bytes: partial_bytes?,
+        partial_age: partial_age?,
+    }))
+}
+
+const KEEPALIVE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+
+/// What only associations have.
+const DICOM_ONLY: [&str; 6] =
+    ["called_ae", "calling_ae", "max_pdu", "sop_classes", "transfer_syntaxes", "user_identity"];
+
+/// A destination of kind `tunnel`; `timeouts` have been read.
+pub(super) fn destination(
+    section: &Section<'_>,
+    timeouts: Read<DestinationTimeouts>,
+) -> Read<DestinationKind> {
+    let url = section.required("url", Item::parse::<TunnelUrl>);
+    let site = section.required("site", Item::parse::<SiteName>);
+    let code = code(section);
+    let pins = non_empty(section, "pins", Item::parse::<Pin>);
+    let ca = section.or("ca", None, |item| path(item).map(Some));
+    let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
+    let uploads = section.or("uploads", 4, |item| item.count(1..=32));
+    let (url, pins) = (url?, pins?);
+    match (url.is_secure, pins.len()) {
+        (true, 0..2) => {
+            return Err(
+                section.fail("pins", "two or more are required: the key that is used, and a spare one")
+            );
+        }
+        (false, 1..) => return Err(section.fail("pins", "have no meaning without TLS: use wss://")),
+        _ => {}
+    }
+    Ok(DestinationKind::Tunnel(TunnelDestination {
+        url,
+        site: site?,
+        code: code?,
+        pins,
+        ca: ca?,
+        proxy: proxy?,
+        uploads: uploads?,
+        timeouts: timeouts?,
+    }))
+}
+
+fn code(section: &Section<'_>) -> Read<CodeSource> {
+    let file = section.or("code_file", None, |item| path(item).map(Some))?;
+    let variable = section.or("code_env", None, |item| item.text().map(|text| Some(text.to_owned())))?;
+    match (file, variable) {
+        (Some(file), None) => Ok(CodeSource::File(file)),
+        (None, Some(name)) if !name.is_empty() => Ok(CodeSource::Environment(name)),
+        (Some(_), Some(_)) => Err(section.fail("code_env", "and code_file: one of them")),
+        _ => Err(section.fail("code_file", "is required, or code_env: where the site's code is")),
+    }
+}
+
+fn url_path(item: &Item<'_>) -> Read<String> {
+    let text = item.text()?;
+    let fine = |c: char| c.is_ascii_graphic() && !"?#\"<>".contains(c);
+    if text.starts_with('/') && text.len() <= 200 && text.chars().all(fine) {
+        Ok(text.to_owned())
+    } else {
+        Err(item.fail("is no path such as \"/tunnel\""))
+    }
+}
+
+fn size(item: &Item<'_>, range: std::ops::RangeInclusive<u64>) -> Read<u32> {
+    let size = item.size(range)?;
+    u32::try_from(size).map_err(|_| item.fail("is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CodeSource, ListenerKind, TunnelUrl, TunnelUrlError};
+    use crate::config::{Config, DestinationKind};
+
+    #[test]
+    fn an_address_is_encrypted_or_on_this_machine() {
+        let plain = |text: &str| text.parse::<TunnelUrl>().map(|url| url.to_string());
+        assert_eq!(plain("wss://Gateway.example.org"), Ok("wss://gateway.example.org:443/".into()));
+        assert_eq!(plain("wss://[2001:db8::1]:8443/t"), Ok("wss://[2001:db8::1]:8443/t".into()));
+        assert_eq!(plain("ws://127.0.0.1:9/tunnel"), Ok("ws://127.0.0.1:9/tunnel".into()));
+        assert_eq!(plain("ws://gateway.example.org"), Err(TunnelUrlError::Plain));
+        assert_eq!(plain("wss://north:code@gateway"), Err(TunnelUrlError::User));
+        for wrong in ["", "gateway", "https://gateway", "wss://", "wss:///x", "wss://g?x=1", "wss://g:0"] {
+            assert!(matches!(plain(wrong), Err(TunnelUrlError::NotAUrl(_))), "{wrong:?}");
+        }
+    }
+
+    const LINK: &str = "[[destination]]\nname = \"cloud\"\nkind = \"tunnel\"\nsite = \"north\"\n";
+
+    fn problems(text: &str) -> String {
+        Config::parse(text, "test").map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_link_has_two_pins_a_code_and_a_place_to_go() {
+        let pins = format!("pins = [\"{}\", \"{}\"]\n", "0".repeat(64), "1".repeat(64));
+        let text =
+            format!("{LINK}url = \"wss://gateway\"\ncode_file = \"code\"\nproxy = \"proxy:3128\"\n{pins}");
+        let config = Config::parse(&text, "test").unwrap();
+        let DestinationKind::Tunnel(tunnel) = &config.destinations[0].kind else { panic!("a tunnel") };
+        assert_eq!((tunnel.code.clone(), tunnel.uploads), (CodeSource::File("code".into()), 4));
+        let one = text.replace(&format!(", \"{}\"", "1".repeat(64)), "");
+        assert!(problems(&one).contains("two or more"), "{}", problems(&one));
+        let none = text.replace("code_file = \"code\"\n", "");
+        assert!(problems(&none).contains("where the site's code is"));
+        let both = format!("{text}code_env = \"CODE\"\n");
+        assert!(problems(&both).contains("one of them"));
+        let dicom = format!("{text}called_ae = \"PACS\"\n");
+        assert!(problems(&dicom).contains("has no meaning for a destination of kind \"tunnel\""));
+    }
+
+    #[test]
+    fn a_gateway_that_others_reach_has_tls() {
+        let text = "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"127.0.0.1:8443\"\n";
+        let config = Config::parse(text, "test").unwrap();
+        assert!(
+            matches!(&config.listeners[0].kind, ListenerKind::Tunnel(tunnel) if tunnel.path == "/tunnel")
+        );
+        assert!(problems(&text.replace("127.0.0.1", "0.0.0.0")).contains("is required for a tunnel"));
+        assert!(problems(&format!("{text}called_ae = [\"A\"]\n")).contains("no meaning"));
+        assert!(
+            problems(&format!("{text}tunnel = {{ window = \"2MiB\", session_window = \"1MiB\" }}\n"))
+                .contains("smaller")
+        );
+    }
+}

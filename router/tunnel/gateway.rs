@@ -1,0 +1,399 @@
+//! The gateway's end: whose link it is, one session for each site, and what comes over it.
+//!
+//! ```text
+//!  connection ──► upgrade ──► GREETING, HELLO ──► the site's older session ends ──► WELCOME ──► streams
+//!                  429, 503      4001 and counted                                       │
+//!                                                                 upload ──► routed like a C-STORE
+//! ```
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use tokio_util::sync::CancellationToken;
+
+use super::SUBPROTOCOL;
+use super::code::{Verifier, random};
+use super::connection::{Accepted, Connection, Stream};
+use super::failures::Failures;
+use super::session::{Close, GatewayOpening, Judged, OpeningError};
+use super::sites::Sites;
+use super::socket::{Ended, Socket, limits};
+use super::upload::{From, Limits, Receiver};
+use super::wire::{Kind, Why, Windows};
+use crate::config::{ListenerKind, TunnelListener};
+use crate::receive::Reception;
+
+/// How long the older session of a site has to finish what it is storing.
+const HANDOVER: Duration = Duration::from_secs(10);
+/// How often it is looked whether sites were removed and uploads have waited too long.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Every session of every site. Clones are the same.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    sites: Sites,
+    base: Instant,
+    failures: Mutex<Failures>,
+    live: Mutex<HashMap<String, Live>>,
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    receiver: Receiver,
+    numbers: AtomicU64,
+    /// How long what was begun is kept, in milliseconds.
+    age: AtomicU64,
+}
+
+/// The session of a site.
+struct Live {
+    number: u64,
+    connection: Connection,
+    ended: CancellationToken,
+    verifier: Option<Verifier>,
+    shown: SessionInfo,
+}
+
+/// What there is to say of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// The site.
+    pub site: String,
+    /// Where its link was connected from.
+    pub peer: SocketAddr,
+    /// What it calls itself.
+    pub software: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// A link that is known.
+struct Known<S> {
+    socket: Socket<S>,
+    judged: Judged,
+    verifier: Option<Verifier>,
+}
+
+impl Gateway {
+    /// No sessions yet.
+    pub fn new(sites: Sites) -> Self {
+        Self(Arc::new(Inner {
+            sites,
+            base: Instant::now(),
+            failures: Mutex::default(),
+            live: Mutex::default(),
+            turns: Mutex::default(),
+            receiver: Receiver::new(),
+            numbers: AtomicU64::new(0),
+            age: AtomicU64::new(u64::MAX),
+        }))
+    }
+
+    /// The open session of a site.
+    pub fn connection(&self, site: &str) -> Option<Connection> {
+        self.live().get(site).map(|live| live.connection.clone())
+    }
+
+    /// Every open session.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.live().values().map(|live| live.shown.clone()).collect()
+    }
+
+    /// Looks now and then for sites that were removed and for uploads that nobody went on with, until `halt`.
+    pub async fn keep(self, halt: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = halt.cancelled() => return,
+                () = tokio::time::sleep(ROUND) => {}
+            }
+            self.0.receiver.expire(Duration::from_millis(self.0.age.load(Ordering::Relaxed)));
+            self.end_removed().await;
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve<S>(&self, reception: &Arc<Reception>, stream: S, peer: SocketAddr, is_over_limit: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let ListenerKind::Tunnel(settings) = &reception.listener.kind else { return };
+        let listener = reception.listener.name.as_str();
+        let patience = reception.listener.timeouts.request;
+        let opening = self.open(reception, settings, stream, peer, is_over_limit);
+        let known = match timeout(patience, opening).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return,
+            Err(_) => {
+                reception.refused("timeout");
+                tracing::warn!(listener, %peer, "A link did not open its session in time.");
+                return;
+            }
+        };
+        self.0.age.store(settings.partial_age.as_millis() as u64, Ordering::Relaxed);
+        self.live_with(reception, settings, known, peer).await;
+    }
+
+    /// From the upgrade to a hello that is believed.
+    async fn open<S>(
+        &self,
+        reception: &Arc<Reception>,
+        settings: &TunnelListener,
+        stream: S,
+        peer: SocketAddr,
+        is_over_limit: bool,
+    ) -> Option<Known<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let listener = reception.listener.name.as_str();
+        let may_try = self.failures().may_try(peer.ip(), settings.max_failures, self.now());
+        let upgrade = Upgrade { path: &settings.path, may_try, is_full: is_over_limit };
+        #[expect(clippy::result_large_err, reason = "the answer's type is the library's")]
+        let answer = |request: &Request, response: Response| upgrade.answer(request, response);
+        let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits())).await {
+            Ok(web) => Socket::new(web),
+            Err(error) => {
+                reception.refused(if may_try { "no_upgrade" } else { "too_many_failures" });
+                tracing::warn!(listener, %peer, %error, "No tunnel came about.");
+                return None;
+            }
+        };
+        match self.hello(&mut socket).await {
+            Ok((judged, verifier)) => Some(Known { socket, judged, verifier }),
+            Err((error, ended)) => {
+                let reason = match error {
+                    Some(OpeningError::Unauthorised) => "wrong_code",
+                    Some(_) => "protocol_violation",
+                    None => "connection_failed",
+                };
+                if error.is_some() {
+                    self.failures().note(peer.ip(), self.now());
+                }
+                reception.refused(reason);
+                tracing::warn!(listener, %peer, why = %ended, "A link was not let in.");
+                socket.close(&ended).await;
+                None
+            }
+        }
+    }
+
+    async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        socket: &mut Socket<S>,
+    ) -> Result<(Judged, Option<Verifier>), (Option<OpeningError>, Ended)> {
+        let lost = |ended| (None, ended);
+        let internal = |why: String| (None, Ended::by_us(Close::Internal, why));
+        let nonce = random().map_err(|error| internal(error.to_string()))?;
+        let opening = GatewayOpening::new(nonce);
+        socket.say(opening.greeting()).await.map_err(lost)?;
+        let hello = socket.read().await.map_err(lost)?;
+        let sites = self.0.sites.clone();
+        let judging = tokio::task::spawn_blocking(move || {
+            let mut known = None;
+            let judged = opening.received(hello, |site| {
+                known = sites.verifier(site).unwrap_or_else(|error| {
+                    tracing::error!(%error, "The sites cannot be read.");
+                    None
+                });
+                known.clone()
+            });
+            (judged, known)
+        });
+        match judging.await {
+            Ok((Ok(judged), known)) => Ok((judged, known)),
+            Ok((Err(error), _)) => {
+                let ended = Ended::by_us(error.close(), error.to_string());
+                Err((Some(error), ended))
+            }
+            Err(error) => Err(internal(error.to_string())),
+        }
+    }
+
+    /// The session, to its end.
+    async fn live_with<S>(
+        &self,
+        reception: &Arc<Reception>,
+        settings: &TunnelListener,
+        known: Known<S>,
+        peer: SocketAddr,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let Known { mut socket, judged, verifier } = known;
+        let (listener, site) = (reception.listener.name.as_str(), judged.site.clone());
+        let turn = Arc::clone(self.turns().entry(site.clone()).or_default());
+        let guard = turn.lock().await;
+        if let Err(ended) = self.end_older(&site, listener).await {
+            tracing::error!(listener, site, %peer, "The older session of the site does not end.");
+            return socket.close(&ended).await;
+        }
+        let windows =
+            Windows { stream: settings.window, session: settings.session_window, streams: settings.streams };
+        let (welcome, session) = judged.open(windows, settings.keepalive, Duration::ZERO);
+        if socket.say(welcome).await.is_err() {
+            return;
+        }
+        let (connection, driver) = socket.run(session);
+        let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
+        let ended = CancellationToken::new();
+        let shown =
+            SessionInfo { site: site.clone(), peer, software: judged.software, since: SystemTime::now() };
+        tracing::info!(listener, site, %peer, software = shown.software, "A link is connected.");
+        let live = Live { number, connection: connection.clone(), ended: ended.clone(), verifier, shown };
+        self.live().insert(site.clone(), live);
+        drop(guard);
+        let sessions = reception.metrics.tunnel_sessions.with_label_values(&[listener]);
+        sessions.inc();
+        let begun = Instant::now();
+        let limits =
+            Limits { count: settings.partials, bytes: settings.partial_bytes, age: settings.partial_age };
+        let from = From { site: site.clone(), peer };
+        let end = self.streams(reception, &connection, driver, from, limits).await;
+        sessions.dec();
+        let (sent, received) = connection.traffic();
+        let seconds = begun.elapsed().as_secs_f64();
+        tracing::info!(listener, site, %peer, sent, received, seconds, why = %end, "A link's session ended.");
+        let mut live = self.live();
+        if live.get(&site).is_some_and(|live| live.number == number) {
+            live.remove(&site);
+        }
+        drop(live);
+        ended.cancel();
+    }
+
+    /// Serves the link's streams, until the session is over and each of them has ended.
+    async fn streams(
+        &self,
+        reception: &Arc<Reception>,
+        connection: &Connection,
+        driver: impl Future<Output = Ended>,
+        from: From,
+        limits: Limits,
+    ) -> Ended {
+        let mut driver = std::pin::pin!(driver);
+        let mut streams = JoinSet::new();
+        let end = loop {
+            tokio::select! {
+                end = &mut driver => break end,
+                () = reception.drain.cancelled(), if !connection.is_over() => connection.close(Close::GoingAway),
+                Some(_) = streams.join_next(), if !streams.is_empty() => {}
+                Some(accepted) = connection.accept() => {
+                    let (gateway, reception, from) = (self.clone(), Arc::clone(reception), from.clone());
+                    streams.spawn(async move { gateway.stream(&reception, &from, accepted, limits).await });
+                }
+            }
+        };
+        while streams.join_next().await.is_some() {}
+        end
+    }
+
+    async fn stream(&self, reception: &Arc<Reception>, from: &From, accepted: Accepted, limits: Limits) {
+        let Accepted { kind, body, stream } = accepted;
+        match kind {
+            Kind::Upload => self.0.receiver.receive(reception, from, body, stream, limits).await,
+            Kind::Loopback => give_back(stream).await,
+            Kind::Echo | Kind::Push | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
+                stream.cut(Why::Unsupported);
+            }
+        }
+    }
+
+    /// The newer session wins: the older one is told, and what it is storing finishes first.
+    async fn end_older(&self, site: &str, listener: &str) -> Result<(), Ended> {
+        let older = self.live().get(site).map(|live| {
+            live.connection.close(Close::Replaced);
+            (live.ended.clone(), live.shown.peer)
+        });
+        let Some((ended, peer)) = older else { return Ok(()) };
+        tracing::warn!(listener, site, older = %peer, "A newer session of the site takes the older one's place.");
+        timeout(HANDOVER, ended.cancelled())
+            .await
+            .map_err(|_| Ended::by_us(Close::Later, "the older session does not end"))
+    }
+
+    /// Ends the sessions of sites that were removed, or have another code.
+    async fn end_removed(&self) {
+        if self.live().is_empty() {
+            return;
+        }
+        let sites = self.0.sites.clone();
+        let Ok(Ok(known)) = tokio::task::spawn_blocking(move || sites.list()).await else { return };
+        for (site, live) in self.live().iter() {
+            let verifier = site.parse().ok().and_then(|name| known.get(&name)).map(|site| &site.verifier);
+            if verifier != live.verifier.as_ref() {
+                tracing::warn!(site, "The site was removed or has another code: its session ends.");
+                live.connection.close(Close::Unauthorised);
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.0.base.elapsed()
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every byte comes back.
+pub(super) async fn give_back(stream: Stream) {
+    while let Ok(Some(bytes)) = stream.receive().await {
+        if stream.send(bytes).await.is_err() {
+            return;
+        }
+    }
+    stream.finish();
+}
+
+/// What an upgrade is answered.
+struct Upgrade<'a> {
+    path: &'a str,
+    may_try: bool,
+    is_full: bool,
+}
+
+impl Upgrade<'_> {
+    #[expect(clippy::result_large_err, reason = "the answer's type is the library's")]
+    fn answer(&self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        let refuse = |status, why: &str| {
+            let mut refusal = ErrorResponse::new(Some(why.to_owned()));
+            *refusal.status_mut() = status;
+            Err(refusal)
+        };
+        if !self.may_try {
+            return refuse(StatusCode::TOO_MANY_REQUESTS, "too many failures; try again in a minute");
+        }
+        if self.is_full {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+        }
+        if request.uri().path() != self.path {
+            return refuse(StatusCode::NOT_FOUND, "there is nothing here");
+        }
+        let asks = |value: &HeaderValue| {
+            value.to_str().is_ok_and(|text| text.split(',').any(|one| one.trim() == SUBPROTOCOL))
+        };
+        let mut protocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        if !protocols.any(asks) {
+            return refuse(StatusCode::BAD_REQUEST, "this is a tunnel");
+        }
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        Ok(response)
+    }
+}

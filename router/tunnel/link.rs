@@ -1,0 +1,332 @@
+//! The link's end: one session with the gateway, opened again whenever it ends.
+//!
+//! ```text
+//!  dialling ──► open ──► over ──► a pause ──► dialling ...
+//! ```
+//!
+//! The pause is random: after a session that was open it is short, after failures it doubles, and where somebody else's
+//! session took the place of this one it is as long as it may be, because two links have one code.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::code::{Code, LinkKey};
+use super::connection::{Accepted, Connection};
+use super::dial::{Dial, DialError};
+use super::gateway::give_back;
+use super::session::Close;
+use super::socket::Ended;
+use super::wire::{Kind, Why};
+use crate::config::{Backoff, CodeSource, TunnelDestination};
+use crate::metrics::Metrics;
+use crate::platform;
+use crate::tls::ClientTls;
+
+/// The longest pause after a session that was open and carried something: it is worth trying at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// The longest file with a code, in bytes.
+const MAX_CODE_FILE: u64 = 4096;
+
+/// The way to one gateway. Clones are the same one.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    settings: TunnelDestination,
+    backoff: Backoff,
+    metrics: Metrics,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+    /// Told whenever a session has been opened.
+    on_open: Box<dyn Fn() + Send + Sync>,
+}
+
+/// How the link is.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// It is being opened.
+    Dialling,
+    /// It is open.
+    Open(Connection),
+    /// It will be tried again later.
+    Down(String),
+}
+
+/// What is kept from one dialling to the next.
+#[derive(Default)]
+struct Kept {
+    code: Option<(Code, LinkKey)>,
+    tls: Option<ClientTls>,
+}
+
+impl Link {
+    /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened.
+    pub fn new(
+        name: &str,
+        settings: TunnelDestination,
+        backoff: Backoff,
+        metrics: Metrics,
+        on_open: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            name: name.to_owned(),
+            settings,
+            backoff,
+            metrics,
+            state: watch::Sender::new(State::Dialling),
+            stop: CancellationToken::new(),
+            on_open: Box::new(on_open),
+        }))
+    }
+
+    /// The open session. Waits while one is being opened, at most so long.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub async fn session(&self, patience: Duration) -> Result<Connection, String> {
+        let mut states = self.0.state.subscribe();
+        let looking = states.wait_for(|state| match state {
+            State::Dialling => false,
+            // Over, but nobody has noticed yet.
+            State::Open(connection) => !connection.is_over(),
+            State::Down(_) => true,
+        });
+        match timeout(patience, looking).await.map(|state| state.map(|state| state.clone())) {
+            Ok(Ok(State::Open(connection))) => Ok(connection),
+            Ok(Ok(State::Down(why))) => Err(why),
+            Ok(Ok(State::Dialling) | Err(_)) | Err(_) => Err("the tunnel is not open".to_owned()),
+        }
+    }
+
+    /// Ends the session and does not open another.
+    pub fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
+    /// Opens sessions, one after the other, until it is stopped.
+    pub async fn run(self) {
+        let inner = &*self.0;
+        let connected = inner.metrics.tunnel_connected.with_label_values(&[&inner.name]);
+        let (mut kept, mut failures) = (Kept::default(), 0);
+        while !inner.stop.is_cancelled() {
+            inner.state.send_replace(State::Dialling);
+            let dialled = tokio::select! {
+                () = inner.stop.cancelled() => break,
+                outcome = self.once(&mut kept) => outcome,
+            };
+            connected.set(0);
+            let pause = match &dialled {
+                Ok((ended, true)) if ended.close != Close::Replaced => {
+                    failures = 0;
+                    AT_ONCE.mul_f64(chance())
+                }
+                Ok((Ended { close: Close::Replaced, .. }, _)) => inner.backoff.max,
+                Ok((_, _)) | Err(_) => {
+                    failures += 1;
+                    pause(inner.backoff, failures, chance())
+                }
+            };
+            let why = match dialled {
+                Ok((ended, _)) => format!("the tunnel was closed: {ended}"),
+                Err(error) => error.to_string(),
+            };
+            if inner.stop.is_cancelled() {
+                break;
+            }
+            // Whoever waits for a session that is to be had at once goes on waiting.
+            if pause > AT_ONCE {
+                inner.state.send_replace(State::Down(why));
+            } else {
+                inner.state.send_replace(State::Dialling);
+            }
+            tokio::select! {
+                () = inner.stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        connected.set(0);
+        inner.state.send_replace(State::Down("this program stops".to_owned()));
+    }
+
+    /// One session, to its end; and whether it carried anything.
+    async fn once(&self, kept: &mut Kept) -> Result<(Ended, bool), DialError> {
+        let inner = &*self.0;
+        let destination = inner.name.as_str();
+        let count = |outcome| inner.metrics.tunnel_dials.with_label_values(&[destination, outcome]).inc();
+        let (socket, opened) = match Box::pin(self.dial(kept)).await {
+            Ok(open) => open,
+            Err(error) => {
+                count(error.reason());
+                if error.is_for_a_person() {
+                    tracing::error!(destination, %error, "The tunnel cannot be opened; somebody has to look.");
+                } else {
+                    tracing::warn!(destination, %error, "The tunnel cannot be opened now.");
+                }
+                return Err(error);
+            }
+        };
+        count("open");
+        tracing::info!(destination, software = opened.software, "The tunnel is open.");
+        let (connection, driver) = socket.run(opened.session);
+        inner.metrics.tunnel_connected.with_label_values(&[destination]).set(1);
+        inner.state.send_replace(State::Open(connection.clone()));
+        (inner.on_open)();
+        let ended = self.streams(&connection, driver).await;
+        let (sent, received) = connection.traffic();
+        match ended.close {
+            Close::Replaced => tracing::error!(
+                destination, site = %inner.settings.site,
+                "Another link took this one's place: it uses the same site and code.",
+            ),
+            _ => tracing::warn!(destination, sent, received, why = %ended, "The tunnel is closed."),
+        }
+        Ok((ended, sent > 0))
+    }
+
+    async fn dial(
+        &self,
+        kept: &mut Kept,
+    ) -> Result<(super::socket::Socket<Box<dyn super::dial::Wire>>, super::session::Opened), DialError> {
+        let settings = &self.0.settings;
+        if settings.url.is_secure && kept.tls.is_none() {
+            let tls = settings.tls();
+            let made = tokio::task::spawn_blocking(move || ClientTls::new(&tls)).await;
+            kept.tls = Some(made.map_err(|error| DialError::Code(error.to_string()))??);
+        }
+        let (source, known) = (settings.code.clone(), kept.code.take());
+        let reading = tokio::task::spawn_blocking(move || {
+            let code = read_code(&source)?;
+            Ok::<_, String>(match known {
+                Some((known, key)) if known == code => (known, key),
+                _ => {
+                    let key = code.link_key();
+                    (code, key)
+                }
+            })
+        });
+        let read = reading.await.map_err(|error| DialError::Code(error.to_string()))?;
+        let (code, key) = read.map_err(DialError::Code)?;
+        kept.code = Some((code, key.clone()));
+        let dial = Dial {
+            url: &settings.url,
+            proxy: settings.proxy.as_ref(),
+            tls: kept.tls.as_ref().filter(|_| settings.url.is_secure),
+            site: settings.site.as_str(),
+            key,
+            limit: settings.timeouts.connect,
+        };
+        dial.open().await
+    }
+
+    /// Serves what the gateway asks for, until the session is over.
+    async fn streams(&self, connection: &Connection, driver: impl Future<Output = Ended>) -> Ended {
+        let mut driver = std::pin::pin!(driver);
+        let mut streams = JoinSet::new();
+        let ended = loop {
+            tokio::select! {
+                ended = &mut driver => break ended,
+                () = self.0.stop.cancelled(), if !connection.is_over() => connection.close(Close::GoingAway),
+                Some(_) = streams.join_next(), if !streams.is_empty() => {}
+                Some(accepted) = connection.accept() => {
+                    streams.spawn(serve(accepted));
+                }
+            }
+        };
+        while streams.join_next().await.is_some() {}
+        ended
+    }
+}
+
+/// One question of the gateway.
+async fn serve(accepted: Accepted) {
+    let Accepted { kind, stream, .. } = accepted;
+    match kind {
+        Kind::Loopback => give_back(stream).await,
+        Kind::Upload | Kind::Echo | Kind::Push | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
+            stream.cut(Why::Unsupported);
+        }
+    }
+}
+
+/// The site's code, from a file that only its owner reads or from the environment. What is wrong is said without it.
+pub fn read_code(source: &CodeSource) -> Result<Code, String> {
+    match source {
+        CodeSource::File(path) => read_file(path)
+            .and_then(|text| text.parse().map_err(|error| format!("code_file {}: {error}", path.display()))),
+        CodeSource::Environment(name) => {
+            let text = std::env::var(name)
+                .map_err(|_| format!("code_env: there is no {name} in the environment"))?;
+            text.parse().map_err(|error| format!("code_env {name}: {error}"))
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let at = |error: std::io::Error| format!("code_file {}: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(at)?;
+    if !platform::is_private(&file.metadata().map_err(at)?) {
+        return Err(format!(
+            "code_file {}: others than its owner can read it; chmod 600 {0}",
+            path.display()
+        ));
+    }
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_CODE_FILE), &mut text).map_err(at)?;
+    Ok(text)
+}
+
+/// A pause after so many failures in a row: between half and all of what doubles.
+fn pause(backoff: Backoff, failures: u32, chance: f64) -> Duration {
+    let doubled = backoff.first.saturating_mul(1 << failures.saturating_sub(1).min(20));
+    doubled.min(backoff.max).mul_f64(0.5 + chance / 2.0)
+}
+
+/// A number in 0..1 that differs between links and times; it need not be unpredictable.
+fn chance() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{pause, read_code};
+    use crate::config::{Backoff, CodeSource};
+    use crate::tunnel::code::Code;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_never_quite_the_same() {
+        let backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
+        let seconds = |failures, chance| pause(backoff, failures, chance).as_secs_f64();
+        assert_eq!([1, 2, 3, 7, 99].map(|n| seconds(n, 1.0)), [1.0, 2.0, 4.0, 60.0, 60.0]);
+        assert_eq!([1, 99].map(|n| seconds(n, 0.0)), [0.5, 30.0]);
+    }
+
+    #[test]
+    fn a_code_that_others_can_read_is_refused_and_never_quoted() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("code");
+        let code = Code::generate().unwrap();
+        std::fs::write(&path, code.reveal() + "\n").unwrap();
+        let source = CodeSource::File(path.clone());
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o640);
+        assert!(read_code(&source).unwrap_err().contains("chmod 600"));
+        mode(0o600);
+        assert_eq!(read_code(&source), Ok(code));
+        std::fs::write(&path, "secret").unwrap();
+        assert!(!read_code(&source).unwrap_err().contains("secret"));
+        let missing = CodeSource::Environment("CHRYSALIS_NO_SUCH_CODE".into());
+        assert!(read_code(&missing).unwrap_err().contains("CHRYSALIS_NO_SUCH_CODE"));
+    }
+}
