@@ -1,8 +1,9 @@
 //! Chrysalis: a store-and-forward DICOM router for ultrasound.
 //!
 //! ```text
-//!  cart ── C-STORE ──► receive ──► queue ──► transcode ──► forward ──► PACS, folder
-//!                         │          ▲    (as it is wanted)    │
+//!  cart ── C-STORE ──► receive ──► queue ──► transcode ──► forward ──► PACS, folder, gateway
+//!  link ── tunnel ──────┘            ▲    (as it is wanted)    │
+//!                         │          │                         │
 //!                       route        │                      verdict
 //!                   (to whom it is owed)          (what an attempt's end means)
 //! ```

@@ -129,10 +129,11 @@ fn cut_every(limit: u64, bytes: u64) -> f64 {
     let link = started(link(proxy.address, &gateway.code));
     let instance = Study::new(2).huge(1, bytes);
     assert_eq!(Modality::new(link.address).store(&instance).unwrap().status, 0);
+    let length = instance.data_set.len();
     gateway.wait_for(&all(&[instance]));
     link.wait_drained();
     assert!(gateway.node.metric("chrysalis_tunnel_resumes_total", &[]) > 0.0);
-    proxy.forth() as f64 / bytes as f64
+    proxy.forth() as f64 / length as f64
 }
 
 #[test]
