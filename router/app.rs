@@ -18,6 +18,7 @@ use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
+use crate::platform::Volume;
 use crate::receive::{BindError, Ports};
 use crate::relay::Relays;
 use crate::route::Routes;
@@ -103,6 +104,7 @@ impl App {
         let board = Board::new(pauses.clone());
         destinations().for_each(|name| board.add(name));
         let queue = open(&config, &board).await?;
+        metrics.set_volume(Volume::of(&config.node.data_dir));
         let token = Token::open(&config.node.data_dir)?;
         let audit = audit::Log::open(&config.node.data_dir)?;
         let engine = engine(&config).await?;

@@ -15,6 +15,7 @@ use prometheus::{
 use crate::config::{Config, Destination, DestinationKind, ListenerKind};
 use crate::forward::Health;
 use crate::pauses::Pauses;
+use crate::platform::Volume;
 use crate::tls::{Certificates, HandshakeError, Role, Security};
 pub use relay::RelayMetrics;
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
@@ -64,6 +65,7 @@ pub struct Metrics {
     spool_retained_bytes: IntGauge,
     ballast: IntGauge,
     poisoned: IntGauge,
+    volume_encrypted: IntGauge,
     corrupt: IntGauge,
     index_rebuilds: IntCounter,
     /// Certificates that this node shows.
@@ -248,6 +250,10 @@ impl Metrics {
                 "chrysalis_queue_poisoned",
                 "1 after a failed sync: nothing is received until a restart.",
             )?,
+            volume_encrypted: make.gauge(
+                "chrysalis_spool_volume_encrypted",
+                "1 where the volume below the spool is encrypted, 0 where it is not or nobody can tell.",
+            )?,
             corrupt: make.gauge(
                 "chrysalis_spool_corrupt_files",
                 "Finished spool files that were damaged beyond recognition; they are left where they are.",
@@ -295,6 +301,11 @@ impl Metrics {
         };
         metrics.begin_at_zero(config);
         Ok(metrics)
+    }
+
+    /// What is known of the volume below the spool.
+    pub fn set_volume(&self, volume: Volume) {
+        self.volume_encrypted.set(i64::from(volume == Volume::Encrypted));
     }
 
     /// A series that exists from the start lets an alert see the first increase. What exists keeps its value.

@@ -1,6 +1,12 @@
 //! The only file of the router with calls that exist on some platforms and not on others.
 
+#[cfg(target_os = "linux")]
+mod volume;
+
 use tokio::net::TcpStream;
+
+#[cfg(target_os = "linux")]
+pub use volume::Volume;
 
 /// Asks the kernel to acknowledge what arrives at once instead of waiting some 40 ms for data to carry it.
 ///

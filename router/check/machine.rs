@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Inside, Line};
 use crate::config::Config;
+use crate::platform::Volume;
 
 /// Less room than this, and new associations are refused.
 const LEAST_ROOM: u64 = 16 << 20;
@@ -43,8 +44,24 @@ pub fn data_dir(config: &Config) -> Vec<Line> {
     let there = path.ancestors().find(|parent| parent.exists()).unwrap_or(Path::new("."));
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
     lines.extend(file_system(there));
+    lines.push(volume(there));
     lines.push(room(config, there));
     lines
+}
+
+/// Whether the spool is encrypted at rest.
+fn volume(path: &Path) -> Line {
+    let about = "volume";
+    match Volume::of(path) {
+        Volume::Encrypted => Line::ok(about, "encrypted"),
+        Volume::Unknown => Line::ok(about, "whether it is encrypted cannot be told from here"),
+        Volume::Plain => Line::question(
+            about,
+            "not encrypted, as far as the system knows",
+            "Whoever gets hold of the disk has the images of patients.",
+            "Put the data directory on an encrypted volume (LUKS), or know that the disk encrypts by itself.",
+        ),
+    }
 }
 
 fn file_system(path: &Path) -> Option<Line> {
