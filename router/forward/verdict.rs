@@ -124,8 +124,6 @@ pub enum End {
         /// How long it wants to be left alone, if it said so.
         after: Option<Duration>,
     },
-    /// The destination says that it has everything, without a word about this instance.
-    Unnamed(String),
 }
 
 /// What follows for the delivery.
@@ -198,7 +196,6 @@ pub fn judge(end: End) -> Verdict {
         End::Failing { what, comment, after: Some(after) } => {
             Verdict::RetryAfter(Why { text: what, comment }, after)
         }
-        End::Unnamed(detail) => Verdict::Delivered { detail: detail.into(), is_warning: true },
     }
 }
 
@@ -352,7 +349,6 @@ mod tests {
             (End::NotAdmitted { what: what.clone(), comment: comment.clone() }, "pause"),
             (End::Failing { what: what.clone(), comment: comment.clone(), after: None }, "retry"),
             (End::Failing { what: what.clone(), comment, after }, "retry"),
-            (End::Unnamed(what), "warning"),
         ];
         for (end, expected) in ends {
             let verdict = judge(end);

@@ -68,7 +68,8 @@ fn read(place: &SecretPlace) -> Result<Secret, CredentialsError> {
             std::env::var(name).map_err(|_| CredentialsError::Unset(name.clone()))?
         }
     };
-    let secret = text.trim_matches(['\r', '\n', ' ', '\t']);
+    // Some editors put a byte order mark first.
+    let secret = text.trim_start_matches('\u{FEFF}').trim_matches(['\r', '\n', ' ', '\t']);
     if secret.is_empty() || text.len() as u64 > MAX_SECRET {
         return Err(CredentialsError::Odd(name(place)));
     }

@@ -32,7 +32,7 @@ use super::secure::Secure;
 use super::verdict::End;
 use crate::config::WebDestination;
 use crate::dicom::{Status, TransferSyntax, Uid};
-use crate::transcode::{Accepts, TranscodeError, ladder};
+use crate::transcode::{Accepts, TranscodeError, called, ladder};
 
 /// Instances that are remembered as better sent alone.
 const MAX_ALONE: usize = 256;
@@ -156,7 +156,7 @@ impl WebCarrier {
             let is_unclear = match &said {
                 Said::Silent(_) => true,
                 Said::Failed(status) => *status == SYNTAX_NOT_SUPPORTED,
-                Said::Stored(_) | Said::Unnamed => false,
+                Said::Stored(_) => false,
             };
             let attempted = if is_unclear {
                 self.better_alone(item);
@@ -228,7 +228,11 @@ impl WebCarrier {
             Ok(Ready { sequence, accepts, checked, part: Part { head, outgoing } })
         });
         let worked = working.await.unwrap_or_else(|error| Err(End::Unreachable(error.to_string())));
-        worked.map_err(Attempted::before)
+        worked.map_err(|end| match end {
+            // What the server has refused so far was refused of such an instance.
+            End::NotTaken { .. } => Attempted::sent(end, 0),
+            end => Attempted::before(end),
+        })
     }
 
     /// Nothing is negotiated: anything, until the server says otherwise.
@@ -247,13 +251,18 @@ impl WebCarrier {
     /// One instance in a request of its own, down the ladder of transfer syntaxes.
     async fn attempt_alone(&mut self, item: &Item, mut prepared: Option<Ready>) -> Attempted {
         let mut refusal = None;
+        let mut tried = Vec::new();
         loop {
             let ready = match prepared.take() {
                 Some(ready) => ready,
                 None => match self.ready(item).await {
                     Ok(ready) => ready,
-                    // What the server said of it tells more than that nothing else is left.
-                    Err(attempted) => return refusal.unwrap_or(attempted),
+                    Err(attempted) => {
+                        // It may be this instance only: the next one is tried as it is wanted.
+                        self.refused.retain(|(class, _)| *class != item.sop_class);
+                        // What the server said of it tells more than that nothing else is left.
+                        return refusal.map_or(attempted, |refusal| in_every_syntax(refusal, &tried));
+                    }
                 },
             };
             let Ready { sequence, accepts, checked, part } = ready;
@@ -265,6 +274,7 @@ impl WebCarrier {
                     if self.refused.contains(&pair) || self.refused.len() >= MAX_REFUSED {
                         return attempted;
                     }
+                    tried.push(called(&pair.1).to_owned());
                     self.refused.push(pair);
                     refusal = Some(attempted);
                 }
@@ -316,10 +326,6 @@ impl WebCarrier {
                 history: history(&self.queue, &self.name, item, outgoing, status).await,
                 sent: outgoing.note().map(str::to_owned),
             },
-            Said::Unnamed => {
-                let note = outgoing.note().map(|note| format!(", {note}")).unwrap_or_default();
-                End::Unnamed(format!("HTTP 200 (OK), without a word about the instance{note}"))
-            }
             Said::Silent(end) => end,
         };
         Attempted::sent(end, outgoing.len())
@@ -346,6 +352,17 @@ impl WebCarrier {
             }
         }
     }
+}
+
+/// What the server said last, and of which transfer syntaxes it said so.
+fn in_every_syntax(refusal: Attempted, tried: &[String]) -> Attempted {
+    let end = match refusal.end {
+        End::NotTaken { what, comment } => {
+            End::NotTaken { what: format!("{what}, whether as {}", tried.join(" or as ")), comment }
+        }
+        other => other,
+    };
+    Attempted { end, ..refusal }
 }
 
 /// Where the server has narrowed the choice, its own refusal is what counts.

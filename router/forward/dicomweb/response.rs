@@ -1,10 +1,9 @@
 //! What a response to STOW-RS means for each instance that was sent (PS3.18 10.5.3): a pure table.
 //!
 //! A status line alone proves little. There are servers that answer 200 and name nothing, because they did not recognise a
-//! single part, and pages behind a login that answer 200 to everything. So an instance counts as stored only where
-//! Referenced SOP Sequence names it under a success, with one exception: a 200 without any body. By PS3.18 it means that all
-//! is stored, and there is nothing in it to contradict that; it is delivered with a warning. Whatever is not clear is sent
-//! again, alone: to store an instance twice does no harm.
+//! single part, and proxies and pages behind a login that answer 200 to everything. So an instance counts as stored only where
+//! Referenced SOP Sequence names it under a success; a body that has it is required (PS3.18 10.5.3.2). Whatever is not clear is
+//! sent again, alone: to store an instance twice does no harm.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::time::{Duration, SystemTime};
@@ -61,8 +60,6 @@ pub(super) enum Said {
     Stored(Status),
     /// Not stored, and why.
     Failed(Status),
-    /// All is stored, without a word about this one.
-    Unnamed,
     /// Nothing; and how the request ended, for when it was the only one in it.
     Silent(End),
 }
@@ -109,13 +106,10 @@ impl Response {
             Body::Cut => return unclear("the connection ended within the body"),
         };
         if body.is_empty() {
-            return match self.status {
-                StatusCode::OK => Judged::Each(vec![Said::Unnamed; sent.len()]),
-                _ => Judged::Request(End::NotTaken {
-                    what: format!("{what} without saying which instances were stored"),
-                    comment: String::new(),
-                }),
-            };
+            return Judged::Request(End::NotTaken {
+                what: format!("{what} without saying which instances were stored"),
+                comment: String::new(),
+            });
         }
         match Payload::read(body) {
             Ok(payload) => {
@@ -181,8 +175,10 @@ pub(super) fn pause(
     now: SystemTime,
 ) -> Option<Duration> {
     let text = value?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) if is_number => LONGEST_PAUSE,
         Err(_) => {
             let until = httpdate::parse_http_date(text).ok()?;
             let theirs = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
@@ -250,7 +246,6 @@ mod tests {
                 .map(|said| match said {
                     Said::Stored(status) => format!("stored {:04X}", status.0),
                     Said::Failed(status) => format!("failed {:04X}", status.0),
-                    Said::Unnamed => "unnamed".to_owned(),
                     Said::Silent(_) => "silent".to_owned(),
                 })
                 .collect(),
@@ -263,7 +258,7 @@ mod tests {
     #[test]
     fn every_status_without_a_body_has_its_meaning() {
         let table = [
-            (200, "unnamed"),
+            (200, "request refused"),
             (201, "request refused"),
             (202, "request refused"),
             (204, "request refused"),
@@ -372,7 +367,8 @@ mod tests {
         assert_eq!(of("120", None), Some(Duration::from_secs(120)));
         assert_eq!(of(" 0 ", None), Some(Duration::ZERO));
         assert_eq!(of("99999999999", None), Some(Duration::from_secs(3600)));
-        for odd in ["-1", "soon", "", "1.5", "18446744073709551616"] {
+        assert_eq!(of("18446744073709551616", None), Some(Duration::from_secs(3600)));
+        for odd in ["-1", "soon", "", "1.5"] {
             assert_eq!(of(odd, None), None, "{odd}");
         }
         let later = httpdate::fmt_http_date(now + Duration::from_secs(90));
