@@ -433,9 +433,10 @@ impl Control {
                 title.map_err(|error| PauseRefused::Title(error.to_string()))?;
                 match &destination.kind {
                     DestinationKind::Dicom(dicom) if dicom.calling_ae == CallingAe::Passthrough => Ok(()),
-                    DestinationKind::Dicom(_) | DestinationKind::Folder(_) | DestinationKind::Tunnel(_) => {
-                        Err(PauseRefused::NoLanes(name.clone()))
-                    }
+                    DestinationKind::Dicom(_)
+                    | DestinationKind::Folder(_)
+                    | DestinationKind::Tunnel(_)
+                    | DestinationKind::Site(_) => Err(PauseRefused::NoLanes(name.clone())),
                 }
             }
         }

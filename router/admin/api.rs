@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::headers::Headers;
 use super::search::{Scope, SearchError};
 use super::token::Token;
-use super::{control, decisions, guard, queries};
+use super::{control, decisions, guard, queries, sites};
 use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds, as_listed};
 use crate::tls::Security;
 use crate::transcode::Engine;
+use crate::tunnel::Gateway;
 
 /// What the API works on.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct AdminState {
     pub headers: Headers,
     /// What makes copies.
     pub engine: Engine,
+    /// The links that are connected here.
+    pub gateway: Gateway,
 }
 
 impl AdminState {
@@ -95,6 +98,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .merge(queries::router(&state))
         .merge(decisions::router())
         .merge(control::router())
+        .merge(sites::router())
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), guard_request))

@@ -25,7 +25,7 @@ pub fn certificates(config: &Config) -> Vec<Line> {
         let settings = match &destination.kind {
             DestinationKind::Dicom(dicom) => dicom.tls.clone(),
             DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| Box::new(tunnel.tls())),
-            DestinationKind::Folder(_) => None,
+            DestinationKind::Folder(_) | DestinationKind::Site(_) => None,
         };
         if let Some(settings) = settings {
             lines.extend(client(&format!("destination {}", destination.name), &settings));

@@ -9,7 +9,7 @@ use super::meaning::{
     Admin, CallingAe, Config, Destination, DestinationKind, DicomDestination, FolderDestination, Listener,
     Log, Node, Queue, Transcode,
 };
-use super::tunnel::TunnelDestination;
+use super::tunnel::{SiteDestination, TunnelDestination};
 use crate::transcode::{Compression, Target};
 
 /// What a reload changes.
@@ -244,9 +244,16 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 TunnelDestination,
                 old,
                 new,
-                [url, site, code, pins, ca, proxy, uploads, timeouts]
+                [url, site, code, pins, ca, proxy, uploads, endpoints, timeouts]
             );
             keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
+        }
+        (DestinationKind::Site(old), DestinationKind::Site(new)) => {
+            keys.remove(kind);
+            let keys_of =
+                differing!(SiteDestination, old, new, [site, endpoint, max_associations, timeouts, security]);
+            // It follows from the listeners, whose change is told.
+            keys.extend(keys_of.into_iter().filter(|key| *key != "security"));
         }
         _ => {}
     }
@@ -295,6 +302,7 @@ fn place(destination: &Destination) -> Place<'_> {
         DestinationKind::Dicom(dicom) => Place::Peer(dicom.address.to_string(), dicom.called_ae.as_str()),
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
         DestinationKind::Tunnel(tunnel) => Place::Peer(tunnel.url.to_string(), tunnel.site.as_str()),
+        DestinationKind::Site(site) => Place::Peer(site.site.to_string(), site.endpoint.as_str()),
     }
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
 use super::tls::{ClientTls, ServerTls};
-use super::tunnel::{ListenerKind, TunnelDestination};
+use super::tunnel::{ListenerKind, SiteDestination, TunnelDestination};
 use super::units::Percent;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
@@ -214,6 +214,7 @@ impl Destination {
             }
             DestinationKind::Folder(_) => None,
             DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
+            DestinationKind::Site(site) => Some(site.security),
         }
     }
 }
@@ -227,6 +228,8 @@ pub enum DestinationKind {
     Folder(FolderDestination),
     /// A gateway, through the tunnel.
     Tunnel(TunnelDestination),
+    /// A destination of a link, through the tunnel that the link has made.
+    Site(SiteDestination),
 }
 
 /// A storage SCP.

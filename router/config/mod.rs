@@ -44,5 +44,7 @@ pub use meaning::{
 pub use names::{DestinationName, ListenerName, NameError};
 pub use overrides::{Override, OverrideError};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
-pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
+pub use tunnel::{
+    CodeSource, ListenerKind, SiteDestination, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError,
+};
 pub use units::{Percent, UnitError};

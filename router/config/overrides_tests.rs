@@ -87,7 +87,9 @@ fn a_value_is_toml_or_plain_text_as_the_key_wants_it() {
     assert_eq!((config.listeners[0].max_associations, config.listeners[0].allow.len()), (7, 1));
     let seconds = |index: usize| match &config.destinations[index].kind {
         DestinationKind::Dicom(dicom) => (dicom.timeouts.acse.as_secs(), dicom.timeouts.dimse.as_secs()),
-        DestinationKind::Folder(_) | DestinationKind::Tunnel(_) => panic!("a DICOM destination"),
+        DestinationKind::Folder(_) | DestinationKind::Tunnel(_) | DestinationKind::Site(_) => {
+            panic!("a DICOM destination")
+        }
     };
     assert_eq!((seconds(0), seconds(1)), ((2, 300), (300, 3)), "a table is replaced as a whole");
 }

@@ -209,17 +209,26 @@ fn target(section: &Section<'_>, name: &str, quality: &str) -> Read<Target> {
 type ReadKind = fn(&Section<'_>, Option<&AeTitle>) -> Read<DestinationKind>;
 
 fn kind(section: &Section<'_>) -> Read<ReadKind> {
-    let kinds: [(&str, ReadKind); 3] =
-        [("dicom", dicom_destination), ("folder", folder_destination), ("tunnel", tunnel_destination)];
+    let kinds: [(&str, ReadKind); 4] = [
+        ("dicom", dicom_destination),
+        ("folder", folder_destination),
+        ("tunnel", tunnel_destination),
+        ("site", site_destination),
+    ];
     section.required("kind", |item| item.choice(&kinds))
 }
 
 /// Reads what can only be of one kind as such, so that its mistakes are found although it does not say which it is.
 fn guess(section: &Section<'_>, own: Option<&AeTitle>) {
     let has_any = |keys: &[&str]| keys.iter().any(|key| section.get(key).is_some());
-    let is_dicom = has_any(DICOM_ONLY) || (section.get("timeouts").is_some() && !has_any(TUNNEL_ONLY));
+    let is_tunnel = has_any(TUNNEL_ONLY);
+    if has_any(&["endpoint"]) && !is_tunnel && !has_any(&["path"]) {
+        let _ = site_destination(section, own);
+        return;
+    }
+    let is_dicom = has_any(DICOM_ONLY) || (section.get("timeouts").is_some() && !is_tunnel);
     // What it would yield is of no use without the kind.
-    let _ = match (is_dicom, section.get("path").is_some(), has_any(TUNNEL_ONLY)) {
+    let _ = match (is_dicom, section.get("path").is_some(), is_tunnel) {
         (true, false, false) => dicom_destination(section, own),
         (false, true, false) => folder_destination(section, own),
         (false, false, true) => tunnel_destination(section, own),
@@ -233,6 +242,7 @@ pub(super) enum Identity {
     Dicom(HostPort, AeTitle, CallingAe),
     Folder(PathBuf),
     Tunnel(TunnelUrl, String),
+    Site(String, String),
 }
 
 /// Reads only that.
@@ -249,13 +259,17 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
             let url = section.required("url", Item::parse)?;
             Ok(Identity::Tunnel(url, section.required("site", |item| item.text().map(str::to_owned))?))
         }
+        "site" => {
+            let site = section.required("site", |item| item.text().map(str::to_owned))?;
+            Ok(Identity::Site(site, section.required("endpoint", |item| item.text().map(str::to_owned))?))
+        }
         _ => Err(Reported),
     }
 }
 
 fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "folder", DICOM_ONLY);
-    refuse_keys(section, "folder", &["timeouts"]);
+    refuse_keys(section, "folder", &["timeouts", "site", "endpoint"]);
     refuse_keys(section, "folder", TUNNEL_ONLY);
     let path = section.required("path", folder)?;
     Ok(DestinationKind::Folder(FolderDestination { path }))
@@ -263,8 +277,22 @@ fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<Des
 
 fn tunnel_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(section, "tunnel", DICOM_ONLY);
-    refuse_keys(section, "tunnel", &["path"]);
+    refuse_keys(section, "tunnel", &["path", "endpoint"]);
     tunnel::destination(section, destination_timeouts(&section.table("timeouts")))
+}
+
+fn site_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    let mut dicom = DICOM_ONLY.to_vec();
+    dicom.retain(|key| *key != "max_associations");
+    refuse_keys(section, "site", &dicom);
+    refuse_keys(section, "site", &["path"]);
+    refuse_keys(section, "site", TUNNEL_ONLY);
+    let timeouts = destination_timeouts(&section.table("timeouts"));
+    tunnel::site(section, timeouts, max_associations(section))
+}
+
+fn max_associations(section: &Section<'_>) -> Read<usize> {
+    section.or("max_associations", 1, |item| item.count(1..=64))
 }
 
 /// A share that is not there now may be later: whether a folder can be written is found out by writing.
@@ -291,13 +319,13 @@ fn refuse_keys(section: &Section<'_>, kind: &str, keys: &[&str]) {
 }
 
 fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<DestinationKind> {
-    refuse_keys(section, "dicom", &["path"]);
+    refuse_keys(section, "dicom", &["path", "site", "endpoint"]);
     refuse_keys(section, "dicom", TUNNEL_ONLY);
     let address = section.required("address", host_port);
     let called_ae = section.required("called_ae", Item::parse);
     let calling_ae = calling_ae(section, own);
     let timeouts = destination_timeouts(&section.table("timeouts"));
-    let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
+    let max_associations = max_associations(section);
     let one_study = section.or("one_study_per_association", false, Item::truth);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
     let tls = read_tls::client(section);

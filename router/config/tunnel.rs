@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::file::{Item, Read, Section};
-use super::meaning::{DestinationKind, DestinationTimeouts, HostPort};
+use super::meaning::{DestinationKind, DestinationTimeouts, HostPort, Listener};
+use super::names::DestinationName;
 use super::read::{host_port, non_empty, path, timeout};
 use super::tls::{ClientTls, Verify};
 use crate::tls::{Pin, Security};
@@ -63,8 +64,33 @@ pub struct TunnelDestination {
     pub proxy: Option<HostPort>,
     /// Instances that are on their way at once.
     pub uploads: usize,
+    /// Destinations here that the gateway may echo and push to.
+    pub endpoints: Vec<DestinationName>,
     /// How long it may take.
     pub timeouts: DestinationTimeouts,
+}
+
+/// A destination behind a link, as its gateway reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteDestination {
+    /// The link's site.
+    pub site: SiteName,
+    /// What the link calls the destination.
+    pub endpoint: DestinationName,
+    /// Instances that are on their way at once, each on an association of its own.
+    pub max_associations: usize,
+    /// How long it may take.
+    pub timeouts: DestinationTimeouts,
+    /// Whether links come by TLS.
+    pub security: Security,
+}
+
+/// How links come here: as the least secure of the listeners that they may come by. None without a listener for them.
+pub(super) fn way_of_links(listeners: &[Listener]) -> Option<Security> {
+    let mut links = listeners.iter().filter(|listener| matches!(listener.kind, ListenerKind::Tunnel(_)));
+    let first = links.next()?;
+    let is_secure = first.tls.is_some() && links.all(|listener| listener.tls.is_some());
+    Some(if is_secure { Security::Secured } else { Security::Unsecured })
 }
 
 impl TunnelDestination {
@@ -218,7 +244,24 @@ const DICOM_ONLY: [&str; 6] =
 
 /// What only a destination of this kind has.
 pub(super) const TUNNEL_ONLY: &[&str] =
-    &["url", "site", "code_file", "code_env", "pins", "ca", "proxy", "uploads"];
+    &["url", "code_file", "code_env", "pins", "ca", "proxy", "uploads", "endpoints"];
+
+/// A destination of kind `site`; `timeouts` and `max_associations` have been read. How links come here is known later.
+pub(super) fn site(
+    section: &Section<'_>,
+    timeouts: Read<DestinationTimeouts>,
+    max_associations: Read<usize>,
+) -> Read<DestinationKind> {
+    let site = section.required("site", Item::parse::<SiteName>);
+    let endpoint = section.required("endpoint", Item::parse::<DestinationName>);
+    Ok(DestinationKind::Site(SiteDestination {
+        site: site?,
+        endpoint: endpoint?,
+        max_associations: max_associations?,
+        timeouts: timeouts?,
+        security: Security::Unsecured,
+    }))
+}
 
 /// A destination of kind `tunnel`; `timeouts` have been read.
 pub(super) fn destination(
@@ -232,6 +275,7 @@ pub(super) fn destination(
     let ca = section.or("ca", None, |item| path(item).map(Some));
     let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
     let uploads = section.or("uploads", 4, |item| item.count(1..=32));
+    let endpoints = endpoints(section);
     let (url, pins) = (url?, pins?);
     match (url.is_secure, pins.len()) {
         (true, 0..2) => {
@@ -250,8 +294,13 @@ pub(super) fn destination(
         ca: ca?,
         proxy: proxy?,
         uploads: uploads?,
+        endpoints: endpoints?,
         timeouts: timeouts?,
     }))
+}
+
+fn endpoints(section: &Section<'_>) -> Read<Vec<DestinationName>> {
+    section.each("endpoints", Item::parse::<DestinationName>)
 }
 
 fn code(section: &Section<'_>) -> Read<CodeSource> {

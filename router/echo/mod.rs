@@ -5,6 +5,8 @@
 //! Target ── dicom (name, connection, TLS, association, C-ECHO, release) ─┐
 //!        └─ folder (place, a file written, synced and removed) ───────────┴─► Report ── text ─► a person
 //! ```
+//!
+//! What is behind a link is asked by the link, over the session that only the running node has: `chrysalis site echo`.
 
 mod advice;
 mod classes;
@@ -43,6 +45,15 @@ pub enum Target {
     },
     /// A gateway.
     Tunnel(Box<TunnelDestination>),
+    /// A destination of a link, which only the running node can ask.
+    Site {
+        /// The link's site.
+        site: String,
+        /// The destination's name there.
+        endpoint: String,
+        /// The way to the link.
+        security: Security,
+    },
     /// A directory.
     Folder {
         /// Its root.
@@ -69,6 +80,11 @@ impl Target {
             }
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
             DestinationKind::Tunnel(tunnel) => Self::Tunnel(Box::new(tunnel.clone())),
+            DestinationKind::Site(at) => Self::Site {
+                site: at.site.to_string(),
+                endpoint: at.endpoint.to_string(),
+                security: at.security,
+            },
         }
     }
 
@@ -93,7 +109,17 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
         }
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
         Target::Tunnel(tunnel) => tunnel::probe(tunnel, limit).await,
+        Target::Site { site, endpoint, security } => elsewhere(site, endpoint, *security),
     };
     report.name = name.map(str::to_owned);
+    report
+}
+
+/// Nothing is tried: the report says who can.
+fn elsewhere(site: &str, endpoint: &str, security: Security) -> Report {
+    let target = TargetName::Site { site: site.to_owned(), endpoint: endpoint.to_owned() };
+    let mut report = Report::new(target, Some(security));
+    let question = format!("only the link can ask it: chrysalis site echo {site} {endpoint}");
+    report.questions.push(question);
     report
 }

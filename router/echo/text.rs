@@ -19,6 +19,7 @@ impl fmt::Display for Report {
             writeln!(f, "  question     {question}")?;
         }
         let result = match self.failure() {
+            None if self.steps.is_empty() => "Nothing was tried".to_owned(),
             None => "Everything answered".to_owned(),
             Some((step, _)) => format!("Failed at {}", step.word()),
         };
@@ -36,6 +37,7 @@ impl fmt::Display for TargetName {
                 write!(f, "{called_ae}@{host}:{port}, called by {calling_ae}")
             }
             Self::Folder { path } => write!(f, "folder {path}"),
+            Self::Site { site, endpoint } => write!(f, "{endpoint} at site {site}"),
             Self::Tunnel { url, site } => write!(f, "gateway {url} as {site}"),
         }
     }

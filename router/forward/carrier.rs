@@ -8,6 +8,7 @@ use super::dicom::DicomCarrier;
 use super::folder::FolderCarrier;
 use super::prepare::Preparer;
 use super::secure::Secure;
+use super::site::SiteCarrier;
 use super::studies::{Claims, Elsewhere};
 use super::tunnel::TunnelCarrier;
 use super::verdict::End;
@@ -16,7 +17,7 @@ use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
 use crate::transcode::Soundness;
-use crate::tunnel::Link;
+use crate::tunnel::{Gateway, Link};
 
 /// An instance with what sending it needs to know of how it came.
 #[derive(Debug, Clone)]
@@ -90,11 +91,13 @@ pub(super) enum Carrier {
     Dicom(Box<DicomCarrier>),
     Folder(FolderCarrier),
     Tunnel(Box<TunnelCarrier>),
+    Site(Box<SiteCarrier>),
 }
 
 impl Carrier {
     /// `claims` are those of all carriers to this destination, `link` is its own if it has one: without it there is no way
     /// through the tunnel.
+    #[expect(clippy::too_many_arguments, reason = "each kind of carrier needs some of them")]
     pub(super) fn new(
         destination: &Destination,
         node_ae: &AeTitle,
@@ -103,6 +106,7 @@ impl Carrier {
         claims: &Claims,
         secure: &Arc<Secure>,
         link: Option<&Link>,
+        gateway: &Gateway,
     ) -> Option<Self> {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
@@ -129,6 +133,12 @@ impl Carrier {
                 let carrier = TunnelCarrier::new(link, queue.clone(), preparer.clone(), connect, patience);
                 Some(Self::Tunnel(Box::new(carrier)))
             }
+            DestinationKind::Site(config) => {
+                let (name, gateway) = (destination.name.as_str(), gateway.clone());
+                let carrier =
+                    SiteCarrier::new(name, config.clone(), gateway, queue.clone(), preparer.clone());
+                Some(Self::Site(Box::new(carrier)))
+            }
         }
     }
 
@@ -136,7 +146,7 @@ impl Carrier {
     pub(super) fn narrow(&self, request: &mut LeaseRequest) {
         match self {
             Self::Dicom(carrier) => carrier.narrow(request),
-            Self::Folder(_) | Self::Tunnel(_) => {}
+            Self::Folder(_) | Self::Tunnel(_) | Self::Site(_) => {}
         }
     }
 
@@ -147,7 +157,7 @@ impl Carrier {
     pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
         match self {
             Self::Dicom(carrier) => carrier.take_up(study).await,
-            Self::Folder(_) | Self::Tunnel(_) => Ok(()),
+            Self::Folder(_) | Self::Tunnel(_) | Self::Site(_) => Ok(()),
         }
     }
 
@@ -157,6 +167,7 @@ impl Carrier {
             Self::Dicom(carrier) => carrier.attempt(item, upcoming).await,
             Self::Folder(carrier) => carrier.attempt(item).await,
             Self::Tunnel(carrier) => carrier.attempt(item).await,
+            Self::Site(carrier) => carrier.attempt(item).await,
         }
     }
 
@@ -164,6 +175,7 @@ impl Carrier {
     pub(super) async fn rest(&mut self) {
         match self {
             Self::Dicom(carrier) => carrier.rest().await,
+            Self::Site(carrier) => carrier.rest(),
             Self::Folder(_) | Self::Tunnel(_) => {}
         }
     }
@@ -172,7 +184,7 @@ impl Carrier {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Dicom(carrier) => carrier.is_open(),
-            Self::Folder(_) | Self::Tunnel(_) => false,
+            Self::Folder(_) | Self::Tunnel(_) | Self::Site(_) => false,
         }
     }
 }

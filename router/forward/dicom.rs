@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use chrysalis_queue::{BlobError, Checked, History, LeaseRequest, Queue, Sequence};
+use chrysalis_queue::{BlobError, Checked, LeaseRequest, Queue, Sequence};
 use tokio::task::JoinHandle;
 
 use super::carrier::{Association, Attempted, Item, unreadable};
-use super::outgoing::{Outgoing, OutgoingSource, copy_error, is_under_its_own_uid};
+use super::history::history;
+use super::outgoing::{Outgoing, OutgoingSource, copy_error};
 use super::prepare::{Preparer, Unprepared};
 use super::secure::Secure;
 use super::studies::{Claim, Elsewhere};
@@ -206,7 +207,7 @@ impl DicomCarrier {
             Ok(response) => {
                 open.is_used = true;
                 self.open = Some(open);
-                let history = self.history(item, &outgoing, response.status.0).await;
+                let history = history(&self.queue, &self.name, item, &outgoing, response.status).await;
                 let sent = outgoing.note().map(str::to_owned);
                 let end = End::Response { status: response.status, comment: response.comment, history, sent };
                 Ok(Attempted::sent(end, outgoing.len()))
@@ -324,25 +325,6 @@ impl DicomCarrier {
         self.recent.push_front(this);
         self.recent.truncate(MAX_RECENT);
         proposed
-    }
-
-    /// Only a duplicate needs to know what was sent before.
-    ///
-    /// A UID that a copy has of its own is made of the original's UID, its content and the way it was encoded: what the peer
-    /// has under it is this very copy. Under the original's UID, a delivery under another one does not count.
-    async fn history(&self, item: &Item, outgoing: &Outgoing, status: u16) -> History {
-        if status != 0x0111 {
-            return History::default();
-        }
-        if outgoing.sop_instance != item.sop_instance {
-            return History { delivered_before: true, other_content: false };
-        }
-        let (queue, sequence) = (self.queue.clone(), item.instance.sequence);
-        let name = self.name.clone();
-        let asked =
-            tokio::task::spawn_blocking(move || queue.history(&name, sequence, is_under_its_own_uid)).await;
-        // When nobody can tell, it is taken for another content: held is visible, delivered is not.
-        asked.ok().and_then(Result::ok).unwrap_or(History { delivered_before: false, other_content: true })
     }
 }
 

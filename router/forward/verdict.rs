@@ -87,6 +87,13 @@ pub enum End {
     },
     /// TLS that somebody has to mend: a certificate, a version, a file.
     Insecure(String),
+    /// The link lets nobody push to this destination.
+    NoEndpoint {
+        /// The link's site.
+        site: String,
+        /// What it was asked for.
+        endpoint: String,
+    },
     /// No connection, silence, or a broken association.
     Unreachable(String),
     /// The association was aborted or broke while this instance was on its way, for the n-th time.
@@ -151,6 +158,9 @@ pub fn judge(end: End) -> Verdict {
             refused(format!("destination does not accept the stored transfer syntax: {why}").into())
         }
         End::Insecure(what) => Verdict::Pause(what.into()),
+        End::NoEndpoint { site, endpoint } => Verdict::Pause(
+            format!("the link of site {site} has no \"{endpoint}\" among its endpoints").into(),
+        ),
         End::Unreachable(what) => Verdict::Retry(what.into()),
         End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
             Verdict::Refused(format!("{what}, {times} times for this instance").into())
