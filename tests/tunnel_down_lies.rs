@@ -47,6 +47,7 @@ enum Lie {
     SuccessBeforeTheEnd,
     DuplicateBeforeTheEnd,
     BeginsTwice,
+    NoEndpointAfterItBegan,
     NothingOfTheKind,
     EndsWithoutAWord,
     CutsItOff,
@@ -54,11 +55,12 @@ enum Lie {
     None,
 }
 
-const LIES: [Lie; 8] = [
+const LIES: [Lie; 9] = [
     Lie::SuccessBeforeAnything,
     Lie::SuccessBeforeTheEnd,
     Lie::DuplicateBeforeTheEnd,
     Lie::BeginsTwice,
+    Lie::NoEndpointAfterItBegan,
     Lie::NothingOfTheKind,
     Lie::EndsWithoutAWord,
     Lie::CutsItOff,
@@ -107,6 +109,10 @@ async fn pretend(lie: Lie, stream: Stream) {
         Lie::BeginsTwice => {
             say(SEND).await;
             say(SEND).await;
+        }
+        Lie::NoEndpointAfterItBegan => {
+            say(SEND).await;
+            say(NO_ENDPOINT).await;
         }
         Lie::NothingOfTheKind => say(&[77; 40]).await,
         Lie::EndsWithoutAWord => {}

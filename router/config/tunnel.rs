@@ -333,6 +333,7 @@ fn size(item: &Item<'_>, range: std::ops::RangeInclusive<u64>) -> Read<u32> {
 mod tests {
     use super::{CodeSource, ListenerKind, TunnelUrl, TunnelUrlError};
     use crate::config::{Config, DestinationKind};
+    use crate::tls::Security;
 
     #[test]
     fn an_address_is_encrypted_or_on_this_machine() {
@@ -384,5 +385,53 @@ mod tests {
             problems(&format!("{text}tunnel = {{ window = \"2MiB\", session_window = \"1MiB\" }}\n"))
                 .contains("smaller")
         );
+    }
+
+    const SITE: &str =
+        "[[destination]]\nname = \"far\"\nkind = \"site\"\nsite = \"north\"\nendpoint = \"pacs\"\n";
+    const LISTENER: &str =
+        "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"127.0.0.1:8443\"\n";
+
+    #[test]
+    fn what_is_behind_a_link_is_named_by_site_and_endpoint_and_as_secure_as_the_way_there() {
+        let security = |text: &str| {
+            let config = Config::parse(text, "test").unwrap();
+            config.destinations[0].security().unwrap()
+        };
+        assert_eq!(security(&format!("{LISTENER}{SITE}")), Security::Unsecured);
+        let tls = "tls = { certificate = \"c.pem\", key = \"k.pem\" }\n";
+        assert_eq!(security(&format!("{LISTENER}{tls}{SITE}")), Security::Secured);
+        let second = LISTENER.replace("links", "others").replace("8443", "8444");
+        assert_eq!(security(&format!("{LISTENER}{tls}{second}{SITE}")), Security::Unsecured);
+        assert!(problems(SITE).contains("no listener of kind"), "{}", problems(SITE));
+        let table = [
+            ("address = \"a:1\"", "no meaning"),
+            ("url = \"wss://g\"", "no meaning"),
+            ("endpoints = []", "no meaning"),
+        ];
+        for (key, why) in table {
+            let said = problems(&format!("{LISTENER}{SITE}{key}\n"));
+            assert!(said.contains(why), "{key}: {said}");
+        }
+        let twice = format!("{LISTENER}{SITE}{}", SITE.replace("far", "farther"));
+        assert!(problems(&twice).contains("is the same"), "{}", problems(&twice));
+        let nameless = SITE.replace("kind = \"site\"\n", "");
+        assert!(problems(&format!("{LISTENER}{nameless}")).contains("kind"));
+    }
+
+    #[test]
+    fn an_endpoint_is_a_dicom_destination_of_this_very_node() {
+        let pins = format!("pins = [\"{}\", \"{}\"]\n", "0".repeat(64), "1".repeat(64));
+        let link = format!("{LINK}url = \"wss://gateway\"\ncode_file = \"code\"\n{pins}");
+        let pacs =
+            "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"a:104\"\ncalled_ae = \"P\"\n";
+        let folder = "[[destination]]\nname = \"disk\"\nkind = \"folder\"\npath = \"disk\"\n";
+        let with = |endpoints: &str| format!("{link}endpoints = [{endpoints}]\n{pacs}{folder}");
+        let config = Config::parse(&with("\"pacs\""), "test").unwrap();
+        let DestinationKind::Tunnel(tunnel) = &config.destinations[0].kind else { panic!("a tunnel") };
+        assert_eq!(tunnel.endpoints[0].as_str(), "pacs");
+        assert!(problems(&with("\"disk\"")).contains("is not of kind \"dicom\""));
+        assert!(problems(&with("\"pax\"")).contains("there is no destination \"pax\""));
+        assert!(problems(&with("\"cloud\"")).contains("is not of kind"), "not the link itself");
     }
 }

@@ -107,7 +107,7 @@ impl SiteCarrier {
         let pushing = push(connection, &order, source, patience, &mut carried);
         match Box::pin(pushing).await {
             Ok(Answer::OtherSyntaxes(accepted)) => Err(Others(accepted)),
-            Ok(answer) => Ok(self.answered(answer, item, &ready).await),
+            Ok(answer) => Ok(self.answered(answer, item, &ready, carried > 0).await),
             Err(PushError::Source(error)) => Ok(unreadable_source(&error)),
             Err(error) => Ok(Attempted {
                 end: End::Unreachable(error.to_string()),
@@ -118,7 +118,7 @@ impl SiteCarrier {
         }
     }
 
-    async fn answered(&self, answer: Answer, item: &Item, ready: &Ready) -> Attempted {
+    async fn answered(&self, answer: Answer, item: &Item, ready: &Ready, was_sent: bool) -> Attempted {
         let bytes = ready.offer.length;
         let before = Attempted::before;
         match answer {
@@ -130,7 +130,10 @@ impl SiteCarrier {
             Answer::ClassNotAccepted => before(End::ClassNotAccepted { class: item.sop_class.to_string() }),
             Answer::NothingAccepted => before(End::NothingAccepted),
             Answer::Rejected(rejection) => before(End::Rejected(rejection)),
-            Answer::Unreachable(what) => before(End::Unreachable(at_the_link(&what))),
+            Answer::Unreachable(what) => {
+                let end = End::Unreachable(at_the_link(&what));
+                Attempted { end, was_sent, broke: None, bytes: if was_sent { bytes } else { 0 } }
+            }
             Answer::Insecure(what) => before(End::Insecure(at_the_link(&what))),
             Answer::Aborted { was_used, what } => {
                 broken(at_the_link(&what), if was_used { Association::Used } else { Association::New }, bytes)

@@ -97,6 +97,23 @@ impl Order {
 }
 
 impl Answer {
+    /// As the document calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Send => "SEND",
+            Self::Response { .. } => "RESPONSE",
+            Self::OtherSyntaxes(_) => "OTHER SYNTAXES",
+            Self::ClassNotAccepted => "CLASS NOT ACCEPTED",
+            Self::NothingAccepted => "NOTHING ACCEPTED",
+            Self::Rejected(_) => "REJECTED",
+            Self::Unreachable(_) => "UNREACHABLE",
+            Self::Insecure(_) => "INSECURE",
+            Self::Aborted { .. } => "ABORTED",
+            Self::NoEndpoint => "NO ENDPOINT",
+            Self::OtherBytes => "OTHER BYTES",
+        }
+    }
+
     /// Its bytes.
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();

@@ -62,10 +62,16 @@ pub(crate) async fn push<S: DataSource>(
     })?;
     match answer(&stream, patience.association).await? {
         Answer::Send => {}
-        Answer::Response { status, .. } => {
-            return Err(PushError::Untrue(format!("{status} before anything was sent")));
+        early @ (Answer::Response { .. } | Answer::Aborted { .. } | Answer::OtherBytes) => {
+            return Err(PushError::Untrue(format!("{} before anything was sent", early.name())));
         }
-        other => return Ok(other),
+        none @ (Answer::OtherSyntaxes(_)
+        | Answer::ClassNotAccepted
+        | Answer::NothingAccepted
+        | Answer::Rejected(_)
+        | Answer::Unreachable(_)
+        | Answer::Insecure(_)
+        | Answer::NoEndpoint) => return Ok(none),
     }
     let early = {
         let sending = carry(connection, &stream, source, patience.answer, carried);
@@ -90,11 +96,19 @@ pub(crate) async fn push<S: DataSource>(
         None => answer(&stream, patience.answer).await?,
     };
     match last {
-        Answer::Response { status, .. } if !is_all_sent => {
-            Err(PushError::Untrue(format!("{status} before all was sent")))
+        Answer::Response { .. } | Answer::OtherBytes if !is_all_sent => {
+            Err(PushError::Untrue(format!("{} before all was sent", last.name())))
         }
-        Answer::Send => Err(PushError::Untrue("it begins again".to_owned())),
-        other => Ok(other),
+        Answer::Response { .. } | Answer::Unreachable(_) | Answer::Aborted { .. } | Answer::OtherBytes => {
+            Ok(last)
+        }
+        Answer::Send
+        | Answer::OtherSyntaxes(_)
+        | Answer::ClassNotAccepted
+        | Answer::NothingAccepted
+        | Answer::Rejected(_)
+        | Answer::Insecure(_)
+        | Answer::NoEndpoint => Err(PushError::Untrue(format!("{} after it began", last.name()))),
     }
 }
 
