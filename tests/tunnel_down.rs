@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use support::archive::{Action, Archive, Greeting, Script};
+use support::certificates::Certificates;
 use support::deliveries::{small, store_all};
 use support::faults::{Fault, Faults, Proxy};
 use support::instance::{EXPLICIT_LITTLE, IMPLICIT_LITTLE, Instance, Study, US_IMAGE};
@@ -253,6 +254,53 @@ fn connections_that_are_cut_cost_time_and_nothing_else() {
     gateway.node.wait_drained();
     assert!(proxy.connections() > 3, "{} connections", proxy.connections());
     pacs.times_stored(&instances);
+}
+
+#[test]
+fn a_pacs_that_says_nothing_is_given_up_by_the_link_and_tried_again_on_a_new_association() {
+    let script = Script::default().on_store(|number, _| match number {
+        1 => Action::Silence,
+        _ => Action::Answer(0),
+    });
+    let (gateway, mut link, pacs) = both(script);
+    link.edit("acse = \"5s\", dimse = \"20s\"", "acse = \"5s\", dimse = \"300ms\"");
+    link.restart();
+    let instances = small(13, 2);
+    gateway.receive(&instances);
+    gateway.node.wait_drained();
+    assert_eq!(pacs.times_stored(&instances), [1, 1]);
+    let of_the_silent = pacs.arrivals()[0].association;
+    assert!(pacs.stored().iter().all(|a| a.association != of_the_silent), "it is never used again");
+    assert!(gateway.node.output().contains("at the link: timeout waiting for a response"));
+}
+
+#[test]
+fn the_pacs_is_called_as_the_link_is_configured_by_the_carts_title_and_by_tls() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let pair = certificates.issue("pacs");
+    let (certificate, key) = (pair.certificate.display(), pair.key.display());
+    let tls = format!("tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}");
+    let pacs = Node::builder().listener(&tls).listener("calling_ae = [\"CART7\"]").folder("archive").start();
+    let (gateway, nobody) = (Gateway::start(), Archive::new());
+    let mut link = link(&gateway, gateway.tunnel, &nobody, "[\"pacs\"]");
+    let (right, wrong) = (certificates.ca().display().to_string(), others.ca().display().to_string());
+    let by_tls = format!("\"{}\"\ntls = {{ verify = \"ca\", ca = \"{wrong}\" }}", pacs.address);
+    link.edit("calling_ae = \"NORTH\"", "calling_ae = \"passthrough\"");
+    link.edit(&format!("\"{}\"", nobody.address()), &by_tls);
+    link.restart();
+    let instances = small(14, 3);
+    gateway.receive(&instances);
+    gateway.node.wait_health("remote", "paused");
+    let status = gateway.node.api_get("/api/status").text();
+    assert!(status.contains("at the link: TLS"), "a wrong authority is for a person: {status}");
+    link.edit(&wrong, &right);
+    link.restart();
+    gateway.node.wait_drained();
+    pacs.wait_drained();
+    let delivered = pacs.delivered("archive");
+    let arrived: BTreeSet<_> =
+        delivered.iter().map(|path| Instance::from_part10(path).unwrap().digest()).collect();
+    assert_eq!(arrived, instances.iter().map(Instance::digest).collect());
 }
 
 #[test]
