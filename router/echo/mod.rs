@@ -119,7 +119,8 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
 fn elsewhere(site: &str, endpoint: &str, security: Security) -> Report {
     let target = TargetName::Site { site: site.to_owned(), endpoint: endpoint.to_owned() };
     let mut report = Report::new(target, Some(security));
-    let question = format!("only the link can ask it: chrysalis site echo {site} {endpoint}");
+    let question =
+        format!("only the running node can have the link ask it: chrysalis site echo {site} {endpoint}");
     report.questions.push(question);
     report
 }

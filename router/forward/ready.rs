@@ -9,8 +9,10 @@ use super::carrier::{Attempted, Item, unreadable};
 use super::outgoing::{Outgoing, PieceError, TailSource, copy_error};
 use super::prepare::{Preparer, Unprepared};
 use super::verdict::End;
+use crate::dicom::AeTitle;
 use crate::transcode::{Accepts, TranscodeError};
 use crate::tunnel::upload::{Offer, Offering};
+use crate::tunnel::wire::is_text;
 
 /// A data set that is ready to leave, with its hash.
 #[derive(Clone)]
@@ -34,6 +36,12 @@ impl Ready {
         item: &Item,
         accepts: Accepts,
     ) -> Result<Self, Attempted> {
+        // Carts send what no UID should be. Said in the tunnel it would be taken for a mistake of this program's.
+        let uids = [&item.sop_class, &item.sop_instance, &item.transfer_syntax.0];
+        if uids.into_iter().any(|uid| uid.is_empty() || !is_text(uid.as_str())) {
+            let why = "one of its UIDs is empty, too long, or has control characters in it".to_owned();
+            return Err(Attempted::before(End::Unfit(why)));
+        }
         let (queue, preparer, item) = (queue.clone(), preparer.clone(), item.clone());
         let making = tokio::task::spawn_blocking(move || ready(&queue, &preparer, &item, &accepts));
         match making.await {
@@ -114,9 +122,14 @@ fn offer(item: &Item, outgoing: &Outgoing, sha256: [u8; 32]) -> Offer {
         sop_class: item.sop_class.clone(),
         sop_instance: outgoing.sop_instance.clone(),
         transfer_syntax: outgoing.syntax.clone(),
-        calling: item.calling.clone(),
-        called: item.called.clone(),
+        calling: as_text(&item.calling),
+        called: as_text(&item.called),
         length: outgoing.len(),
         sha256,
     }
+}
+
+/// A title with control characters, which carts do send, is said with these escaped.
+fn as_text(title: &AeTitle) -> AeTitle {
+    if is_text(title.as_str()) { title.clone() } else { AeTitle::from_text(&title.to_string()) }
 }

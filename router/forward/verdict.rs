@@ -94,6 +94,8 @@ pub enum End {
         /// What it was asked for.
         endpoint: String,
     },
+    /// It cannot go this way, whatever the destination says.
+    Unfit(String),
     /// No connection, silence, or a broken association.
     Unreachable(String),
     /// The association was aborted or broke while this instance was on its way, for the n-th time.
@@ -157,6 +159,7 @@ pub fn judge(end: End) -> Verdict {
         End::SyntaxNotAccepted { why } => {
             refused(format!("destination does not accept the stored transfer syntax: {why}").into())
         }
+        End::Unfit(why) => refused(why.into()),
         End::Insecure(what) => Verdict::Pause(what.into()),
         End::NoEndpoint { site, endpoint } => Verdict::Pause(
             format!("the link of site {site} has no \"{endpoint}\" among its endpoints").into(),
