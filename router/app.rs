@@ -112,7 +112,9 @@ impl App {
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
         let routes = Live::new(Routes::new(&config));
-        let gateway = Gateway::new(Sites::of(&config.node.data_dir));
+        let live = Live::new(config);
+        let config = live.now();
+        let gateway = gateway(&live, &board);
         services.spawn(gateway.clone().keep(halt.clone()));
         let ports = Ports {
             gateway: gateway.clone(),
@@ -141,12 +143,13 @@ impl App {
             drain: drain.clone(),
             halt: halt.clone(),
             tasks: tasks.clone(),
+            live: live.clone(),
+            gateway: gateway.clone(),
             running: Default::default(),
         };
         config.destinations.iter().for_each(|destination| fleet.begin(&config, destination));
         ports.apply(&config, bound);
         relays.apply(bound_relays);
-        let live = Live::new(config);
         let asked_to_stop = CancellationToken::new();
         let control = Control::new(Reins {
             queue: queue.clone(),
@@ -208,6 +211,19 @@ impl App {
         let queue = self.queue;
         let _ = tokio::task::spawn_blocking(move || queue.close()).await;
     }
+}
+
+/// The sessions of links. What waits to be pushed through one is due as soon as it is open.
+fn gateway(live: &Live, board: &Board) -> Gateway {
+    let sites = Sites::of(&live.now().node.data_dir);
+    let (live, board) = (live.clone(), board.clone());
+    Gateway::new(sites, move |opened| {
+        for destination in &live.now().destinations {
+            if matches!(&destination.kind, DestinationKind::Site(at) if at.site.as_str() == opened) {
+                board.try_now(destination.name.as_str());
+            }
+        }
+    })
 }
 
 /// Opens the spool.

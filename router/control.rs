@@ -448,7 +448,8 @@ impl Control {
                     DestinationKind::Dicom(_)
                     | DestinationKind::Folder(_)
                     | DestinationKind::Web(_)
-                    | DestinationKind::Tunnel(_) => Err(PauseRefused::NoLanes(name.clone())),
+                    | DestinationKind::Tunnel(_)
+                    | DestinationKind::Site(_) => Err(PauseRefused::NoLanes(name.clone())),
                 }
             }
         }

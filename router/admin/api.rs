@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::headers::Headers;
 use super::search::{Scope, SearchError};
 use super::token::Token;
-use super::{control, decisions, guard, queries};
+use super::{control, decisions, guard, queries, sites};
 use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
@@ -98,6 +98,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .merge(queries::router(&state))
         .merge(decisions::router())
         .merge(control::router())
+        .merge(sites::router())
         .fallback(|| async { Refused(StatusCode::NOT_FOUND, "there is no such path".to_owned()) })
         .layer(DefaultBodyLimit::max(guard::MAX_BODY))
         .layer(from_fn_with_state(state.clone(), guard_request))

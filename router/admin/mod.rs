@@ -32,6 +32,7 @@ mod plan;
 mod queries;
 mod search;
 mod server;
+mod sites;
 mod stream;
 mod token;
 mod view;

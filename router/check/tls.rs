@@ -31,7 +31,7 @@ pub fn certificates(config: &Config) -> Vec<Line> {
             DestinationKind::Dicom(dicom) => dicom.tls.clone(),
             DestinationKind::Tunnel(tunnel) => tunnel.url.is_secure.then(|| Box::new(tunnel.tls())),
             DestinationKind::Web(web) => web.tls.clone().map(Box::new),
-            DestinationKind::Folder(_) => None,
+            DestinationKind::Folder(_) | DestinationKind::Site(_) => None,
         };
         if let Some(settings) = settings {
             lines.extend(client(&format!("destination {}", destination.name), &settings));

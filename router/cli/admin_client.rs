@@ -10,13 +10,15 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::{Body, RequestBuilder};
 
 use crate::admin::{Asked, DamageWatch, LedgerQuery, Order, Outcome, Patient, Told};
 use crate::config::Config;
+use crate::echo::Report;
+use crate::tunnel::SiteName;
 
 /// The longest answer that is read, in bytes. A page of the longest listing is a tenth of it.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -353,6 +355,25 @@ impl AdminClient {
     pub fn tell(&self, path: &str, order: &Value) -> Result<Value, AdminError> {
         let request = self.agent.post(self.url(path)).header("Authorization", self.right()?);
         self.answer(request.send_json(order))
+    }
+
+    /// `POST /api/sites/{site}/echo`: what the site's link found when it asked its destination `endpoint`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decide`]; the site's link is not connected, has no such endpoint, or does not answer.
+    pub fn site_echo(&self, site: &SiteName, endpoint: &str, step: Duration) -> Result<Report, AdminError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            report: Report,
+        }
+        let url = self.url(&format!("/api/sites/{site}/echo"));
+        let request = self.agent.post(url).header("Authorization", self.right()?);
+        // The node has a limit of its own, which follows from the steps.
+        let request = request.config().timeout_recv_response(None).build();
+        let step = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
+        let order = json!({ "endpoint": endpoint, "step_milliseconds": step });
+        self.answer::<Answer>(request.send_json(order)).map(|answer| answer.report)
     }
 
     /// `POST /api/reload`: what is or would be changed, or, as the error, what is wrong with the configuration.

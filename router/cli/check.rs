@@ -14,7 +14,7 @@ use super::table::printable;
 use super::{Exit, echo, reload};
 use crate::check::{self, Inside, Line, Look, State};
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Loaded, Origin, Sources};
-use crate::echo::{Report, Target};
+use crate::echo::{Report, Target, TargetName};
 use crate::platform;
 
 /// What is looked at.
@@ -193,6 +193,19 @@ fn short(report: &Report) -> Line {
         Some((step, advised)) => {
             let what = format!("{target}: {} failed: {}", step.word(), advised.what);
             Line::failed(about, what, &advised.means, &advised.attempt)
+        }
+        None if report.steps.is_empty() => {
+            let attempt = match &report.target {
+                TargetName::Site { site, endpoint } => format!("chrysalis site echo {site} {endpoint}"),
+                TargetName::Dicom { .. }
+                | TargetName::Web { .. }
+                | TargetName::Tunnel { .. }
+                | TargetName::Folder { .. } => {
+                    format!("chrysalis echo {}", report.name.as_deref().unwrap_or_default())
+                }
+            };
+            let why = report.questions.join("; ");
+            Line::question(about, format!("{target} was not asked"), &why, &attempt)
         }
         None if !report.questions.is_empty() => {
             let attempt = format!("chrysalis echo {}", report.name.as_deref().unwrap_or_default());

@@ -119,6 +119,10 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
                 let security = destination.security().map_or("", Security::word);
                 format!("{} as {} ({security})", tunnel.url, tunnel.site)
             }
+            DestinationKind::Site(site) => {
+                let security = destination.security().map_or("", Security::word);
+                format!("{} at site {} ({security})", site.endpoint, site.site)
+            }
         };
         let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());
     }

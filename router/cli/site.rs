@@ -1,11 +1,12 @@
 //! `chrysalis site`: the sites that a gateway knows, and their codes.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
-use super::Exit;
+use super::table::printable;
+use super::{AdminClient, Exit};
 use crate::config::Config;
 use crate::tunnel::code::Code;
 use crate::tunnel::{SiteName, Sites};
@@ -38,22 +39,49 @@ pub enum SiteAction {
     },
     /// List the sites.
     List,
+    /// Have a site's link ask one of its destinations whether it answers, and print what it found.
+    Echo {
+        /// The site's name.
+        site: SiteName,
+        /// The destination's name at the link, which has it among its `endpoints`.
+        endpoint: String,
+        /// How long each step may take; at most a minute.
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl SiteArgs {
     /// Does it. A code is written to `out` and nowhere else.
     ///
     /// # Errors
-    /// There is such a site, or none, or the file cannot be written.
+    /// There is such a site, or none, or the file cannot be written; for an echo, the node is not running or the site's link
+    /// not connected.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let sites = Sites::of(&config.node.data_dir);
         match &self.action {
             SiteAction::Add { name } => print(&sites.add(name, now())?, out)?,
             SiteAction::Replace { name } => print(&sites.replace(name, now())?, out)?,
             SiteAction::Remove { name } => sites.remove(name)?,
+            SiteAction::Echo { site, endpoint, timeout, json } => {
+                let report = AdminClient::new(config).site_echo(site, endpoint, *timeout)?;
+                if *json {
+                    serde_json::to_writer_pretty(&mut *out, &report)?;
+                    writeln!(out)?;
+                } else {
+                    // What comes from a link is not to be trusted by a terminal.
+                    for line in report.to_string().lines() {
+                        writeln!(out, "{}", printable(line))?;
+                    }
+                }
+                return Ok(if report.is_ok() { Exit::Done } else { Exit::Failed });
+            }
             SiteAction::List => {
                 for (name, site) in sites.list()? {
-                    let since = UNIX_EPOCH + std::time::Duration::from_secs(site.since);
+                    let since = UNIX_EPOCH + Duration::from_secs(site.since);
                     writeln!(out, "{name:<24} code of {}", humantime::format_rfc3339_seconds(since))?;
                 }
             }

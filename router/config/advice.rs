@@ -81,7 +81,7 @@ pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
             }
             DestinationKind::Folder(place) => folder(section, place, &config.node.data_dir, look),
             DestinationKind::Web(place) => web(section, place),
-            DestinationKind::Tunnel(_) => {}
+            DestinationKind::Tunnel(_) | DestinationKind::Site(_) => {}
         }
     }
     for (section, rule) in root.tables("route").iter().zip(&config.routes) {
@@ -240,7 +240,10 @@ fn same_address<'a>(
             other.address.port == dicom.address.port
                 && other.address.host.eq_ignore_ascii_case(&dicom.address.host)
         }
-        DestinationKind::Folder(_) | DestinationKind::Web(_) | DestinationKind::Tunnel(_) => false,
+        DestinationKind::Folder(_)
+        | DestinationKind::Web(_)
+        | DestinationKind::Tunnel(_)
+        | DestinationKind::Site(_) => false,
     };
     if let Some(other) = earlier.filter(at).last() {
         let question =

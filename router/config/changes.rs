@@ -10,7 +10,7 @@ use super::meaning::{
     Log, Node, Queue, Transcode,
 };
 use super::relay::Relay;
-use super::tunnel::TunnelDestination;
+use super::tunnel::{SiteDestination, TunnelDestination};
 use super::web::{SecretPlace, WebDestination, WebLogin};
 use crate::transcode::{Compression, Target};
 
@@ -271,9 +271,16 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 TunnelDestination,
                 old,
                 new,
-                [url, site, code, pins, ca, proxy, uploads, timeouts]
+                [url, site, code, pins, ca, proxy, uploads, endpoints, timeouts]
             );
             keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
+        }
+        (DestinationKind::Site(old), DestinationKind::Site(new)) => {
+            keys.remove(kind);
+            let keys_of =
+                differing!(SiteDestination, old, new, [site, endpoint, max_associations, timeouts, security]);
+            // It follows from the listeners, whose change is told.
+            keys.extend(keys_of.into_iter().filter(|key| *key != "security"));
         }
         _ => {}
     }
@@ -346,6 +353,7 @@ fn place(destination: &Destination) -> Place<'_> {
         DestinationKind::Folder(folder) => Place::Folder(&folder.path),
         DestinationKind::Web(web) => Place::Web(web.url.to_string()),
         DestinationKind::Tunnel(tunnel) => Place::Peer(tunnel.url.to_string(), tunnel.site.as_str()),
+        DestinationKind::Site(site) => Place::Peer(site.site.to_string(), site.endpoint.as_str()),
     }
 }
 

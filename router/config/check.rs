@@ -57,6 +57,7 @@ pub(super) fn destinations(tables: &[Section<'_>], own: Option<&AeTitle>, data_d
                 Identity::Folder(_) => "path",
                 Identity::Web(..) => "url",
                 Identity::Tunnel(..) => "url",
+                Identity::Site(..) => "endpoint",
             };
             let is_same =
                 |other: &Option<Identity>| other.as_ref().is_some_and(|other| same(other, identity));
@@ -81,6 +82,40 @@ pub(super) fn loops(destinations: &[Part<'_, '_, Destination>], listeners: &[Lis
         if let Some(listener) = listeners.iter().find(|listener| leads_to(&dicom.address, listener.address)) {
             let message = format_args!("is our own listener \"{}\": a loop", listener.name);
             section.fail("address", message);
+        }
+    }
+}
+
+/// What a gateway may reach through a link is there and is DICOM. Asked only where every destination could be read.
+pub(super) fn endpoints(destinations: &[Part<'_, '_, Destination>]) {
+    for (section, destination) in destinations {
+        let DestinationKind::Tunnel(tunnel) = &destination.kind else { continue };
+        for endpoint in &tunnel.endpoints {
+            let of_this_name = destinations.iter().find(|(_, other)| other.name == *endpoint);
+            match of_this_name.map(|(_, other)| &other.kind) {
+                Some(DestinationKind::Dicom(_)) => {}
+                Some(
+                    DestinationKind::Folder(_)
+                    | DestinationKind::Web(_)
+                    | DestinationKind::Tunnel(_)
+                    | DestinationKind::Site(_),
+                ) => {
+                    let message = format_args!("destination \"{endpoint}\" is not of kind \"dicom\"");
+                    section.fail("endpoints", message);
+                }
+                None => {
+                    section.fail("endpoints", format_args!("there is no destination \"{endpoint}\""));
+                }
+            }
+        }
+    }
+}
+
+/// Whoever pushes through a link has a listener that links come by.
+pub(super) fn sites(destinations: &[Part<'_, '_, Destination>]) {
+    for (section, destination) in destinations {
+        if matches!(destination.kind, DestinationKind::Site(_)) {
+            section.fail("kind", "there is no listener of kind \"tunnel\" that a link could come by");
         }
     }
 }

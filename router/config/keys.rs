@@ -461,8 +461,8 @@ pub const KEYS: &[Key] = &[
         "destination",
         "kind",
         "required",
-        "`dicom`, `folder`, `dicomweb`, `tunnel`",
-        "A storage SCP such as a PACS, a directory tree, a DICOMweb server (STOW-RS), or a gateway through the tunnel.",
+        "`dicom`, `folder`, `dicomweb`, `tunnel`, `site`",
+        "A storage SCP such as a PACS, a directory tree, a DICOMweb server (STOW-RS), a gateway through the tunnel, or, at a gateway, a destination of a link.",
     ),
     key(
         "destination",
@@ -480,7 +480,13 @@ pub const KEYS: &[Key] = &[
         "`dicom` only. The title to call with; `passthrough` is the one the cart used.",
     ),
     key("destination", "timeouts", "{}", "table", "Not for `folder`. How long the destination may take."),
-    key("destination", "max_associations", "1", "1..64", "`dicom` only. Associations open to it at once."),
+    key(
+        "destination",
+        "max_associations",
+        "1",
+        "1..64",
+        "`dicom` and `site`. Associations open to it at once; as many more are opened by a link for its gateway.",
+    ),
     key(
         "destination",
         "one_study_per_association",
@@ -514,7 +520,14 @@ pub const KEYS: &[Key] = &[
         "site",
         "required",
         "site name",
-        "`tunnel` only. The name that the gateway knows this site by.",
+        "`tunnel` and `site`. The name that the gateway knows the link's site by.",
+    ),
+    key(
+        "destination",
+        "endpoint",
+        "required",
+        "name",
+        "`site` only. The destination's name at the link, which has it among its `endpoints`.",
     ),
     key(
         "destination",
@@ -546,6 +559,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("destination", "proxy", "none", "host:port", "`tunnel` only. An HTTP proxy to go through (CONNECT)."),
     key("destination", "uploads", "4", "1..32", "`tunnel` only. Instances that are on their way at once."),
+    key(
+        "destination",
+        "endpoints",
+        "[]",
+        "list of destinations",
+        "`tunnel` only. The destinations of kind `dicom` here that the gateway may echo and push to. None, unless this says so.",
+    ),
     key("destination", "path", "required", "path, not `/`", "`folder` only. The root of the directory tree."),
     key(
         "destination",

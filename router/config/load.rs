@@ -24,7 +24,9 @@ use super::places::{self, Look};
 use super::read;
 use super::relay::{self, Relay};
 use super::route;
+use super::tunnel::way_of_links;
 use crate::dicom::AeTitle;
+use crate::tls::Security;
 
 /// The file that is used when none is named and it is there.
 pub const DEFAULT_FILE: &str = "chrysalis.toml";
@@ -311,11 +313,27 @@ fn destinations(
     let tables = root.tables("destination");
     let parts: Vec<_> = tables.iter().map(|table| read::destination(table, own)).collect();
     check::destinations(&tables, own, data_dir);
-    check::loops(&pairs(&tables, &parts), listeners);
+    let known = pairs(&tables, &parts);
+    check::loops(&known, listeners);
+    if known.len() == parts.len() {
+        check::endpoints(&known);
+    }
+    // Without a list of listeners there may be one for links that could not be read.
+    let way = way_of_links(listeners);
+    if way.is_none() && !listeners.is_empty() {
+        check::sites(&known);
+    }
     match root.get("destination") {
         None => Ok(archive_in(data_dir.ok_or(Reported)?)),
-        Some(_) => parts.into_iter().collect(),
+        Some(_) => parts.into_iter().map(|part| part.map(|part| reached_by(way, part))).collect(),
     }
+}
+
+fn reached_by(way: Option<Security>, mut destination: Destination) -> Destination {
+    if let (DestinationKind::Site(site), Some(way)) = (&mut destination.kind, way) {
+        site.security = way;
+    }
+    destination
 }
 
 /// The embedded default's folder, moved to where this node keeps its data.

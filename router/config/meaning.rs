@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::names::{DestinationName, ListenerName};
 use super::relay::Relay;
 use super::tls::{ClientTls, ServerTls};
-use super::tunnel::{ListenerKind, TunnelDestination};
+use super::tunnel::{ListenerKind, SiteDestination, TunnelDestination};
 use super::units::Percent;
 use super::web::WebDestination;
 use crate::dicom::{AeTitle, Uid};
@@ -210,7 +210,7 @@ impl Destination {
     /// Whether it says what it accepts before anything is sent.
     pub fn receiver(&self) -> Receiver {
         match &self.kind {
-            DestinationKind::Dicom(_) => Receiver::Negotiates,
+            DestinationKind::Dicom(_) | DestinationKind::Site(_) => Receiver::Negotiates,
             DestinationKind::Folder(_) | DestinationKind::Web(_) | DestinationKind::Tunnel(_) => {
                 Receiver::TakesAnything
             }
@@ -233,6 +233,7 @@ impl Destination {
             }
             DestinationKind::Folder(_) => None,
             DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
+            DestinationKind::Site(site) => Some(site.security),
         }
     }
 }
@@ -248,6 +249,8 @@ pub enum DestinationKind {
     Web(WebDestination),
     /// A gateway, through the tunnel.
     Tunnel(TunnelDestination),
+    /// A destination of a link, through the tunnel that the link has made.
+    Site(SiteDestination),
 }
 
 /// A storage SCP.

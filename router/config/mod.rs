@@ -47,6 +47,8 @@ pub use names::{DestinationName, ListenerName, NameError, RelayName};
 pub use overrides::{Override, OverrideError};
 pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
-pub use tunnel::{CodeSource, ListenerKind, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError};
+pub use tunnel::{
+    CodeSource, ListenerKind, SiteDestination, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError,
+};
 pub use units::{Percent, UnitError};
 pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

@@ -87,7 +87,10 @@ fn a_value_is_toml_or_plain_text_as_the_key_wants_it() {
     assert_eq!((config.listeners[0].max_associations, config.listeners[0].allow.len()), (7, 1));
     let seconds = |index: usize| match &config.destinations[index].kind {
         DestinationKind::Dicom(dicom) => (dicom.timeouts.acse.as_secs(), dicom.timeouts.dimse.as_secs()),
-        DestinationKind::Folder(_) | DestinationKind::Web(_) | DestinationKind::Tunnel(_) => {
+        DestinationKind::Folder(_)
+        | DestinationKind::Web(_)
+        | DestinationKind::Tunnel(_)
+        | DestinationKind::Site(_) => {
             panic!("a DICOM destination")
         }
     };

@@ -222,7 +222,7 @@ struct Kind {
     keys: &'static [&'static str],
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind {
         name: "dicom",
         read: dicom_destination,
@@ -258,7 +258,23 @@ const KINDS: [Kind; 4] = [
     Kind {
         name: "tunnel",
         read: tunnel_destination,
-        keys: &["url", "site", "code_file", "code_env", "pins", "ca", "proxy", "uploads", "timeouts"],
+        keys: &[
+            "url",
+            "site",
+            "code_file",
+            "code_env",
+            "pins",
+            "ca",
+            "proxy",
+            "uploads",
+            "endpoints",
+            "timeouts",
+        ],
+    },
+    Kind {
+        name: "site",
+        read: site_destination,
+        keys: &["site", "endpoint", "max_associations", "timeouts"],
     },
 ];
 
@@ -299,6 +315,7 @@ pub(super) enum Identity {
     Folder(PathBuf),
     Web(WebUrl, WebLogin),
     Tunnel(TunnelUrl, String),
+    Site(String, String),
 }
 
 /// Reads only that.
@@ -316,6 +333,10 @@ pub(super) fn identity(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Ide
             let url = section.required("url", Item::parse)?;
             Ok(Identity::Tunnel(url, section.required("site", |item| item.text().map(str::to_owned))?))
         }
+        "site" => {
+            let site = section.required("site", |item| item.text().map(str::to_owned))?;
+            Ok(Identity::Site(site, section.required("endpoint", |item| item.text().map(str::to_owned))?))
+        }
         _ => Err(Reported),
     }
 }
@@ -328,6 +349,16 @@ fn folder_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<Des
 fn tunnel_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
     refuse_keys(&section.table("timeouts"), "tunnel", WEB_TIMEOUTS);
     tunnel::destination(section, destination_timeouts(&section.table("timeouts")))
+}
+
+fn site_destination(section: &Section<'_>, _own: Option<&AeTitle>) -> Read<DestinationKind> {
+    refuse_keys(&section.table("timeouts"), "site", WEB_TIMEOUTS);
+    let timeouts = destination_timeouts(&section.table("timeouts"));
+    tunnel::site(section, timeouts, max_associations(section))
+}
+
+fn max_associations(section: &Section<'_>) -> Read<usize> {
+    section.or("max_associations", 1, |item| item.count(1..=64))
 }
 
 /// A share that is not there now may be later: whether a folder can be written is found out by writing.
@@ -353,7 +384,7 @@ fn dicom_destination(section: &Section<'_>, own: Option<&AeTitle>) -> Read<Desti
     let called_ae = section.required("called_ae", Item::parse);
     let calling_ae = calling_ae(section, own);
     let timeouts = destination_timeouts(&section.table("timeouts"));
-    let max_associations = section.or("max_associations", 1, |item| item.count(1..=64));
+    let max_associations = max_associations(section);
     let one_study = section.or("one_study_per_association", false, Item::truth);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
     let tls = read_tls::client(section);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::file::{Item, Read, Section};
-use super::meaning::{DestinationKind, DestinationTimeouts, HostPort};
+use super::meaning::{DestinationKind, DestinationTimeouts, HostPort, Listener};
+use super::names::DestinationName;
 use super::read::{host_port, non_empty, path, timeout};
 use super::tls::{ClientTls, Verify};
 use crate::tls::{Pin, Security};
@@ -63,8 +64,33 @@ pub struct TunnelDestination {
     pub proxy: Option<HostPort>,
     /// Instances that are on their way at once.
     pub uploads: usize,
+    /// Destinations here that the gateway may echo and push to.
+    pub endpoints: Vec<DestinationName>,
     /// How long it may take.
     pub timeouts: DestinationTimeouts,
+}
+
+/// A destination behind a link, as its gateway reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteDestination {
+    /// The link's site.
+    pub site: SiteName,
+    /// What the link calls the destination.
+    pub endpoint: DestinationName,
+    /// Instances that are on their way at once, each on an association of its own.
+    pub max_associations: usize,
+    /// How long it may take.
+    pub timeouts: DestinationTimeouts,
+    /// Whether links come by TLS.
+    pub security: Security,
+}
+
+/// How links come here: as the least secure of the listeners that they may come by. None without a listener for them.
+pub(super) fn way_of_links(listeners: &[Listener]) -> Option<Security> {
+    let mut links = listeners.iter().filter(|listener| matches!(listener.kind, ListenerKind::Tunnel(_)));
+    let first = links.next()?;
+    let is_secure = first.tls.is_some() && links.all(|listener| listener.tls.is_some());
+    Some(if is_secure { Security::Secured } else { Security::Unsecured })
 }
 
 impl TunnelDestination {
@@ -216,6 +242,23 @@ const KEEPALIVE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)
 const DICOM_ONLY: [&str; 6] =
     ["called_ae", "calling_ae", "max_pdu", "sop_classes", "transfer_syntaxes", "user_identity"];
 
+/// A destination of kind `site`; `timeouts` and `max_associations` have been read. How links come here is known later.
+pub(super) fn site(
+    section: &Section<'_>,
+    timeouts: Read<DestinationTimeouts>,
+    max_associations: Read<usize>,
+) -> Read<DestinationKind> {
+    let site = section.required("site", Item::parse::<SiteName>);
+    let endpoint = section.required("endpoint", Item::parse::<DestinationName>);
+    Ok(DestinationKind::Site(SiteDestination {
+        site: site?,
+        endpoint: endpoint?,
+        max_associations: max_associations?,
+        timeouts: timeouts?,
+        security: Security::Unsecured,
+    }))
+}
+
 /// A destination of kind `tunnel`; `timeouts` have been read.
 pub(super) fn destination(
     section: &Section<'_>,
@@ -228,6 +271,7 @@ pub(super) fn destination(
     let ca = section.or("ca", None, |item| path(item).map(Some));
     let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
     let uploads = section.or("uploads", 4, |item| item.count(1..=32));
+    let endpoints = endpoints(section);
     let (url, pins) = (url?, pins?);
     match (url.is_secure, pins.len()) {
         (true, 0..2) => {
@@ -246,8 +290,13 @@ pub(super) fn destination(
         ca: ca?,
         proxy: proxy?,
         uploads: uploads?,
+        endpoints: endpoints?,
         timeouts: timeouts?,
     }))
+}
+
+fn endpoints(section: &Section<'_>) -> Read<Vec<DestinationName>> {
+    section.each("endpoints", Item::parse::<DestinationName>)
 }
 
 fn code(section: &Section<'_>) -> Read<CodeSource> {
@@ -280,6 +329,7 @@ fn size(item: &Item<'_>, range: std::ops::RangeInclusive<u64>) -> Read<u32> {
 mod tests {
     use super::{CodeSource, ListenerKind, TunnelUrl, TunnelUrlError};
     use crate::config::{Config, DestinationKind};
+    use crate::tls::Security;
 
     #[test]
     fn an_address_is_encrypted_or_on_this_machine() {
@@ -331,5 +381,53 @@ mod tests {
             problems(&format!("{text}tunnel = {{ window = \"2MiB\", session_window = \"1MiB\" }}\n"))
                 .contains("smaller")
         );
+    }
+
+    const SITE: &str =
+        "[[destination]]\nname = \"far\"\nkind = \"site\"\nsite = \"north\"\nendpoint = \"pacs\"\n";
+    const LISTENER: &str =
+        "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"127.0.0.1:8443\"\n";
+
+    #[test]
+    fn what_is_behind_a_link_is_named_by_site_and_endpoint_and_as_secure_as_the_way_there() {
+        let security = |text: &str| {
+            let config = Config::parse(text, "test").unwrap();
+            config.destinations[0].security().unwrap()
+        };
+        assert_eq!(security(&format!("{LISTENER}{SITE}")), Security::Unsecured);
+        let tls = "tls = { certificate = \"c.pem\", key = \"k.pem\" }\n";
+        assert_eq!(security(&format!("{LISTENER}{tls}{SITE}")), Security::Secured);
+        let second = LISTENER.replace("links", "others").replace("8443", "8444");
+        assert_eq!(security(&format!("{LISTENER}{tls}{second}{SITE}")), Security::Unsecured);
+        assert!(problems(SITE).contains("no listener of kind"), "{}", problems(SITE));
+        let table = [
+            ("address = \"a:1\"", "no meaning"),
+            ("url = \"wss://g\"", "no meaning"),
+            ("endpoints = []", "no meaning"),
+        ];
+        for (key, why) in table {
+            let said = problems(&format!("{LISTENER}{SITE}{key}\n"));
+            assert!(said.contains(why), "{key}: {said}");
+        }
+        let twice = format!("{LISTENER}{SITE}{}", SITE.replace("far", "farther"));
+        assert!(problems(&twice).contains("is the same"), "{}", problems(&twice));
+        let nameless = SITE.replace("kind = \"site\"\n", "");
+        assert!(problems(&format!("{LISTENER}{nameless}")).contains("kind"));
+    }
+
+    #[test]
+    fn an_endpoint_is_a_dicom_destination_of_this_very_node() {
+        let pins = format!("pins = [\"{}\", \"{}\"]\n", "0".repeat(64), "1".repeat(64));
+        let link = format!("{LINK}url = \"wss://gateway\"\ncode_file = \"code\"\n{pins}");
+        let pacs =
+            "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"a:104\"\ncalled_ae = \"P\"\n";
+        let folder = "[[destination]]\nname = \"disk\"\nkind = \"folder\"\npath = \"disk\"\n";
+        let with = |endpoints: &str| format!("{link}endpoints = [{endpoints}]\n{pacs}{folder}");
+        let config = Config::parse(&with("\"pacs\""), "test").unwrap();
+        let DestinationKind::Tunnel(tunnel) = &config.destinations[0].kind else { panic!("a tunnel") };
+        assert_eq!(tunnel.endpoints[0].as_str(), "pacs");
+        assert!(problems(&with("\"disk\"")).contains("is not of kind \"dicom\""));
+        assert!(problems(&with("\"pax\"")).contains("there is no destination \"pax\""));
+        assert!(problems(&with("\"cloud\"")).contains("is not of kind"), "not the link itself");
     }
 }

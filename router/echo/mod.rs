@@ -6,6 +6,8 @@
 //!        ├─ folder (place, a file written, synced and removed) ───────────┤
 //!        └─ dicomweb (credentials, name, connection, TLS, a query) ───────┴─► Report ── text ─► a person
 //! ```
+//!
+//! What is behind a link is asked by the link, over the session that only the running node has: `chrysalis site echo`.
 
 mod advice;
 mod classes;
@@ -47,6 +49,15 @@ pub enum Target {
     },
     /// A gateway.
     Tunnel(Box<TunnelDestination>),
+    /// A destination of a link, which only the running node can ask.
+    Site {
+        /// The link's site.
+        site: String,
+        /// The destination's name there.
+        endpoint: String,
+        /// The way to the link.
+        security: Security,
+    },
     /// A directory.
     Folder {
         /// Its root.
@@ -76,6 +87,11 @@ impl Target {
             DestinationKind::Folder(folder) => Self::Folder { path: folder.path.clone() },
             DestinationKind::Web(web) => Self::Web(Box::new(web.clone())),
             DestinationKind::Tunnel(tunnel) => Self::Tunnel(Box::new(tunnel.clone())),
+            DestinationKind::Site(at) => Self::Site {
+                site: at.site.to_string(),
+                endpoint: at.endpoint.to_string(),
+                security: at.security,
+            },
         }
     }
 
@@ -101,7 +117,18 @@ pub async fn probe(name: Option<&str>, target: &Target, limit: Duration) -> Repo
         Target::Folder { path } => folder::probe(path.clone(), limit).await,
         Target::Web(web) => web::probe(web, limit).await,
         Target::Tunnel(tunnel) => tunnel::probe(tunnel, limit).await,
+        Target::Site { site, endpoint, security } => elsewhere(site, endpoint, *security),
     };
     report.name = name.map(str::to_owned);
+    report
+}
+
+/// Nothing is tried: the report says who can.
+fn elsewhere(site: &str, endpoint: &str, security: Security) -> Report {
+    let target = TargetName::Site { site: site.to_owned(), endpoint: endpoint.to_owned() };
+    let mut report = Report::new(target, Some(security));
+    let question =
+        format!("only the running node can have the link ask it: chrysalis site echo {site} {endpoint}");
+    report.questions.push(question);
     report
 }

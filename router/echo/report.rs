@@ -47,6 +47,13 @@ pub enum TargetName {
         /// The name of this site there.
         site: String,
     },
+    /// A destination of a link.
+    Site {
+        /// The link's site.
+        site: String,
+        /// The destination's name there.
+        endpoint: String,
+    },
     /// A directory.
     Folder {
         /// Its root.

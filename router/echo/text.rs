@@ -19,6 +19,7 @@ impl fmt::Display for Report {
             writeln!(f, "  question     {question}")?;
         }
         let result = match self.failure() {
+            None if self.steps.is_empty() => "Nothing was tried".to_owned(),
             None => "Everything answered".to_owned(),
             Some((step, _)) => format!("Failed at {}", step.word()),
         };
@@ -37,6 +38,7 @@ impl fmt::Display for TargetName {
             }
             Self::Folder { path } => write!(f, "folder {path}"),
             Self::Web { url } => write!(f, "{url}"),
+            Self::Site { site, endpoint } => write!(f, "{endpoint} at site {site}"),
             Self::Tunnel { url, site } => write!(f, "gateway {url} as {site}"),
         }
     }

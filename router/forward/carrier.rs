@@ -9,6 +9,7 @@ use super::dicomweb::WebCarrier;
 use super::folder::FolderCarrier;
 use super::prepare::Preparer;
 use super::secure::Secure;
+use super::site::SiteCarrier;
 use super::studies::{Claims, Elsewhere};
 use super::tunnel::TunnelCarrier;
 use super::verdict::End;
@@ -17,7 +18,7 @@ use crate::dicom::{AeTitle, TransferSyntax, Uid};
 use crate::platform;
 use crate::receive::{Arrival, ArrivalError};
 use crate::transcode::Soundness;
-use crate::tunnel::Link;
+use crate::tunnel::{Gateway, Link};
 
 /// An instance with what sending it needs to know of how it came.
 #[derive(Debug, Clone)]
@@ -92,11 +93,13 @@ pub(super) enum Carrier {
     Folder(FolderCarrier),
     Web(Box<WebCarrier>),
     Tunnel(Box<TunnelCarrier>),
+    Site(Box<SiteCarrier>),
 }
 
 impl Carrier {
     /// `claims` are those of all carriers to this destination, `link` is its own if it has one: without it there is no way
     /// through the tunnel.
+    #[expect(clippy::too_many_arguments, reason = "each kind of carrier needs some of them")]
     pub(super) fn new(
         destination: &Destination,
         node_ae: &AeTitle,
@@ -105,6 +108,7 @@ impl Carrier {
         claims: &Claims,
         secure: &Arc<Secure>,
         link: Option<&Link>,
+        gateway: &Gateway,
     ) -> Option<Self> {
         match &destination.kind {
             DestinationKind::Dicom(config) => {
@@ -137,6 +141,12 @@ impl Carrier {
                 let carrier = WebCarrier::new(name, config.clone(), queue.clone(), preparer.clone(), secure);
                 Some(Self::Web(Box::new(carrier)))
             }
+            DestinationKind::Site(config) => {
+                let (name, gateway) = (destination.name.as_str(), gateway.clone());
+                let carrier =
+                    SiteCarrier::new(name, config.clone(), gateway, queue.clone(), preparer.clone());
+                Some(Self::Site(Box::new(carrier)))
+            }
         }
     }
 
@@ -144,7 +154,7 @@ impl Carrier {
     pub(super) fn narrow(&self, request: &mut LeaseRequest) {
         match self {
             Self::Dicom(carrier) => carrier.narrow(request),
-            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) => {}
+            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) | Self::Site(_) => {}
         }
     }
 
@@ -155,14 +165,14 @@ impl Carrier {
     pub(super) async fn take_up(&mut self, study: &str) -> Result<(), Elsewhere> {
         match self {
             Self::Dicom(carrier) => carrier.take_up(study).await,
-            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) => Ok(()),
+            Self::Folder(_) | Self::Web(_) | Self::Tunnel(_) | Self::Site(_) => Ok(()),
         }
     }
 
     /// How many instances it may bring there at once.
     pub(super) fn at_once(&self) -> usize {
         match self {
-            Self::Dicom(_) | Self::Folder(_) | Self::Tunnel(_) => 1,
+            Self::Dicom(_) | Self::Folder(_) | Self::Tunnel(_) | Self::Site(_) => 1,
             Self::Web(carrier) => carrier.at_once(),
         }
     }
@@ -176,6 +186,7 @@ impl Carrier {
             Self::Folder(carrier) => vec![carrier.attempt(item).await],
             Self::Web(carrier) => carrier.attempt(items).await,
             Self::Tunnel(carrier) => vec![carrier.attempt(item).await],
+            Self::Site(carrier) => vec![carrier.attempt(item).await],
         }
     }
 
@@ -183,6 +194,7 @@ impl Carrier {
     pub(super) async fn rest(&mut self) {
         match self {
             Self::Dicom(carrier) => carrier.rest().await,
+            Self::Site(carrier) => carrier.rest(),
             Self::Folder(_) | Self::Tunnel(_) => {}
             Self::Web(carrier) => carrier.rest(),
         }
@@ -192,7 +204,7 @@ impl Carrier {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Dicom(carrier) => carrier.is_open(),
-            Self::Folder(_) | Self::Tunnel(_) => false,
+            Self::Folder(_) | Self::Tunnel(_) | Self::Site(_) => false,
             Self::Web(carrier) => carrier.is_open(),
         }
     }

@@ -19,10 +19,11 @@ use super::prepare::Preparer;
 use super::secure::Secure;
 use super::studies::Claims;
 use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
-use crate::config::{CallingAe, Config, Destination, DestinationKind};
+use crate::config::{CallingAe, Config, Destination, DestinationKind, Live};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
-use crate::tunnel::Link;
+use crate::tunnel::endpoints::Endpoints;
+use crate::tunnel::{Gateway, Link};
 
 /// Deliveries leased at a time.
 const BATCH: usize = 64;
@@ -50,6 +51,7 @@ pub struct Dispatcher {
     claims: Claims,
     secure: Arc<Secure>,
     link: Option<Link>,
+    gateway: Gateway,
     started: Instant,
 }
 
@@ -79,7 +81,7 @@ impl Dispatcher {
         fleet: &Fleet,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let Fleet { queue, metrics, board, engine, .. } = fleet;
+        let Fleet { queue, metrics, board, engine, live, gateway, .. } = fleet;
         Arc::new(Self {
             preparer: Preparer::new(destination.compression, engine.clone(), metrics.transcodes(destination)),
             destination: destination.clone(),
@@ -91,7 +93,8 @@ impl Dispatcher {
             lanes: Mutex::default(),
             claims: Claims::default(),
             secure: Arc::new(Secure::new(destination, metrics)),
-            link: link(destination, metrics, board),
+            link: link(destination, metrics, board, live),
+            gateway: gateway.clone(),
             started: Instant::now(),
         })
     }
@@ -103,6 +106,7 @@ impl Dispatcher {
             DestinationKind::Folder(_) => 1,
             DestinationKind::Web(web) => web.max_connections,
             DestinationKind::Tunnel(tunnel) => tunnel.uploads,
+            DestinationKind::Site(site) => site.max_associations,
         }
     }
 
@@ -123,6 +127,7 @@ impl Dispatcher {
             &self.claims,
             &self.secure,
             self.link.as_ref(),
+            &self.gateway,
         );
         let Some(mut carrier) = carrier else { return };
         let mut pauses = self.board.pauses().news();
@@ -545,12 +550,13 @@ struct Settled {
 }
 
 /// The tunnel to a gateway. What waits for it is due as soon as it is open.
-fn link(destination: &Destination, metrics: &Metrics, board: &Board) -> Option<Link> {
+fn link(destination: &Destination, metrics: &Metrics, board: &Board, live: &Live) -> Option<Link> {
     let DestinationKind::Tunnel(tunnel) = &destination.kind else { return None };
     let (name, board) = (destination.name.as_str(), board.clone());
     let owned = name.to_owned();
     let on_open = move || board.try_now(&owned);
-    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), on_open))
+    let endpoints = Endpoints::new(live.clone(), name);
+    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), endpoints, on_open))
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

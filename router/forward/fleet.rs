@@ -18,9 +18,10 @@ use tokio_util::task::TaskTracker;
 use super::board::Board;
 use super::circuit::Health;
 use super::dispatcher::Dispatcher;
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, Live};
 use crate::metrics::Metrics;
 use crate::transcode::Engine;
+use crate::tunnel::Gateway;
 
 /// What dispatchers are made of and run in. Clones are the same fleet.
 #[derive(Clone)]
@@ -39,6 +40,10 @@ pub struct Fleet {
     pub halt: CancellationToken,
     /// What is waited for at the end.
     pub tasks: TaskTracker,
+    /// The configuration in force: what a gateway may reach through a link.
+    pub live: Live,
+    /// The links that are connected here.
+    pub gateway: Gateway,
     /// The latest dispatcher of each name.
     pub running: Arc<Mutex<HashMap<String, Generation>>>,
 }

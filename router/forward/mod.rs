@@ -1,7 +1,7 @@
 //! Stage 5: per destination, due deliveries become attempts, and an attempt's end becomes a verdict.
 //!
 //! ```text
-//! queue ── lease ──► dispatcher ──► carrier (dicom | folder | dicomweb | tunnel) ──► end
+//! queue ── lease ──► dispatcher ──► carrier (dicom | folder | dicomweb | tunnel | site) ──► end
 //!   ▲                    │              └ prepare: as it is, or a copy
 //!   └──── outcome ── circuit ◄──────────── verdict ◄──────────────┘
 //! ```
@@ -18,7 +18,9 @@ mod fleet;
 mod folder;
 mod outgoing;
 mod prepare;
+mod ready;
 mod secure;
+mod site;
 mod stored;
 mod studies;
 mod tunnel;

@@ -23,7 +23,7 @@ impl Secure {
             DestinationKind::Web(web) => web.tls.clone(),
             DestinationKind::Folder(_) => None,
             // The link makes its own.
-            DestinationKind::Tunnel(_) => None,
+            DestinationKind::Tunnel(_) | DestinationKind::Site(_) => None,
         };
         let name = destination.name.as_str().to_owned();
         metrics.certificates.destination(&name, None);

@@ -88,6 +88,15 @@ pub enum End {
     },
     /// TLS that somebody has to mend: a certificate, a version, a file.
     Insecure(String),
+    /// The link lets nobody push to this destination.
+    NoEndpoint {
+        /// The link's site.
+        site: String,
+        /// What it was asked for.
+        endpoint: String,
+    },
+    /// It cannot go this way, whatever the destination says.
+    Unfit(String),
     /// No connection, silence, or a broken association.
     Unreachable(String),
     /// The association was aborted or broke while this instance was on its way, for the n-th time.
@@ -182,7 +191,11 @@ pub fn judge(end: End) -> Verdict {
         End::SyntaxNotAccepted { why } => {
             refused(format!("destination does not accept the stored transfer syntax: {why}").into())
         }
+        End::Unfit(why) => refused(why.into()),
         End::Insecure(what) => Verdict::Pause(what.into()),
+        End::NoEndpoint { site, endpoint } => Verdict::Pause(
+            format!("the link of site {site} has no \"{endpoint}\" among its endpoints").into(),
+        ),
         End::Unreachable(what) => Verdict::Retry(what.into()),
         End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
             Verdict::Refused(format!("{what}, {times} times for this instance").into())

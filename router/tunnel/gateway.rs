@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::SUBPROTOCOL;
 use super::code::{Verifier, random};
 use super::connection::{Accepted, Connection, Stream};
+use super::echo::{self, EchoError};
 use super::failures::Failures;
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
@@ -30,6 +31,7 @@ use super::socket::{Ended, Socket, limits};
 use super::upload::{From, Limits, Receiver};
 use super::wire::{Kind, Why, Windows};
 use crate::config::{ListenerKind, TunnelListener};
+use crate::echo::Report;
 use crate::receive::Reception;
 
 /// How long the older session of a site has to finish what it is storing.
@@ -48,6 +50,8 @@ struct Inner {
     live: Mutex<HashMap<String, Live>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     receiver: Receiver,
+    /// Told whenever a site's session has been opened.
+    on_open: Box<dyn Fn(&str) + Send + Sync>,
     numbers: AtomicU64,
     /// How long what was begun is kept, in milliseconds.
     age: AtomicU64,
@@ -83,8 +87,8 @@ struct Known<S> {
 }
 
 impl Gateway {
-    /// No sessions yet.
-    pub fn new(sites: Sites) -> Self {
+    /// No sessions yet. `on_open` is called with the site whenever a session has been opened.
+    pub fn new(sites: Sites, on_open: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             sites,
             base: Instant::now(),
@@ -92,9 +96,24 @@ impl Gateway {
             live: Mutex::default(),
             turns: Mutex::default(),
             receiver: Receiver::new(),
+            on_open: Box::new(on_open),
             numbers: AtomicU64::new(0),
             age: AtomicU64::new(u64::MAX),
         }))
+    }
+
+    /// The sites whose links are let in.
+    pub fn sites(&self) -> &Sites {
+        &self.0.sites
+    }
+
+    /// Has a site's link ask one of its endpoints whether it answers; no step takes longer than `step`.
+    ///
+    /// # Errors
+    /// [`EchoError`]: there is no report. That the endpoint does not answer is no error but in the report.
+    pub async fn echo(&self, site: &str, endpoint: &str, step: Duration) -> Result<Report, EchoError> {
+        let connection = self.connection(site).ok_or(EchoError::NotConnected)?;
+        echo::ask(&connection, endpoint, step).await
     }
 
     /// The open session of a site.
@@ -250,6 +269,7 @@ impl Gateway {
         let live = Live { number, connection: connection.clone(), ended: ended.clone(), verifier, shown };
         self.live().insert(site.clone(), live);
         drop(guard);
+        (self.0.on_open)(&site);
         let sessions = reception.metrics.tunnel_sessions.with_label_values(&[listener]);
         sessions.inc();
         let begun = Instant::now();

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::code::{Code, LinkKey};
 use super::connection::{Accepted, Connection};
 use super::dial::{Dial, DialError};
+use super::echo;
+use super::endpoints::Endpoints;
 use super::gateway::give_back;
+use super::push::Pushes;
 use super::session::Close;
 use super::socket::Ended;
 use super::wire::{Kind, Why};
@@ -44,6 +47,7 @@ struct Inner {
     metrics: Metrics,
     state: watch::Sender<State>,
     stop: CancellationToken,
+    endpoints: Endpoints,
     /// Told whenever a session has been opened.
     on_open: Box<dyn Fn() + Send + Sync>,
 }
@@ -68,11 +72,12 @@ struct Kept {
 
 impl Link {
     /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened.
-    pub fn new(
+    pub(crate) fn new(
         name: &str,
         settings: TunnelDestination,
         backoff: Backoff,
         metrics: Metrics,
+        endpoints: Endpoints,
         on_open: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -82,6 +87,7 @@ impl Link {
             metrics,
             state: watch::Sender::new(State::Dialling),
             stop: CancellationToken::new(),
+            endpoints,
             on_open: Box::new(on_open),
         }))
     }
@@ -229,28 +235,36 @@ impl Link {
     async fn streams(&self, connection: &Connection, driver: impl Future<Output = Ended>) -> Ended {
         let mut driver = std::pin::pin!(driver);
         let mut streams = JoinSet::new();
+        let Inner { settings, metrics, endpoints, .. } = &*self.0;
+        let pushes = Arc::new(Pushes::new(endpoints.clone(), settings.timeouts.dimse, metrics.clone()));
+        let (releasing, until) = (Arc::clone(&pushes), connection.clone());
+        streams.spawn(async move { releasing.release_idle(&until).await });
         let ended = loop {
             tokio::select! {
                 ended = &mut driver => break ended,
                 () = self.0.stop.cancelled(), if !connection.is_over() => connection.close(Close::GoingAway),
                 Some(_) = streams.join_next(), if !streams.is_empty() => {}
                 Some(accepted) = connection.accept() => {
-                    streams.spawn(serve(accepted));
+                    let (link, pushes) = (self.clone(), Arc::clone(&pushes));
+                    let connection = connection.clone();
+                    streams.spawn(async move { link.serve(&connection, &pushes, accepted).await });
                 }
             }
         };
         while streams.join_next().await.is_some() {}
         ended
     }
-}
 
-/// One question of the gateway.
-async fn serve(accepted: Accepted) {
-    let Accepted { kind, stream, .. } = accepted;
-    match kind {
-        Kind::Loopback => give_back(stream).await,
-        Kind::Upload | Kind::Echo | Kind::Push | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
-            stream.cut(Why::Unsupported);
+    /// One question of the gateway. Ends with the session: another one is not opened before.
+    async fn serve(&self, connection: &Connection, pushes: &Pushes, accepted: Accepted) {
+        let Accepted { kind, body, stream } = accepted;
+        match kind {
+            Kind::Loopback => give_back(stream).await,
+            Kind::Echo => echo::serve(&self.0.endpoints, connection, body, stream).await,
+            Kind::Push => pushes.serve(connection, body, stream).await,
+            Kind::Upload | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
+                stream.cut(Why::Unsupported);
+            }
         }
     }
 }

@@ -5,10 +5,13 @@
 pub mod code;
 pub mod connection;
 pub mod dial;
+pub mod echo;
+pub(crate) mod endpoints;
 pub mod failures;
 pub mod gateway;
 pub mod link;
 pub mod mux;
+pub(crate) mod push;
 pub mod session;
 pub mod sites;
 pub mod socket;

@@ -441,6 +441,11 @@ impl Windows {
     }
 }
 
+/// Whether something can be said as a text, as it is.
+pub(crate) fn is_text(text: &str) -> bool {
+    text.len() <= MAX_TEXT && !text.chars().any(char::is_control)
+}
+
 /// Puts a text in front of which its length stands; what is too long is cut.
 pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     let mut end = text.len().min(MAX_TEXT);

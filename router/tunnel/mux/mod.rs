@@ -29,6 +29,9 @@ use super::wire::{Kind, Message, Priority, Why, Windows};
 pub const SEND_QUEUE: usize = 128 << 10;
 /// Credit is given when so much has been taken, so that not every piece costs a message.
 const CREDIT_STEP: u32 = 16 << 10;
+/// Credit in all that instances leave for questions, at most an eighth of it: a PACS that takes nothing more must not keep
+/// anybody from asking.
+const RESERVE: u64 = 64 << 10;
 
 /// On which side of the session this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -400,13 +403,15 @@ impl Mux {
                 line.pop_front();
                 continue;
             };
-            let may_send = self.credit > 0 && (!is_bulk || self.pace.allows());
+            let reserve = if is_bulk { RESERVE.min(u64::from(self.theirs.session) / 8) } else { 0 };
+            let credit = self.credit.saturating_sub(reserve);
+            let may_send = credit > 0 && (!is_bulk || self.pace.allows());
             if !may_send && !stream.is_at_its_end() {
                 return None;
             }
             line.pop_front();
             stream.is_scheduled = false;
-            let piece = stream.next(self.credit);
+            let piece = stream.next(credit);
             self.schedule(id);
             match piece {
                 Some(Some(bytes)) => {

@@ -98,6 +98,26 @@ fn streams_that_nobody_takes_from_leave_the_others_their_credit_as_far_as_it_goe
 }
 
 #[test]
+fn instances_that_nobody_takes_leave_credit_for_a_question() {
+    let windows = Windows { stream: 64 << 10, session: 96 << 10, streams: 4 };
+    let (mut gateway, mut link) =
+        (Mux::new(Side::Gateway, windows, windows), Mux::new(Side::Link, windows, windows));
+    for _ in 0..3 {
+        let stuck = gateway.open(Kind::Push, Bytes::new()).unwrap();
+        gateway.send(stuck, bytes(64 << 10)).unwrap();
+    }
+    let said = all(&mut gateway);
+    assert_eq!(data_bytes(&said), (96 << 10) - (12 << 10), "all but an eighth");
+    deliver(said, &mut link);
+    let question = gateway.open(Kind::Configuration, Bytes::new()).unwrap();
+    gateway.send(question, bytes(10_000)).unwrap();
+    let said = all(&mut gateway);
+    assert_eq!(data_bytes(&said), 10_000);
+    deliver(said, &mut link);
+    assert_eq!(link.take(question), Incoming::Bytes(bytes(10_000)));
+}
+
+#[test]
 fn what_waits_to_be_sent_is_bounded_and_so_are_streams() {
     let (mut link, mut gateway) = pair();
     let id = link.open(Kind::Upload, Bytes::new()).unwrap();

@@ -20,5 +20,5 @@ mod shelf;
 
 pub use message::{Answer, Offer};
 pub(crate) use receive::{From, Receiver};
-pub(crate) use send::{Offering, SendError, Sent, send};
+pub(crate) use send::{Offering, SendError, Sent, carry, send};
 pub use shelf::{Busy, Limits, Shelf};

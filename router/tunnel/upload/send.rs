@@ -119,8 +119,8 @@ pub(crate) async fn send<O: Offering>(
     }
 }
 
-/// Puts the bytes on the stream, and its end.
-async fn carry(
+/// Puts the bytes on the stream, and its end; says how many went.
+pub(crate) async fn carry(
     connection: &Connection,
     stream: &Stream,
     mut source: impl DataSource,
