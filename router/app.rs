@@ -18,9 +18,10 @@ use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
-use crate::receive::{BindError, Ports};
+use crate::receive::{BindError, Bound, Ports};
 use crate::route::Routes;
 use crate::transcode::{Engine, Settings};
+use crate::tunnel::remote::{Holdings, Keeper};
 use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
@@ -97,6 +98,7 @@ impl App {
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config, loader: Loader, set_level: SetLevel) -> Result<Self, StartError> {
         let metrics = Metrics::new(&config)?;
+        let (mut keeper, remote, config) = Keeper::begin(config, &loader, metrics.clone());
         let destinations = || config.destinations.iter().map(|destination| destination.name.as_str());
         let pauses = Pauses::open(&config.node.data_dir, destinations());
         let board = Board::new(pauses.clone());
@@ -109,7 +111,7 @@ impl App {
         let (drain, halt) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, services) = (TaskTracker::new(), TaskTracker::new());
         let routes = Live::new(Routes::new(&config));
-        let gateway = Gateway::new(Sites::of(&config.node.data_dir));
+        let gateway = Gateway::new(Sites::of(&config.node.data_dir), Holdings::of(&config.node.data_dir));
         services.spawn(gateway.clone().keep(halt.clone()));
         let ports = Ports {
             gateway,
@@ -124,7 +126,7 @@ impl App {
             services: services.clone(),
             open: Default::default(),
         };
-        let bound = ports.bind(&config).await.map_err(StartError::Listeners)?;
+        let (config, bound) = bind(config, &ports, &loader, &mut keeper).await?;
         let address = config.admin.address;
         let admin = socket::listen(address).await.map_err(|error| StartError::Admin { address, error })?;
         let fleet = Fleet {
@@ -132,6 +134,7 @@ impl App {
             metrics: metrics.clone(),
             board: board.clone(),
             engine: engine.clone(),
+            remote: remote.clone(),
             drain: drain.clone(),
             halt: halt.clone(),
             tasks: tasks.clone(),
@@ -156,6 +159,7 @@ impl App {
             reloading: Default::default(),
         });
         control.warn_of_strangers();
+        services.spawn(keeper.run(control.clone(), halt.clone()));
         let state = AdminState {
             queue: queue.clone(),
             metrics,
@@ -167,6 +171,7 @@ impl App {
             drain: drain.clone(),
             headers: Headers::default(),
             engine,
+            remote,
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })
@@ -199,6 +204,25 @@ impl App {
         let queue = self.queue;
         let _ = tokio::task::spawn_blocking(move || queue.close()).await;
     }
+}
+
+/// Binds what is configured. What a gateway has set is left out where it keeps the node from starting.
+async fn bind(
+    config: Config,
+    ports: &Ports,
+    loader: &Loader,
+    keeper: &mut Keeper,
+) -> Result<(Config, Bound), StartError> {
+    let errors = match ports.bind(&config).await {
+        Ok(bound) => return Ok((config, bound)),
+        Err(errors) => errors,
+    };
+    let alone = loader.under(None).ok().filter(|_| config.afar.is_some());
+    let Some(alone) = alone else { return Err(StartError::Listeners(errors)) };
+    let bound = ports.bind(&alone).await.map_err(StartError::Listeners)?;
+    keeper.started(&alone, errors.iter().map(ToString::to_string).collect());
+    ports.metrics.begin_at_zero(&alone);
+    Ok((alone, bound))
 }
 
 /// Opens the spool.

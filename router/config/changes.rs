@@ -244,7 +244,7 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 TunnelDestination,
                 old,
                 new,
-                [url, site, code, pins, ca, proxy, uploads, timeouts]
+                [url, site, code, pins, ca, proxy, uploads, timeouts, remote_configuration, remote_probation]
             );
             keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
         }

@@ -83,6 +83,21 @@ pub(super) fn loops(destinations: &[Part<'_, '_, Destination>], listeners: &[Lis
     }
 }
 
+/// One gateway at most says how this node is configured.
+pub(super) fn one_gateway(destinations: &[Part<'_, '_, Destination>]) {
+    let mut first: Option<&DestinationName> = None;
+    for (section, destination) in destinations {
+        let DestinationKind::Tunnel(tunnel) = &destination.kind else { continue };
+        match first {
+            _ if !tunnel.remote_configuration => {}
+            None => first = Some(&destination.name),
+            Some(name) => {
+                section.fail("remote_configuration", format_args!("is true for \"{name}\" already"));
+            }
+        }
+    }
+}
+
 /// Whether a connection to `target` ends at a socket that listens at `own`, as far as the text tells.
 fn leads_to(target: &HostPort, own: SocketAddr) -> bool {
     let host = target.host.trim_end_matches('.');
@@ -149,8 +164,19 @@ fn within_spool(path: &Path, data_dir: &Path) -> bool {
 }
 
 /// What the node keeps in its data directory.
-const OWN_NAMES: [&str; 9] =
-    ["admin.token", "ballast", "boot", "cache", "index", "journal", "lock", "sites", "spool"];
+const OWN_NAMES: [&str; 11] = [
+    "admin.token",
+    "ballast",
+    "boot",
+    "cache",
+    "index",
+    "journal",
+    "lock",
+    "remote",
+    "site-configuration",
+    "sites",
+    "spool",
+];
 
 /// The path without `.` and with `..` taken away where that needs no look at the file system.
 fn plain(path: &Path) -> PathBuf {

@@ -2,6 +2,8 @@
 //!
 //! The reader refuses what is not in this table and names what is; the manual's tables are checked against it.
 
+use super::afar::AFAR;
+
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -28,6 +30,11 @@ impl Key {
         let structured = self.range.starts_with("list of") || self.range == "table";
         let plain = self.default.parse::<f64>().is_ok() || self.default.parse::<bool>().is_ok();
         !structured && !plain
+    }
+
+    /// Whether a gateway may set it at a link that lets it.
+    pub fn may_come_from_afar(&self) -> bool {
+        AFAR.iter().any(|(section, keys)| *section == self.section && keys.contains(&self.name))
     }
 
     /// Its row in the manual: key, meaning, default, range.
@@ -424,6 +431,20 @@ pub const KEYS: &[Key] = &[
     ),
     key("destination", "proxy", "none", "host:port", "`tunnel` only. An HTTP proxy to go through (CONNECT)."),
     key("destination", "uploads", "4", "1..32", "`tunnel` only. Instances that are on their way at once."),
+    key(
+        "destination",
+        "remote_configuration",
+        "false",
+        "`true`, `false`",
+        "`tunnel` only. Whether the gateway may set some of this node's configuration: [Configuration from the gateway](#configuration-from-the-gateway).",
+    ),
+    key(
+        "destination",
+        "remote_probation",
+        "\"2m\"",
+        "1s..1h",
+        "`tunnel` only. How long a configuration from there may take to show that the gateway is still reached; else the one before returns.",
+    ),
     key("destination", "path", "required", "path, not `/`", "`folder` only. The root of the directory tree."),
     key(
         "destination",

@@ -65,6 +65,10 @@ pub struct TunnelDestination {
     pub uploads: usize,
     /// How long it may take.
     pub timeouts: DestinationTimeouts,
+    /// Whether the gateway may set some of this node's configuration.
+    pub remote_configuration: bool,
+    /// How long a configuration from there has to show that the gateway is still reached.
+    pub remote_probation: Duration,
 }
 
 impl TunnelDestination {
@@ -217,8 +221,18 @@ const DICOM_ONLY: [&str; 6] =
     ["called_ae", "calling_ae", "max_pdu", "sop_classes", "transfer_syntaxes", "user_identity"];
 
 /// What only a destination of this kind has.
-pub(super) const TUNNEL_ONLY: &[&str] =
-    &["url", "site", "code_file", "code_env", "pins", "ca", "proxy", "uploads"];
+pub(super) const TUNNEL_ONLY: &[&str] = &[
+    "url",
+    "site",
+    "code_file",
+    "code_env",
+    "pins",
+    "ca",
+    "proxy",
+    "uploads",
+    "remote_configuration",
+    "remote_probation",
+];
 
 /// A destination of kind `tunnel`; `timeouts` have been read.
 pub(super) fn destination(
@@ -232,6 +246,8 @@ pub(super) fn destination(
     let ca = section.or("ca", None, |item| path(item).map(Some));
     let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
     let uploads = section.or("uploads", 4, |item| item.count(1..=32));
+    let remote_configuration = section.or("remote_configuration", false, Item::truth);
+    let remote_probation = section.or("remote_probation", PROBATION, |item| item.duration(PROBATIONS));
     let (url, pins) = (url?, pins?);
     match (url.is_secure, pins.len()) {
         (true, 0..2) => {
@@ -251,8 +267,13 @@ pub(super) fn destination(
         proxy: proxy?,
         uploads: uploads?,
         timeouts: timeouts?,
+        remote_configuration: remote_configuration?,
+        remote_probation: remote_probation?,
     }))
 }
+
+const PROBATION: Duration = Duration::from_secs(120);
+const PROBATIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 fn code(section: &Section<'_>) -> Read<CodeSource> {
     let file = section.or("code_file", None, |item| path(item).map(Some))?;

@@ -22,7 +22,7 @@ use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment}
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
-use crate::tunnel::Link;
+use crate::tunnel::{Link, Remote};
 
 /// Deliveries leased at a time.
 const BATCH: usize = 64;
@@ -79,7 +79,7 @@ impl Dispatcher {
         fleet: &Fleet,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let Fleet { queue, metrics, board, engine, .. } = fleet;
+        let Fleet { queue, metrics, board, engine, remote, .. } = fleet;
         Arc::new(Self {
             preparer: Preparer::new(destination.compression, engine.clone(), metrics.transcodes(destination)),
             destination: destination.clone(),
@@ -91,7 +91,7 @@ impl Dispatcher {
             lanes: Mutex::default(),
             claims: Claims::default(),
             secure: Arc::new(Secure::new(destination, metrics)),
-            link: link(destination, metrics, board),
+            link: link(destination, metrics, board, remote),
             started: Instant::now(),
         })
     }
@@ -475,12 +475,12 @@ struct Settled {
 }
 
 /// The tunnel to a gateway. What waits for it is due as soon as it is open.
-fn link(destination: &Destination, metrics: &Metrics, board: &Board) -> Option<Link> {
+fn link(destination: &Destination, metrics: &Metrics, board: &Board, remote: &Remote) -> Option<Link> {
     let DestinationKind::Tunnel(tunnel) = &destination.kind else { return None };
     let (name, board) = (destination.name.as_str(), board.clone());
     let owned = name.to_owned();
     let on_open = move || board.try_now(&owned);
-    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), on_open))
+    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), remote.clone(), on_open))
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

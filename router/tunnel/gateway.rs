@@ -24,6 +24,7 @@ use super::SUBPROTOCOL;
 use super::code::{Verifier, random};
 use super::connection::{Accepted, Connection, Stream};
 use super::failures::Failures;
+use super::remote::{self, Holdings};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
 use super::socket::{Ended, Socket, limits};
@@ -43,6 +44,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     sites: Sites,
+    holdings: Holdings,
     base: Instant,
     failures: Mutex<Failures>,
     live: Mutex<HashMap<String, Live>>,
@@ -84,9 +86,10 @@ struct Known<S> {
 
 impl Gateway {
     /// No sessions yet.
-    pub fn new(sites: Sites) -> Self {
+    pub fn new(sites: Sites, holdings: Holdings) -> Self {
         Self(Arc::new(Inner {
             sites,
+            holdings,
             base: Instant::now(),
             failures: Mutex::default(),
             live: Mutex::default(),
@@ -280,6 +283,9 @@ impl Gateway {
     ) -> Ended {
         let mut driver = std::pin::pin!(driver);
         let mut streams = JoinSet::new();
+        if let Ok(site) = from.site.parse() {
+            streams.spawn(remote::hold(connection.clone(), self.0.holdings.clone(), site));
+        }
         let end = loop {
             tokio::select! {
                 end = &mut driver => break end,

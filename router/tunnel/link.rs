@@ -20,6 +20,7 @@ use super::code::{Code, LinkKey};
 use super::connection::{Accepted, Connection};
 use super::dial::{Dial, DialError};
 use super::gateway::give_back;
+use super::remote::{self, Remote};
 use super::session::Close;
 use super::socket::Ended;
 use super::wire::{Kind, Why};
@@ -46,6 +47,8 @@ struct Inner {
     stop: CancellationToken,
     /// Told whenever a session has been opened.
     on_open: Box<dyn Fn() + Send + Sync>,
+    /// Where a configuration from the gateway goes, if it may set any.
+    remote: Option<Remote>,
 }
 
 /// How the link is.
@@ -67,16 +70,19 @@ struct Kept {
 }
 
 impl Link {
-    /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened.
+    /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened; `remote` takes
+    /// what configuration the gateway sets, if the settings let it.
     pub fn new(
         name: &str,
         settings: TunnelDestination,
         backoff: Backoff,
         metrics: Metrics,
+        remote: Remote,
         on_open: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             name: name.to_owned(),
+            remote: settings.remote_configuration.then_some(remote),
             settings,
             backoff,
             metrics,
@@ -178,6 +184,7 @@ impl Link {
         inner.metrics.tunnel_connected.with_label_values(&[destination]).set(1);
         inner.state.send_replace(State::Open(connection.clone()));
         (inner.on_open)();
+        inner.remote.iter().for_each(|remote| remote.opened(&connection));
         let ended = self.streams(&connection, driver).await;
         let (sent, received) = connection.traffic();
         match ended.close {
@@ -235,7 +242,7 @@ impl Link {
                 () = self.0.stop.cancelled(), if !connection.is_over() => connection.close(Close::GoingAway),
                 Some(_) = streams.join_next(), if !streams.is_empty() => {}
                 Some(accepted) = connection.accept() => {
-                    streams.spawn(serve(accepted));
+                    streams.spawn(serve(accepted, connection.clone(), self.0.remote.clone()));
                 }
             }
         };
@@ -245,11 +252,12 @@ impl Link {
 }
 
 /// One question of the gateway.
-async fn serve(accepted: Accepted) {
-    let Accepted { kind, stream, .. } = accepted;
+async fn serve(accepted: Accepted, connection: Connection, remote: Option<Remote>) {
+    let Accepted { kind, body, stream } = accepted;
     match kind {
         Kind::Loopback => give_back(stream).await,
-        Kind::Upload | Kind::Echo | Kind::Push | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
+        Kind::Configuration => remote::take(remote.as_ref(), &connection, body, stream).await,
+        Kind::Upload | Kind::Echo | Kind::Push | Kind::Worklist | Kind::Hl7 => {
             stream.cut(Why::Unsupported);
         }
     }

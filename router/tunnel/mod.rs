@@ -9,6 +9,7 @@ pub mod failures;
 pub mod gateway;
 pub mod link;
 pub mod mux;
+pub mod remote;
 pub mod session;
 pub mod sites;
 pub mod socket;
@@ -17,6 +18,7 @@ pub mod wire;
 
 pub use gateway::{Gateway, SessionInfo};
 pub use link::Link;
+pub use remote::Remote;
 pub use sites::{SiteName, Sites};
 
 /// The WebSocket subprotocol (RFC 6455 1.9) of the tunnel.
