@@ -19,10 +19,11 @@ use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
 use crate::platform::Volume;
-use crate::receive::{BindError, Ports};
-use crate::relay::Relays;
+use crate::receive::{BindError, Bound, Ports};
+use crate::relay::{self, Relays};
 use crate::route::Routes;
 use crate::transcode::{Engine, Settings};
+use crate::tunnel::remote::{Holdings, Keeper};
 use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
@@ -99,6 +100,7 @@ impl App {
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config, loader: Loader, set_level: SetLevel) -> Result<Self, StartError> {
         let metrics = Metrics::new(&config)?;
+        let (mut keeper, remote, config) = Keeper::begin(config, &loader, metrics.clone());
         let destinations = || config.destinations.iter().map(|destination| destination.name.as_str());
         let pauses = Pauses::open(&config.node.data_dir, destinations());
         let board = Board::new(pauses.clone());
@@ -131,8 +133,8 @@ impl App {
         };
         let relays =
             Relays::new(metrics.clone(), drain.clone(), halt.clone(), tasks.clone(), services.clone());
-        let bound = ports.bind(&config).await.map_err(StartError::Listeners)?;
-        let bound_relays = relays.bind(&config).await.map_err(StartError::Listeners)?;
+        let bound = bind(&live, &routes, &ports, &relays, &loader, &mut keeper).await?;
+        let config = live.now();
         let address = config.admin.address;
         let admin = socket::listen(address).await.map_err(|error| StartError::Admin { address, error })?;
         let fleet = Fleet {
@@ -140,6 +142,7 @@ impl App {
             metrics: metrics.clone(),
             board: board.clone(),
             engine: engine.clone(),
+            remote: remote.clone(),
             drain: drain.clone(),
             halt: halt.clone(),
             tasks: tasks.clone(),
@@ -148,8 +151,8 @@ impl App {
             running: Default::default(),
         };
         config.destinations.iter().for_each(|destination| fleet.begin(&config, destination));
-        ports.apply(&config, bound);
-        relays.apply(bound_relays);
+        ports.apply(&config, bound.ports);
+        relays.apply(bound.relays);
         let asked_to_stop = CancellationToken::new();
         let control = Control::new(Reins {
             queue: queue.clone(),
@@ -167,6 +170,7 @@ impl App {
             reloading: Default::default(),
         });
         control.warn_of_strangers();
+        services.spawn(keeper.run(control.clone(), halt.clone()));
         let state = AdminState {
             queue: queue.clone(),
             metrics,
@@ -179,6 +183,7 @@ impl App {
             headers: Headers::default(),
             engine,
             gateway,
+            remote,
         };
         services.spawn(Server::new(admin).run(state, halt.clone()));
         Ok(Self { queue, live, control, asked_to_stop, drain, halt, tasks, services })
@@ -215,15 +220,50 @@ impl App {
 
 /// The sessions of links. What waits to be pushed through one is due as soon as it is open.
 fn gateway(live: &Live, board: &Board) -> Gateway {
-    let sites = Sites::of(&live.now().node.data_dir);
+    let data_dir = &live.now().node.data_dir;
+    let (sites, holdings) = (Sites::of(data_dir), Holdings::of(data_dir));
     let (live, board) = (live.clone(), board.clone());
-    Gateway::new(sites, move |opened| {
+    Gateway::new(sites, holdings, move |opened| {
         for destination in &live.now().destinations {
             if matches!(&destination.kind, DestinationKind::Site(at) if at.site.as_str() == opened) {
                 board.try_now(destination.name.as_str());
             }
         }
     })
+}
+
+/// Binds what is configured. What a gateway has set is left out where it keeps the node from starting.
+async fn bind(
+    live: &Live,
+    routes: &Live<Routes>,
+    ports: &Ports,
+    relays: &Relays,
+    loader: &Loader,
+    keeper: &mut Keeper,
+) -> Result<Bounds, StartError> {
+    let config = live.now();
+    let errors = match sockets(&config, ports, relays).await {
+        Ok(bound) => return Ok(bound),
+        Err(errors) => errors,
+    };
+    let alone = loader.under(None).ok().filter(|_| config.afar.is_some());
+    let Some(alone) = alone else { return Err(StartError::Listeners(errors)) };
+    let bound = sockets(&alone, ports, relays).await.map_err(StartError::Listeners)?;
+    keeper.started(&alone, errors.iter().map(ToString::to_string).collect());
+    ports.metrics.begin_at_zero(&alone);
+    routes.replace(Routes::new(&alone));
+    live.replace(alone);
+    Ok(bound)
+}
+
+/// The sockets of listeners and of relays.
+struct Bounds {
+    ports: Bound,
+    relays: relay::Bound,
+}
+
+async fn sockets(config: &Config, ports: &Ports, relays: &Relays) -> Result<Bounds, Vec<BindError>> {
+    Ok(Bounds { ports: ports.bind(config).await?, relays: relays.bind(config).await? })
 }
 
 /// Opens the spool.

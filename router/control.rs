@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Actor};
 use crate::config::{
-    CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel, Place,
+    CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel, Overlay, Place,
 };
 use crate::dicom::AeTitle;
 use crate::forward::{Fleet, Health};
@@ -99,6 +99,14 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
+    /// Everything that is wrong, a line each.
+    pub fn reasons(&self) -> Vec<String> {
+        match self {
+            Self::Mistakes(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            Self::Queue(_) | Self::Stopping => vec![self.to_string()],
+        }
+    }
+
     fn mistakes(&self) -> &[Mistake] {
         match self {
             Self::Mistakes(mistakes) => mistakes,
@@ -188,11 +196,34 @@ impl Control {
     /// # Errors
     /// [`ReloadError`]; the old configuration stays in force, and every mistake is in the log.
     pub async fn reload(&self, by: &Actor) -> Result<Report, ReloadError> {
+        self.put(Source::File, by).await
+    }
+
+    /// Puts in force what a gateway has set, laid over the file as it was last put in force; none is the file alone.
+    ///
+    /// # Errors
+    /// As [`Control::reload`].
+    pub async fn put_afar(&self, over: Option<Overlay>, by: &Actor) -> Result<Report, ReloadError> {
+        self.put(Source::Afar(over), by).await
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.0.live.now()
+    }
+
+    /// Writes down what became of something that a gateway has set.
+    pub async fn note_afar(&self, by: &Actor, details: Value) {
+        self.record(by, "configuration from afar", "configuration", details).await;
+    }
+
+    async fn put(&self, source: Source, by: &Actor) -> Result<Report, ReloadError> {
         let reins = &self.0;
         let _one_at_a_time = reins.reloading.lock().await;
-        let outcome = match self.prepare(None).await {
-            Ok((config, report, bound)) if !reins.fleet.drain.is_cancelled() => {
+        let outcome = match self.prepare(source).await {
+            Ok((config, report, bound, text)) if !reins.fleet.drain.is_cancelled() => {
                 self.apply(config, &report.changes, bound);
+                text.into_iter().for_each(|text| reins.loader.put_in_force(text));
                 Ok(Report { applied: true, ..report })
             }
             Ok(_) => Err(ReloadError::Stopping),
@@ -218,7 +249,17 @@ impl Control {
     /// [`ReloadError`]
     pub async fn rehearse(&self, text: Option<String>) -> Result<Report, ReloadError> {
         let _one_at_a_time = self.0.reloading.lock().await;
-        self.prepare(text).await.map(|(_, report, _)| report)
+        let source = text.map_or(Source::File, Source::Text);
+        self.prepare(source).await.map(|(_, report, _, _)| report)
+    }
+
+    /// What [`Control::put_afar`] would do. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ReloadError`]
+    pub async fn rehearse_afar(&self, over: Option<Overlay>) -> Result<Report, ReloadError> {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        self.prepare(Source::Afar(over)).await.map(|(_, report, _, _)| report)
     }
 
     /// Pauses a destination, a title at one, or a listener. Durable then.
@@ -320,22 +361,26 @@ impl Control {
     }
 
     /// Reads, checks and binds, without changing anything.
-    async fn prepare(&self, text: Option<String>) -> Result<(Config, Report, Sockets), ReloadError> {
+    async fn prepare(
+        &self,
+        source: Source,
+    ) -> Result<(Config, Report, Sockets, Option<String>), ReloadError> {
         let reins = &self.0;
         if reins.fleet.drain.is_cancelled() {
             return Err(ReloadError::Stopping);
         }
         let loader = reins.loader.clone();
-        let read = move || match text {
-            Some(text) => loader.candidate(&text),
-            None => loader.again().map(|loaded| {
+        let read = move || match source {
+            Source::Text(text) => loader.candidate(&text).map(|config| (config, None)),
+            Source::Afar(over) => loader.under(over.as_ref()).map(|config| (config, None)),
+            Source::File => loader.again().map(|loaded| {
                 for advice in &loaded.advice {
                     tracing::warn!(%advice, "A question about the configuration.");
                 }
-                loaded.config
+                (loaded.config, Some(loaded.text))
             }),
         };
-        let new = blocking(read).await.map_err(|error| ReloadError::Mistakes(mistakes_of(error)))?;
+        let (new, text) = blocking(read).await.map_err(|error| ReloadError::Mistakes(mistakes_of(error)))?;
         let running = reins.live.now();
         let changes = Changes::between(&running, &new);
         let refused =
@@ -345,7 +390,8 @@ impl Control {
         let bound = Sockets { ports, relays };
         let gone = self.gone(&changes).await?;
         let (from, to) = (running.revision.clone(), new.revision.clone());
-        Ok((new.in_place_of(&running), Report { applied: false, from, to, changes, gone }, bound))
+        let report = Report { applied: false, from, to, changes, gone };
+        Ok((new.in_place_of(&running), report, bound, text))
     }
 
     async fn gone(&self, changes: &Changes) -> Result<Vec<Gone>, Unavailable> {
@@ -456,6 +502,16 @@ impl Control {
     }
 }
 
+/// What a new configuration is read from.
+enum Source {
+    /// The file, and what a gateway has set.
+    File,
+    /// This in the place of the file.
+    Text(String),
+    /// The file as it was last put in force, and this over it.
+    Afar(Option<Overlay>),
+}
+
 impl From<&BindError> for Mistake {
     fn from(error: &BindError) -> Self {
         Self { line: None, key: String::new(), message: error.to_string() }
@@ -470,6 +526,15 @@ pub fn mistakes_of(error: ConfigError) -> Vec<Mistake> {
             .into_iter()
             .map(|problem| match problem.place {
                 Place::Line(line) => Mistake { line: Some(line), key: problem.key, message: problem.message },
+                Place::Afar(_) => {
+                    let place = problem.place.to_string();
+                    let between = if problem.key.is_empty() { "" } else { ": " };
+                    Mistake {
+                        line: None,
+                        key: format!("{place}{between}{}", problem.key),
+                        message: problem.message,
+                    }
+                }
                 Place::Override(origin) => Mistake { line: None, key: origin, message: problem.message },
             })
             .collect(),

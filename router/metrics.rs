@@ -17,6 +17,7 @@ use crate::forward::Health;
 use crate::pauses::Pauses;
 use crate::platform::Volume;
 use crate::tls::{Certificates, HandshakeError, Role, Security};
+use crate::tunnel::remote::Standing;
 pub use relay::RelayMetrics;
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
 
@@ -84,6 +85,11 @@ pub struct Metrics {
     pub tunnel_connected: IntGaugeVec,
     /// Attempts of the link to open a session, by destination and outcome.
     pub tunnel_dials: IntCounterVec,
+    /// What became of configurations from a gateway, by outcome.
+    pub remote_configurations: IntCounterVec,
+    /// 1 while one is on probation.
+    pub remote_probation: IntGauge,
+    site_configurations: IntGaugeVec,
 }
 
 /// A metric could not be made: its name or labels are wrong, or taken.
@@ -296,6 +302,20 @@ impl Metrics {
                 "Attempts to open a session with the gateway, by outcome.",
                 &["destination", "outcome"],
             )?,
+            remote_configurations: make.counters(
+                "chrysalis_remote_configurations_total",
+                "What became of configurations that the gateway set, by outcome.",
+                &["outcome"],
+            )?,
+            remote_probation: make.gauge(
+                "chrysalis_remote_probation",
+                "1 while a configuration from the gateway is on probation.",
+            )?,
+            site_configurations: make.gauges(
+                "chrysalis_site_configurations",
+                "Sites whose configuration this gateway holds, by what their links last said of it.",
+                &["state"],
+            )?,
             transcodes: transcode::Families::new(&registry)?,
             registry,
         };
@@ -314,6 +334,11 @@ impl Metrics {
         self.relays.begin_at_zero(config);
         for outcome in ["applied", "refused"] {
             self.reloads.with_label_values(&[outcome]);
+        }
+        if config.afar_gateway().is_some() {
+            for outcome in ["probation", "applied", "refused", "gone-back"] {
+                self.remote_configurations.with_label_values(&[outcome]);
+            }
         }
         for listener in &config.listeners {
             let name = &[listener.name.as_str()];
@@ -353,6 +378,14 @@ impl Metrics {
             if self.health_is_unknown(name) {
                 self.set_health(name, Health::Well);
             }
+        }
+    }
+
+    /// How the configurations stand that this gateway holds for its sites.
+    pub fn set_site_configurations(&self, standings: &[Standing]) {
+        for word in Standing::WORDS {
+            let count = standings.iter().filter(|standing| standing.word() == word).count();
+            self.site_configurations.with_label_values(&[word]).set(count as i64);
         }
     }
 

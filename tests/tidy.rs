@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use chrysalis::config::KEYS;
+use chrysalis::config::{AFAR, KEYS};
 
 /// Who may depend on whom within the workspace; the leaves on nobody.
 const ARROWS: [(&str, &[&str]); 4] = [
@@ -115,6 +115,16 @@ fn every_key_of_the_configuration_is_in_the_manual_as_the_code_has_it() {
             key.dotted(),
             key.row()
         );
+    }
+}
+
+#[test]
+fn what_can_be_set_from_afar_is_in_the_manual_as_the_code_has_it() {
+    let manual = read(&root().join("docs/OPERATIONS.md"));
+    for (section, keys) in AFAR {
+        let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let row = format!("| `{section}` | {} |", keys.join(", "));
+        assert!(manual.contains(&row), "docs/OPERATIONS.md should have:\n{row}");
     }
 }
 

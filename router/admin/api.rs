@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, age_seconds, as_listed};
 use crate::tls::Security;
 use crate::transcode::Engine;
 use crate::tunnel::Gateway;
+use crate::tunnel::remote::{Remote, Seen, standings};
 
 /// What the API works on.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct AdminState {
     pub engine: Engine,
     /// The sessions of links.
     pub gateway: Gateway,
+    /// What the gateway has set.
+    pub remote: Remote,
 }
 
 impl AdminState {
@@ -150,6 +153,11 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     state.metrics.set_certificates().await;
     state.metrics.set_cache(state.engine.cache_usage().0);
     state.metrics.set_pauses(state.control.pauses(), &state.live.now());
+    let data_dir = state.live.now().node.data_dir.clone();
+    let metrics = state.metrics.clone();
+    // A list that cannot be read leaves its last figures standing.
+    ask(move || standings(&data_dir).map(|standings| metrics.set_site_configurations(&standings)).ok())
+        .await?;
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
@@ -229,6 +237,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "revision": config.revision,
+        "remote_configuration": config.afar_gateway().map(|(name, _)| remote(name.as_str(), &state.remote.seen())),
         "poisoned": stats.poisoned,
         "listeners": listeners,
         "relays": control::relays(&config, |name| state.metrics.relays.open(name)),
@@ -243,4 +252,17 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
             "corrupt_files": stats.corrupt_files,
         },
     })))
+}
+
+/// What the gateway has set, for the status.
+fn remote(gateway: &str, seen: &Seen) -> Value {
+    let Seen { kept, in_force } = seen;
+    let revision = |overlay: &crate::config::Overlay| overlay.revision.clone();
+    json!({
+        "gateway": gateway,
+        "in_force": in_force,
+        "good": kept.good.as_ref().map(revision),
+        "probation": kept.candidate.as_ref().map(|candidate| revision(&candidate.overlay)),
+        "last": kept.last,
+    })
 }

@@ -20,6 +20,7 @@ mod selection;
 pub mod send;
 pub mod serve;
 pub mod site;
+pub mod site_config;
 mod source;
 pub mod status;
 mod table;

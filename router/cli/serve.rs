@@ -20,10 +20,13 @@ use crate::tls::Security;
 /// # Errors
 /// It cannot start; [`Exit::Configuration`] where the configuration is why.
 pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
-    let Loaded { config, origin, advice } = loader.load()?;
+    let Loaded { config, origin, advice, left_out, .. } = loader.load()?;
     let set_level = start_logging(&config)?;
     for advice in &advice {
         tracing::warn!(%advice, "A question about the configuration.");
+    }
+    for why in &left_out {
+        tracing::error!(why, "What the gateway had set does not go with the file, and is left out.");
     }
     let mut hangups = platform::Hangups::new().context("signals")?;
     platform::raise_descriptor_limit();

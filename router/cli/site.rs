@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
+use super::site_config::SiteConfig;
 use super::table::printable;
 use super::{AdminClient, Exit};
 use crate::config::Config;
 use crate::tunnel::code::Code;
+use crate::tunnel::remote::Holdings;
 use crate::tunnel::{SiteName, Sites};
 
 /// What is done with a site.
@@ -37,7 +39,7 @@ pub enum SiteAction {
         /// The site's name.
         name: SiteName,
     },
-    /// List the sites.
+    /// List the sites, and how the configuration stands that is held for each.
     List,
     /// Have a site's link ask one of its destinations whether it answers, and print what it found.
     Echo {
@@ -52,6 +54,9 @@ pub enum SiteAction {
         #[arg(long)]
         json: bool,
     },
+    /// The configuration that this gateway holds for a site.
+    #[command(subcommand)]
+    Config(SiteConfig),
 }
 
 impl SiteArgs {
@@ -65,7 +70,10 @@ impl SiteArgs {
         match &self.action {
             SiteAction::Add { name } => print(&sites.add(name, now())?, out)?,
             SiteAction::Replace { name } => print(&sites.replace(name, now())?, out)?,
-            SiteAction::Remove { name } => sites.remove(name)?,
+            SiteAction::Remove { name } => {
+                sites.remove(name)?;
+                Holdings::of(&config.node.data_dir).forget(name)?;
+            }
             SiteAction::Echo { site, endpoint, timeout, json } => {
                 let report = AdminClient::new(config).site_echo(site, endpoint, *timeout)?;
                 if *json {
@@ -80,20 +88,31 @@ impl SiteArgs {
                 return Ok(if report.is_ok() { Exit::Done } else { Exit::Failed });
             }
             SiteAction::List => {
+                let holdings = Holdings::of(&config.node.data_dir);
                 for (name, site) in sites.list()? {
-                    let since = UNIX_EPOCH + Duration::from_secs(site.since);
-                    writeln!(out, "{name:<24} code of {}", humantime::format_rfc3339_seconds(since))?;
+                    let configuration = match holdings.standing(&name)? {
+                        Some(standing) => {
+                            format!("  configuration {} {}", standing.held.overlay.revision, standing.word())
+                        }
+                        None => String::new(),
+                    };
+                    writeln!(out, "{name:<24} code of {}{configuration}", moment(site.since))?;
                 }
             }
+            SiteAction::Config(action) => action.run(config, out)?,
         }
         Ok(Exit::Done)
     }
+}
+
+pub(super) fn moment(seconds: u64) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
 fn print(code: &Code, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{}", code.reveal())
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

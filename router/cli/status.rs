@@ -56,6 +56,9 @@ impl StatusArgs {
 
 fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "Chrysalis {}, revision {}\n", text(&status["version"]), text(&status["revision"]))?;
+    if let Some(line) = remote(&status["remote_configuration"]) {
+        writeln!(out, "{line}\n")?;
+    }
     let mut listeners = Table::new(&["LISTENER", "ADDRESS", "OPEN", "STATE"]);
     for listener in list(&status["listeners"]) {
         let state = pause_of(listener).unwrap_or_else(|| "takes associations".to_owned());
@@ -122,6 +125,14 @@ fn needs(status: &Value) -> Vec<String> {
         let files = count(&spool["corrupt_files"]);
         needs.push(format!("{files} files of the spool are damaged: chrysalis queue fsck"));
     }
+    let last = &status["remote_configuration"]["last"];
+    if let Some(state) = last["state"].as_str().filter(|state| ["refused", "gone-back"].contains(state)) {
+        let word = if state == "refused" { "is refused" } else { "was undone" };
+        let reasons = list(&last["problems"]).chain(Some(&last["why"])).map(text);
+        let reasons: Vec<_> = reasons.filter(|reason| !reason.is_empty()).collect();
+        let revision = text(&last["revision"]);
+        needs.push(format!("the gateway's configuration {revision} {word}: {}", reasons.join("; ")));
+    }
     for listener in list(&status["listeners"]) {
         let name = text(&listener["listener"]);
         needs.extend(pause_of(listener).map(|pause| format!("listener {name} is {pause}")));
@@ -136,6 +147,17 @@ fn needs(status: &Value) -> Vec<String> {
         }
     }
     needs
+}
+
+/// What the gateway has set, where it may set anything.
+fn remote(remote: &Value) -> Option<String> {
+    let gateway = remote["gateway"].as_str().map(printable)?;
+    let in_force = remote["in_force"].as_str().map_or("nothing".to_owned(), printable);
+    let probation = match remote["probation"].is_string() {
+        true => ", on probation: the gateway has to be reached with it, or the last good one returns",
+        false => "",
+    };
+    Some(format!("Set by the gateway of {gateway}: {in_force}{probation}"))
 }
 
 /// Why a destination takes nothing, or not from everybody.

@@ -271,7 +271,19 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                 TunnelDestination,
                 old,
                 new,
-                [url, site, code, pins, ca, proxy, uploads, endpoints, timeouts]
+                [
+                    url,
+                    site,
+                    code,
+                    pins,
+                    ca,
+                    proxy,
+                    uploads,
+                    endpoints,
+                    timeouts,
+                    remote_configuration,
+                    remote_probation
+                ]
             );
             keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
         }

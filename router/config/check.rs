@@ -111,6 +111,21 @@ pub(super) fn endpoints(destinations: &[Part<'_, '_, Destination>]) {
     }
 }
 
+/// One gateway at most says how this node is configured.
+pub(super) fn one_gateway(destinations: &[Part<'_, '_, Destination>]) {
+    let mut first: Option<&DestinationName> = None;
+    for (section, destination) in destinations {
+        let DestinationKind::Tunnel(tunnel) = &destination.kind else { continue };
+        match first {
+            _ if !tunnel.remote_configuration => {}
+            None => first = Some(&destination.name),
+            Some(name) => {
+                section.fail("remote_configuration", format_args!("is true for \"{name}\" already"));
+            }
+        }
+    }
+}
+
 /// Whoever pushes through a link has a listener that links come by.
 pub(super) fn sites(destinations: &[Part<'_, '_, Destination>]) {
     for (section, destination) in destinations {
@@ -209,8 +224,19 @@ fn within_spool(path: &Path, data_dir: &Path) -> bool {
 }
 
 /// What the node keeps in its data directory.
-const OWN_NAMES: [&str; 9] =
-    ["admin.token", "ballast", "boot", "cache", "index", "journal", "lock", "sites", "spool"];
+const OWN_NAMES: [&str; 11] = [
+    "admin.token",
+    "ballast",
+    "boot",
+    "cache",
+    "index",
+    "journal",
+    "lock",
+    "remote",
+    "site-configuration",
+    "sites",
+    "spool",
+];
 
 /// The path without `.` and with `..` taken away where that needs no look at the file system.
 fn plain(path: &Path) -> PathBuf {

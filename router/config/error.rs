@@ -28,7 +28,7 @@ pub enum ConfigError {
     Invalid(#[from] Problems),
 }
 
-/// Everything found wrong in one file, in the order of its lines, and then in what overrides it. Prints one problem a line.
+/// Everything found wrong in one file, in the order of its lines, and then in what was laid over it. Prints one problem a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     /// The file as it was named.
@@ -67,6 +67,8 @@ pub struct Problem {
 pub enum Place {
     /// The line in the file, from 1.
     Line(usize),
+    /// The line of what came from afar, from 1.
+    Afar(usize),
     /// Not in the file: `--set node.ae_title` or `environment CHRYSALIS__NODE__AE_TITLE`.
     Override(String),
 }
@@ -76,7 +78,7 @@ impl Problem {
     pub fn in_file(&self, file: &str) -> String {
         match self.place {
             Place::Line(_) => format!("{file}:{self}"),
-            Place::Override(_) => self.to_string(),
+            Place::Afar(_) | Place::Override(_) => self.to_string(),
         }
     }
 }
@@ -86,7 +88,7 @@ impl Place {
     pub(super) fn in_file(&self, file: &str) -> String {
         match self {
             Self::Line(line) => format!("{file}:{line}"),
-            Self::Override(origin) => origin.clone(),
+            Self::Afar(_) | Self::Override(_) => self.to_string(),
         }
     }
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => line.fmt(f),
+            Self::Afar(line) => write!(f, "from afar, line {line}"),
             Self::Override(origin) => f.write_str(origin),
         }
     }

@@ -28,9 +28,11 @@ pub(super) type Read<T> = Result<T, Reported>;
 
 /// What is read, and what was found wrong with it so far.
 ///
-/// The file and each text that overrides a value of it lie one behind the other: a span says whose it is.
+/// The file, what came from afar, and each text that overrides a value lie one behind the other: a span says whose it is.
 pub(super) struct Source<'t> {
     text: &'t str,
+    /// What came from afar, with where it begins.
+    afar: Option<(usize, &'t str)>,
     /// Each with where it begins.
     overrides: Vec<(usize, &'t Override)>,
     problems: RefCell<Vec<Problem>>,
@@ -55,16 +57,27 @@ pub(super) struct Item<'t> {
     value: &'t DeValue<'t>,
 }
 
+/// A key may be any text in TOML; what is printed of it is short and has no control characters.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 impl<'t> Source<'t> {
-    pub(super) fn new(text: &'t str, overrides: &'t [Override]) -> Self {
-        let mut start = text.len() + 1;
+    pub(super) fn new(text: &'t str, afar: Option<&'t str>, overrides: &'t [Override]) -> Self {
+        let afar = afar.map(|afar| (text.len() + 1, afar));
+        let mut start = text.len() + 1 + afar.map_or(0, |(_, afar)| afar.len() + 1);
         let place = |given: &'t Override| {
             let begins = start;
             start += given.text().len() + 1;
             (begins, given)
         };
         let overrides = overrides.iter().map(place).collect();
-        Self { text, overrides, problems: RefCell::default(), questions: RefCell::default() }
+        Self { text, afar, overrides, problems: RefCell::default(), questions: RefCell::default() }
+    }
+
+    /// What came from afar, with where it begins.
+    pub(super) fn afar(&self) -> Option<(usize, &'t str)> {
+        self.afar
     }
 
     /// What overrides values of the file, each with where it begins.
@@ -126,9 +139,15 @@ impl<'t> Source<'t> {
                 Problem { place: Place::Override(given.to_string()), key, message }
             }
             None => {
-                let before = self.text.as_bytes().iter().take(at);
-                let line = 1 + before.filter(|&&byte| byte == b'\n').count();
-                Problem { place: Place::Line(line), key, message }
+                let line = |text: &str, at| {
+                    let before = text.as_bytes().iter().take(at);
+                    1 + before.filter(|&&byte| byte == b'\n').count()
+                };
+                let place = match self.afar {
+                    Some((start, afar)) if at >= start => Place::Afar(line(afar, at - start)),
+                    _ => Place::Line(line(self.text, at)),
+                };
+                Problem { place, key, message }
             }
         }
     }
@@ -244,8 +263,7 @@ impl<'t> Section<'t> {
     }
 
     fn dotted(&self, name: &str) -> String {
-        // A key may be any text in TOML; what is printed of it is short and has no control characters.
-        let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+        let name = shown(name);
         if self.path.is_empty() { name } else { format!("{}.{name}", self.path) }
     }
 }

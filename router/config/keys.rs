@@ -2,6 +2,8 @@
 //!
 //! The reader refuses what is not in this table and names what is; the manual's tables are checked against it.
 
+use super::afar::AFAR;
+
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -35,6 +37,11 @@ impl Key {
         self.range
             .split_once("..")
             .is_some_and(|(low, high)| low.parse::<u64>().is_ok() && high.parse::<u64>().is_ok())
+    }
+
+    /// Whether a gateway may set it at a link that lets it.
+    pub fn may_come_from_afar(&self) -> bool {
+        AFAR.iter().any(|(section, keys)| *section == self.section && keys.contains(&self.name))
     }
 
     /// Its row in the manual: key, meaning, default, range.
@@ -565,6 +572,20 @@ pub const KEYS: &[Key] = &[
         "[]",
         "list of destinations",
         "`tunnel` only. The destinations of kind `dicom` here that the gateway may echo and push to. None, unless this says so.",
+    ),
+    key(
+        "destination",
+        "remote_configuration",
+        "false",
+        "`true`, `false`",
+        "`tunnel` only. Whether the gateway may set some of this node's configuration: [Configuration from the gateway](#configuration-from-the-gateway).",
+    ),
+    key(
+        "destination",
+        "remote_probation",
+        "\"2m\"",
+        "1s..1h",
+        "`tunnel` only. How long a configuration from there may take to show that the gateway is still reached; else the one before returns.",
     ),
     key("destination", "path", "required", "path, not `/`", "`folder` only. The root of the directory tree."),
     key(

@@ -13,20 +13,23 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::advice::{self, Advice};
+use super::afar::{self, Overlay};
 use super::check;
 use super::error::{ConfigError, Problems};
 use super::file::{Read, Reported, Section, Source};
 use super::meaning::{
     Admin, Config, Destination, DestinationKind, FolderDestination, Listener, RouteRule, Routing,
 };
+use super::names::DestinationName;
 use super::overrides::{self, Override};
 use super::places::{self, Look};
 use super::read;
 use super::relay::{self, Relay};
 use super::route;
-use super::tunnel::way_of_links;
+use super::tunnel::{TunnelDestination, way_of_links};
 use crate::dicom::AeTitle;
 use crate::tls::Security;
+use crate::tunnel::remote::Kept;
 
 /// The file that is used when none is named and it is there.
 pub const DEFAULT_FILE: &str = "chrysalis.toml";
@@ -74,7 +77,16 @@ impl Sources {
     /// The file cannot be read, is too large, or says something wrong, or an override does; all mistakes are reported at
     /// once.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(places::SEEN)
+        self.load_with(places::SEEN, Without::Allowed)
+    }
+
+    /// The same for a reload: what came from afar is part of it, or nothing is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn load_whole(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(places::SEEN, Without::Refused)
     }
 
     /// The same for somebody who only asks a running node, and need not be able to write its data directory.
@@ -83,7 +95,7 @@ impl Sources {
     ///
     /// As [`Sources::load`].
     pub fn load_to_ask(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(places::UNSEEN)
+        self.load_with(places::UNSEEN, Without::Allowed)
     }
 
     /// The node that this configuration is of, whatever else is wrong with it: the embedded default with this one's
@@ -103,24 +115,55 @@ impl Sources {
         Ok((config, Some(problems)))
     }
 
-    /// What `text` would mean in the place of the file, under the same overrides; `name` is what errors call it.
+    /// What `text` would mean in the place of the file, with what came from afar and under the same overrides; `name` is what
+    /// errors call it.
     ///
     /// # Errors
     ///
     /// As [`Sources::load`].
     pub fn read(&self, text: &str, name: &str) -> Result<Config, ConfigError> {
-        assemble(text, name, &self.overrides, places::SEEN).map(|(config, _)| config)
+        let own = self.read_under(text, name, None)?;
+        let over = Kept::of(&own).ok().and_then(|kept| kept.in_force().cloned());
+        if over.is_none() { Ok(own) } else { self.read_under(text, name, over.as_ref()) }
     }
 
-    fn load_with(&self, look: Look) -> Result<Loaded, ConfigError> {
+    /// What `text` would mean in the place of the file, with this laid over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::load`].
+    pub fn read_under(&self, text: &str, name: &str, over: Option<&Overlay>) -> Result<Config, ConfigError> {
+        assemble(text, name, over, &self.overrides, places::SEEN).map(|(config, _)| config)
+    }
+
+    fn load_with(&self, look: Look, without: Without) -> Result<Loaded, ConfigError> {
         let (text, origin) = self.text()?;
-        let (config, mut advice) = assemble(&text, &origin.to_string(), &self.overrides, look)?;
+        let read = |over| assemble(&text, &origin.to_string(), over, &self.overrides, look);
+        // The file has to be right by itself: it is what is left when nothing else is.
+        let own = read(None)?;
+        let mut left_out = Vec::new();
+        let kept = Kept::of(&own.0).unwrap_or_else(|error| {
+            left_out.push(error.to_string());
+            Kept::default()
+        });
+        let mut laid = None;
+        for over in kept.to_try() {
+            match (read(Some(over)), without) {
+                (Ok(read), _) => {
+                    laid = Some(read);
+                    break;
+                }
+                (Err(error), Without::Refused) => return Err(error),
+                (Err(error), Without::Allowed) => left_out.push(format!("{}: {error}", over.revision)),
+            }
+        }
+        let (config, mut advice) = laid.unwrap_or(own);
         if origin == Origin::Embedded {
             // Nobody wrote it, so nobody is asked about it.
             let built_in = format!("{origin}:");
             advice.retain(|advice| !advice.place.starts_with(&built_in));
         }
-        Ok(Loaded { config, origin, advice })
+        Ok(Loaded { config, origin, advice, text, left_out })
     }
 
     fn text(&self) -> Result<(String, Origin), ConfigError> {
@@ -147,6 +190,18 @@ pub struct Loaded {
     pub origin: Origin,
     /// What is not wrong, and yet worth a question.
     pub advice: Vec<Advice>,
+    /// What the file says.
+    pub text: String,
+    /// What came from afar and is not part of it, and why.
+    pub left_out: Vec<String>,
+}
+
+/// What if the file is right and what came from afar does not go with it.
+#[derive(Clone, Copy)]
+enum Without {
+    /// The file alone will do: a node that does not start helps nobody.
+    Allowed,
+    Refused,
 }
 
 /// Where a configuration came from.
@@ -176,13 +231,23 @@ impl Config {
     ///
     /// Everything that is wrong with it, with line and key.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        assemble(text, file, &[], places::UNSEEN).map(|(config, _)| config)
+        assemble(text, file, None, &[], places::UNSEEN).map(|(config, _)| config)
     }
 
     /// What [`DEFAULT_TEXT`] says.
     pub fn embedded_default() -> Self {
         Self::parse(DEFAULT_TEXT, "the embedded default")
             .expect("the embedded default is a valid configuration")
+    }
+
+    /// The tunnel whose gateway may set some of this.
+    pub fn afar_gateway(&self) -> Option<(&DestinationName, &TunnelDestination)> {
+        self.destinations.iter().find_map(|destination| match &destination.kind {
+            DestinationKind::Tunnel(tunnel) if tunnel.remote_configuration => {
+                Some((&destination.name, tunnel))
+            }
+            _ => None,
+        })
     }
 
     /// The destination of that name.
@@ -209,11 +274,11 @@ const STACK_BYTES: usize = 64 << 20;
 
 type Assembled = Result<(Config, Vec<Advice>), ConfigError>;
 
-fn assemble(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
-    on_deep_stack(file, || assemble_here(text, file, overrides, look))?
+fn assemble(text: &str, file: &str, over: Option<&Overlay>, overrides: &[Override], look: Look) -> Assembled {
+    on_deep_stack(file, || assemble_here(text, file, over, overrides, look))?
 }
 
-fn on_deep_stack<T: Send>(file: &str, read: impl FnOnce() -> T + Send) -> Result<T, ConfigError> {
+pub(super) fn on_deep_stack<T: Send>(file: &str, read: impl FnOnce() -> T + Send) -> Result<T, ConfigError> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("configuration".to_owned()).stack_size(STACK_BYTES);
         let reading = builder.spawn_scoped(scope, read);
@@ -225,7 +290,7 @@ fn on_deep_stack<T: Send>(file: &str, read: impl FnOnce() -> T + Send) -> Result
 /// Of a text with mistakes, even one that is no TOML from some place on, what says where the node is.
 fn find_node(text: &str, overrides: &[Override]) -> Config {
     let mut config = Config::embedded_default();
-    let source = Source::new(text, overrides);
+    let source = Source::new(text, None, overrides);
     let (mut tree, _) = DeTable::parse_recoverable(text);
     overrides::apply(&source, tree.get_mut());
     let root = Section::root(&source, &tree);
@@ -238,14 +303,21 @@ fn find_node(text: &str, overrides: &[Override]) -> Config {
     config
 }
 
-fn assemble_here(text: &str, file: &str, overrides: &[Override], look: Look) -> Assembled {
-    let source = Source::new(text, overrides);
+fn assemble_here(
+    text: &str,
+    file: &str,
+    over: Option<&Overlay>,
+    overrides: &[Override],
+    look: Look,
+) -> Assembled {
+    let source = Source::new(text, over.map(|over| over.text.as_str()), overrides);
     let config = source.tree().and_then(|mut tree| {
+        afar::lay_over(&source, tree.get_mut())?;
         overrides::apply(&source, tree.get_mut());
         let root = Section::root(&source, &tree);
         let config = sections(&root, look)?;
         advice::ask(&root, &config, look);
-        Ok(Config { revision: revision(&tree), ..config })
+        Ok(Config { revision: revision(&tree), afar: over.map(|over| over.revision.clone()), ..config })
     });
     let problems = source.problems();
     match config {
@@ -283,6 +355,7 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
         admin: admin?,
         log: log?,
         revision: String::new(),
+        afar: None,
     })
 }
 
@@ -315,6 +388,7 @@ fn destinations(
     check::destinations(&tables, own, data_dir);
     let known = pairs(&tables, &parts);
     check::loops(&known, listeners);
+    check::one_gateway(&known);
     if known.len() == parts.len() {
         check::endpoints(&known);
     }
@@ -395,10 +469,16 @@ fn revision(tree: &Spanned<DeTable<'_>>) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A text with something laid over it, for tests.
+#[cfg(test)]
+pub(super) fn assembled(text: &str, file: &str, over: Option<&Overlay>) -> Result<Config, ConfigError> {
+    assemble(text, file, over, &[], places::UNSEEN).map(|(config, _)| config)
+}
+
 /// The questions about a text, for tests.
 #[cfg(test)]
 pub(super) fn advice_of(text: &str) -> Result<Vec<Advice>, ConfigError> {
-    assemble(text, "site.toml", &[], places::UNSEEN).map(|(_, advice)| advice)
+    assemble(text, "site.toml", None, &[], places::UNSEEN).map(|(_, advice)| advice)
 }
 
 #[cfg(test)]

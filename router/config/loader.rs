@@ -2,22 +2,27 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::afar::Overlay;
 use super::error::ConfigError;
 use super::load::{Loaded, Origin, Sources};
 use super::meaning::Config;
 
-/// How the configuration is read: from which sources.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How the configuration is read: from which sources. Clones know the same.
+#[derive(Debug, Clone, Default)]
 pub struct Loader {
     sources: Sources,
+    /// What the file said when it was last put in force.
+    in_force: Arc<Mutex<String>>,
+    left_out: Vec<String>,
 }
 
 impl Loader {
     /// Reads these.
     pub fn new(sources: Sources) -> Self {
-        Self { sources }
+        Self { sources, in_force: Arc::default(), left_out: Vec::new() }
     }
 
     /// Reads it. A file that was found is the one that is read from then on: were it to vanish, a reload says so, and
@@ -30,7 +35,29 @@ impl Loader {
         if let Origin::WorkingDirectory(file) = &loaded.origin {
             self.sources.file = Some(file.clone());
         }
+        self.put_in_force(loaded.text.clone());
+        self.left_out.clone_from(&loaded.left_out);
         Ok(loaded)
+    }
+
+    /// What came from afar and did not go with the file when that was read at the start, and why.
+    pub fn left_out(&self) -> Vec<String> {
+        self.left_out.clone()
+    }
+
+    /// From now on this is what the file says, as far as changes from afar are concerned: they put in force nothing that its
+    /// owner has written and not reloaded.
+    pub fn put_in_force(&self, text: String) {
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// What the configuration would be with this laid over the file as it was last put in force.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn under(&self, over: Option<&Overlay>) -> Result<Config, ConfigError> {
+        let text = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.sources.read_under(&text, "the file", over)
     }
 
     /// Reads it again while the node runs. Many editors empty a file before they write it: what is read is a configuration only
@@ -44,7 +71,7 @@ impl Loader {
             let settled = settle(file, &mut || std::thread::sleep(MOMENT));
             settled.map_err(|source| ConfigError::Unreadable { file: file.clone(), source })?;
         }
-        self.sources.load()
+        self.sources.load_whole()
     }
 
     /// What the configuration would be if the file said `text`.

@@ -46,6 +46,8 @@ pub struct Config {
     pub log: Log,
     /// Names this configuration: 16 hexadecimal digits that change when a value does, not when a comment does.
     pub revision: String,
+    /// The revision of what a gateway set, where that is part of this.
+    pub afar: Option<String>,
 }
 
 /// This program itself.

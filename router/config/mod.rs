@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chrysalis.toml --file--> spanned values --read--> Config --check--> Config that holds together
-//! environment, --set ─override──┘   every problem on the way is kept with its line, and all are reported at once
+//! from afar, environment, --set ─┘   every problem on the way is kept with its line, and all are reported at once
 //! ```
 //!
 //! Nothing outside this folder sees a string where a type is meant: addresses, titles, durations and sizes
@@ -10,6 +10,7 @@
 //! there, and so does the operator's manual.
 
 mod advice;
+mod afar;
 mod changes;
 mod check;
 mod error;
@@ -32,6 +33,7 @@ mod units;
 mod web;
 
 pub use advice::{Advice, title_questions};
+pub use afar::{AFAR, MAX_AFAR_BYTES, Overlay, judge_afar};
 pub use changes::{Changed, Changes, Parts, Renamed};
 pub use error::{ConfigError, Place, Problem, Problems};
 pub use keys::{KEYS, Key};

@@ -251,7 +251,7 @@ fn value<'t>(given: &'t Override, key: &Key, span: Range<usize>) -> Result<Spann
 }
 
 /// The value with all its spans changed.
-fn moved<'t>(
+pub(super) fn moved<'t>(
     value: Spanned<DeValue<'t>>,
     to: &impl Fn(Range<usize>) -> Range<usize>,
 ) -> Spanned<DeValue<'t>> {

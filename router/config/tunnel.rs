@@ -68,6 +68,10 @@ pub struct TunnelDestination {
     pub endpoints: Vec<DestinationName>,
     /// How long it may take.
     pub timeouts: DestinationTimeouts,
+    /// Whether the gateway may set some of this node's configuration.
+    pub remote_configuration: bool,
+    /// How long a configuration from there has to show that the gateway is still reached.
+    pub remote_probation: Duration,
 }
 
 /// A destination behind a link, as its gateway reaches it.
@@ -272,6 +276,8 @@ pub(super) fn destination(
     let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
     let uploads = section.or("uploads", 4, |item| item.count(1..=32));
     let endpoints = endpoints(section);
+    let remote_configuration = section.or("remote_configuration", false, Item::truth);
+    let remote_probation = section.or("remote_probation", PROBATION, |item| item.duration(PROBATIONS));
     let (url, pins) = (url?, pins?);
     match (url.is_secure, pins.len()) {
         (true, 0..2) => {
@@ -292,8 +298,13 @@ pub(super) fn destination(
         uploads: uploads?,
         endpoints: endpoints?,
         timeouts: timeouts?,
+        remote_configuration: remote_configuration?,
+        remote_probation: remote_probation?,
     }))
 }
+
+const PROBATION: Duration = Duration::from_secs(120);
+const PROBATIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 fn endpoints(section: &Section<'_>) -> Read<Vec<DestinationName>> {
     section.each("endpoints", Item::parse::<DestinationName>)

@@ -19,7 +19,7 @@ use super::prepare::Preparer;
 use super::secure::Secure;
 use super::studies::Claims;
 use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
-use crate::config::{CallingAe, Config, Destination, DestinationKind, Live};
+use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
 use crate::tunnel::endpoints::Endpoints;
@@ -81,7 +81,7 @@ impl Dispatcher {
         fleet: &Fleet,
         stop: &CancellationToken,
     ) -> Arc<Self> {
-        let Fleet { queue, metrics, board, engine, live, gateway, .. } = fleet;
+        let Fleet { queue, metrics, board, engine, gateway, .. } = fleet;
         Arc::new(Self {
             preparer: Preparer::new(destination.compression, engine.clone(), metrics.transcodes(destination)),
             destination: destination.clone(),
@@ -93,7 +93,7 @@ impl Dispatcher {
             lanes: Mutex::default(),
             claims: Claims::default(),
             secure: Arc::new(Secure::new(destination, metrics)),
-            link: link(destination, metrics, board, live),
+            link: link(destination, fleet),
             gateway: gateway.clone(),
             started: Instant::now(),
         })
@@ -550,13 +550,16 @@ struct Settled {
 }
 
 /// The tunnel to a gateway. What waits for it is due as soon as it is open.
-fn link(destination: &Destination, metrics: &Metrics, board: &Board, live: &Live) -> Option<Link> {
+fn link(destination: &Destination, fleet: &Fleet) -> Option<Link> {
+    let Fleet { metrics, board, live, remote, .. } = fleet;
     let DestinationKind::Tunnel(tunnel) = &destination.kind else { return None };
     let (name, board) = (destination.name.as_str(), board.clone());
     let owned = name.to_owned();
     let on_open = move || board.try_now(&owned);
     let endpoints = Endpoints::new(live.clone(), name);
-    Some(Link::new(name, tunnel.clone(), destination.backoff, metrics.clone(), endpoints, on_open))
+    let settings = tunnel.clone();
+    let (metrics, remote) = (metrics.clone(), remote.clone());
+    Some(Link::new(name, settings, destination.backoff, metrics, endpoints, remote, on_open))
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {

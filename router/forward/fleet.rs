@@ -21,7 +21,7 @@ use super::dispatcher::Dispatcher;
 use crate::config::{Config, Destination, Live};
 use crate::metrics::Metrics;
 use crate::transcode::Engine;
-use crate::tunnel::Gateway;
+use crate::tunnel::{Gateway, Remote};
 
 /// What dispatchers are made of and run in. Clones are the same fleet.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub struct Fleet {
     pub board: Board,
     /// What makes copies.
     pub engine: Engine,
+    /// Where a link takes what configuration its gateway sets.
+    pub remote: Remote,
     /// Take no more.
     pub drain: CancellationToken,
     /// End at once.

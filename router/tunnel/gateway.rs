@@ -25,6 +25,7 @@ use super::code::{Verifier, random};
 use super::connection::{Accepted, Connection, Stream};
 use super::echo::{self, EchoError};
 use super::failures::Failures;
+use super::remote::{self, Holdings};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
 use super::socket::{Ended, Socket, limits};
@@ -45,6 +46,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     sites: Sites,
+    holdings: Holdings,
     base: Instant,
     failures: Mutex<Failures>,
     live: Mutex<HashMap<String, Live>>,
@@ -88,9 +90,10 @@ struct Known<S> {
 
 impl Gateway {
     /// No sessions yet. `on_open` is called with the site whenever a session has been opened.
-    pub fn new(sites: Sites, on_open: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn new(sites: Sites, holdings: Holdings, on_open: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             sites,
+            holdings,
             base: Instant::now(),
             failures: Mutex::default(),
             live: Mutex::default(),
@@ -300,6 +303,9 @@ impl Gateway {
     ) -> Ended {
         let mut driver = std::pin::pin!(driver);
         let mut streams = JoinSet::new();
+        if let Ok(site) = from.site.parse() {
+            streams.spawn(remote::hold(connection.clone(), self.0.holdings.clone(), site));
+        }
         let end = loop {
             tokio::select! {
                 end = &mut driver => break end,

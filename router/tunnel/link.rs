@@ -23,6 +23,7 @@ use super::echo;
 use super::endpoints::Endpoints;
 use super::gateway::give_back;
 use super::push::Pushes;
+use super::remote::{self, Remote};
 use super::session::Close;
 use super::socket::Ended;
 use super::wire::{Kind, Why};
@@ -50,6 +51,8 @@ struct Inner {
     endpoints: Endpoints,
     /// Told whenever a session has been opened.
     on_open: Box<dyn Fn() + Send + Sync>,
+    /// Where a configuration from the gateway goes, if it may set any.
+    remote: Option<Remote>,
 }
 
 /// How the link is.
@@ -71,17 +74,20 @@ struct Kept {
 }
 
 impl Link {
-    /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened.
+    /// A link that is not dialled before [`Link::run`]. `on_open` is called whenever a session has been opened; `remote` takes
+    /// what configuration the gateway sets, if the settings let it.
     pub(crate) fn new(
         name: &str,
         settings: TunnelDestination,
         backoff: Backoff,
         metrics: Metrics,
         endpoints: Endpoints,
+        remote: Remote,
         on_open: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
             name: name.to_owned(),
+            remote: settings.remote_configuration.then_some(remote),
             settings,
             backoff,
             metrics,
@@ -184,6 +190,7 @@ impl Link {
         inner.metrics.tunnel_connected.with_label_values(&[destination]).set(1);
         inner.state.send_replace(State::Open(connection.clone()));
         (inner.on_open)();
+        inner.remote.iter().for_each(|remote| remote.opened(&connection));
         let ended = self.streams(&connection, driver).await;
         let (sent, received) = connection.traffic();
         match ended.close {
@@ -262,7 +269,8 @@ impl Link {
             Kind::Loopback => give_back(stream).await,
             Kind::Echo => echo::serve(&self.0.endpoints, connection, body, stream).await,
             Kind::Push => pushes.serve(connection, body, stream).await,
-            Kind::Upload | Kind::Configuration | Kind::Worklist | Kind::Hl7 => {
+            Kind::Configuration => remote::take(self.0.remote.as_ref(), connection, body, stream).await,
+            Kind::Upload | Kind::Worklist | Kind::Hl7 => {
                 stream.cut(Why::Unsupported);
             }
         }

@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod link;
 pub mod mux;
 pub(crate) mod push;
+pub mod remote;
 pub mod session;
 pub mod sites;
 pub mod socket;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use gateway::{Gateway, SessionInfo};
 pub use link::Link;
+pub use remote::Remote;
 pub use sites::{SiteName, Sites};
 
 /// The WebSocket subprotocol (RFC 6455 1.9) of the tunnel.
