@@ -268,6 +268,8 @@ const KINDS: [Kind; 5] = [
             "proxy",
             "uploads",
             "endpoints",
+            "remote_configuration",
+            "remote_probation",
             "timeouts",
         ],
     },
