@@ -89,7 +89,7 @@ fn assert_kept(node: &Node, canaries: &[String]) {
 
 /// Associates as `ward-3` with this passcode; the type of the PDU that answers.
 fn present(address: SocketAddr, passcode: &str) -> u8 {
-    let mut body = Modality::new(address).request().to_body();
+    let mut body = Modality::new(address).contexts_for(&small(2, 1)).request().to_body();
     let length = |body: &[u8], at: usize| usize::from(u16::from_be_bytes([body[at + 2], body[at + 3]]));
     let at = (68..body.len() - 4).find(|at| body[*at] == 0x50 && length(&body, *at) == body.len() - at - 4);
     let at = at.unwrap();

@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The addresses of the two sides (RFC 5737).
 const NEAR: &str = "192.0.2.1";
 const FAR: &str = "192.0.2.2";
+/// The interface on each side.
+const WIRE: &str = "wire";
 /// What a gateway allows unless it is told otherwise.
 const WINDOWS: Windows = Windows { stream: 1 << 20, session: 4 << 20, streams: 64 };
 
@@ -49,7 +51,13 @@ const WINDOWS: Windows = Windows { stream: 1 << 20, session: 4 << 20, streams: 6
 pub(crate) fn shaped() -> Vec<Row> {
     const WHAT: &str = "20 Mbit/s with 50 ms of queue";
     match Path::new() {
-        Ok(path) => measure(&path),
+        Ok(path) => std::thread::scope(|scope| {
+            let measuring = scope.spawn(|| {
+                enter(&path.near);
+                measure(&path)
+            });
+            measuring.join().unwrap()
+        }),
         Err(why) => vec![Row::only(WHAT, format!("left out: {why}"))],
     }
 }
@@ -70,12 +78,12 @@ fn measure(path: &Path) -> Vec<Row> {
     let quiet = far.asked_for(QUIET);
     let mut instances: Vec<Instance> = load::parts(30_000, 8, 0);
     instances.push(Study::new(30_001).huge(1, 60_000_000));
-    let (wire, began) = (path.sent(), Instant::now());
+    let (wire, began) = (sent(), Instant::now());
     sender::send(link.address, &instances);
     let received = far.wait(instances.len());
     let busy = far.asked_since(began, received.last);
     let seconds = (received.last - received.first).as_secs_f64();
-    let wire = (path.sent() - wire) as f64 * 8.0 / seconds / RATE;
+    let wire = (sent() - wire) as f64 * 8.0 / seconds / RATE;
     let used = received.bytes as f64 * 8.0 / seconds / RATE;
     let megabytes = megabytes(received.bytes);
     let quiet = percentiles(&quiet);
@@ -112,54 +120,51 @@ fn percentile(times: &[f64], part: f64) -> f64 {
     sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// A network namespace behind a pair of interfaces that are shaped in both directions; gone with the value.
+/// Two network namespaces and between them a pair of interfaces, shaped in both directions; gone with the value.
 struct Path {
-    namespace: String,
-    interface: String,
+    near: String,
+    far: String,
 }
 
 impl Path {
     /// Why there is none: it takes root, iproute2 and the kernel's tbf.
     fn new() -> Result<Self, String> {
         let id = std::process::id();
-        let path = Self { namespace: format!("chrysalis-{id}"), interface: format!("cn{id}") };
-        let (space, near, far) = (&path.namespace, &path.interface, format!("cf{id}"));
-        let shape = "tbf rate 20mbit burst 16kb latency 50ms";
-        for line in [
-            format!("ip netns add {space}"),
-            format!("ip link add {near} type veth peer name {far} netns {space}"),
-            format!("ip addr add {NEAR}/30 dev {near}"),
-            format!("ip -n {space} addr add {FAR}/30 dev {far}"),
-            format!("ip link set {near} up"),
-            format!("ip -n {space} link set {far} up"),
-            format!("tc qdisc add dev {near} root {shape}"),
-            format!("tc -n {space} qdisc add dev {far} root {shape}"),
-        ] {
-            run(&line)?;
+        let path = Self { near: format!("chrysalis-near-{id}"), far: format!("chrysalis-far-{id}") };
+        let (near, far) = (&path.near, &path.far);
+        run(&format!("ip netns add {near}"))?;
+        run(&format!("ip netns add {far}"))?;
+        run(&format!("ip -n {near} link add {WIRE} type veth peer name {WIRE} netns {far}"))?;
+        for (space, address) in [(near, NEAR), (far, FAR)] {
+            run(&format!("ip -n {space} addr add {address}/30 dev {WIRE}"))?;
+            run(&format!("ip -n {space} link set lo up"))?;
+            run(&format!("ip -n {space} link set {WIRE} up"))?;
+            run(&format!("tc -n {space} qdisc add dev {WIRE} root tbf rate 20mbit burst 16kb latency 50ms"))?;
         }
         Ok(path)
-    }
-
-    /// Moves this thread, and the sockets that it makes from now on, to the far side.
-    fn enter(namespace: &str) {
-        let file = std::fs::File::open(format!("/run/netns/{namespace}")).unwrap();
-        let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(file.as_fd(), kind).unwrap();
-    }
-
-    /// Bytes that went to the far side, with all headers.
-    fn sent(&self) -> u64 {
-        let file = format!("/sys/class/net/{}/statistics/tx_bytes", self.interface);
-        std::fs::read_to_string(file).unwrap().trim().parse().unwrap()
     }
 }
 
 impl Drop for Path {
     fn drop(&mut self) {
-        // One of a pair takes the other with it.
-        let _ = run(&format!("ip link del {}", self.interface));
-        let _ = run(&format!("ip netns del {}", self.namespace));
+        // The interfaces go with them.
+        let _ = run(&format!("ip netns del {}", self.near));
+        let _ = run(&format!("ip netns del {}", self.far));
     }
+}
+
+/// Moves this thread there, with the sockets that it makes from now on and the processes that it starts.
+fn enter(namespace: &str) {
+    let file = std::fs::File::open(format!("/run/netns/{namespace}")).unwrap();
+    let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(file.as_fd(), kind).unwrap();
+}
+
+/// Bytes that this side has sent, with all headers.
+fn sent() -> u64 {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("{WIRE}:"))).unwrap();
+    line.split_whitespace().nth(8).unwrap().parse().unwrap()
 }
 
 fn run(line: &str) -> Result<(), String> {
@@ -200,10 +205,10 @@ impl Far {
         let told: Arc<Mutex<Told>> = Arc::default();
         let asks = Arc::new(AtomicBool::new(true));
         let (say, hear) = mpsc::channel();
-        let (namespace, pair) = (path.namespace.clone(), pair.clone());
+        let (namespace, pair) = (path.far.clone(), pair.clone());
         let (theirs, asking) = (Arc::clone(&told), Arc::clone(&asks));
         std::thread::spawn(move || {
-            Path::enter(&namespace);
+            enter(&namespace);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind((FAR, 0)).await.unwrap();
