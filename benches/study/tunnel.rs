@@ -55,9 +55,7 @@ impl Way {
         let ends = Ends::start(self.scheme, certificates);
         let [first, second] = studies;
         let through = ends.through(first);
-        let spent = ends.spent();
-        let alone = ends.alone(second);
-        let spent = [0, 1].map(|at| ends.spent()[at] - spent[at]);
+        let (alone, spent) = ends.alone(second);
         let (link, gateway) = (megabytes(ends.link.peak()), megabytes(ends.gateway.peak()));
         println!(
             "{}: as it is received {through:.0} MB/s, alone {alone:.0} MB/s ({:.2} s and {:.2} s of processor time); link {link:.1} MB, gateway {gateway:.1} MB",
@@ -144,16 +142,18 @@ impl Ends {
         megabytes(load::bytes(study)) / took.as_secs_f64()
     }
 
-    /// The rate from the moment at which everything is at the link and may go to the last *stored*.
-    fn alone(&self, study: &[Instance]) -> f64 {
+    /// The rate from the moment at which everything is at the link and may go to the last *stored*, and what it cost.
+    fn alone(&self, study: &[Instance]) -> (f64, [f64; 2]) {
         let wanted = self.delivered() + study.len() as f64;
         self.order("pause", "{\"reason\": \"everything is to wait\"}");
         Burst::prepare(self.link.address, study).run();
         rustix::fs::sync();
-        let began = Instant::now();
+        let (before, began) = (self.spent(), Instant::now());
         self.order("resume", "{}");
         self.wait(wanted);
-        megabytes(load::bytes(study)) / began.elapsed().as_secs_f64()
+        let rate = megabytes(load::bytes(study)) / began.elapsed().as_secs_f64();
+        let after = self.spent();
+        (rate, [after[0] - before[0], after[1] - before[1]])
     }
 
     fn order(&self, what: &str, json: &str) {
