@@ -120,7 +120,7 @@ fn ways(peers: Peers) -> Option<(Vec<Way>, Node)> {
 }
 
 /// Time that a process and its threads have spent computing, for themselves and in the kernel.
-fn processor_seconds(id: u32) -> f64 {
+pub(crate) fn processor_seconds(id: u32) -> f64 {
     /// Linux counts in hundredths for everybody outside the kernel.
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();

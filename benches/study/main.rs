@@ -27,17 +27,23 @@ mod search;
 #[allow(dead_code, reason = "shared with another bench")]
 #[path = "../receive/sender.rs"]
 mod sender;
+mod shaped;
+mod stow;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod tunnel;
 
 use parts::Part;
 
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 10] = [
     ("shipped", forward::shipped),
     ("tuned", forward::tuned),
     ("ingest", ingest::ingest),
     ("tls", encrypted::tls),
+    ("tunnel", tunnel::tunnel),
+    ("shaped", shaped::shaped),
+    ("stow", stow::stow),
     ("carts", carts::carts),
     ("search", search::search),
     ("bulk", bulk::bulk),
