@@ -396,6 +396,40 @@ fn a_destination_with_a_wrong_certificate_is_paused_and_goes_on_once_it_is_mende
 }
 
 #[test]
+fn a_peer_that_refuses_our_certificate_after_the_handshake_pauses_the_destination_as_one_during_it_does() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    let (pacs, stranger) = (certificates.issue("pacs"), foreign.issue("stranger"));
+    let Some(archive) = Storescp::start(&["+B"]) else { return };
+    let stranger = stranger.lines().replace('\n', ", ");
+    let cases = [
+        ("TLSv1.3", "", "the peer wants a client certificate"),
+        ("TLSv1.3", &stranger, "the peer does not trust who issued our certificate"),
+        ("TLSv1.2", &stranger, "the peer does not trust who issued our certificate"),
+    ];
+    let ca = certificates.ca();
+    for (version, own, words) in cases {
+        let front = format!(
+            "cert = {}\nkey = {}\nverifyChain = yes\nCAfile = {}\nsslVersion = {version}",
+            pacs.certificate.display(),
+            pacs.key.display(),
+            ca.display()
+        );
+        let Some(front) = Stunnel::start(archive.address, &front) else { return };
+        let tls = format!("tls = {{ {own}ca = \"{}\" }}", ca.display());
+        let node = Node::builder().dicom_with("pacs", front.address, &tls).start();
+        let (_folder, paths, _) = files(1);
+        storescu(node.address, &[], &paths).unwrap().expect_success();
+        node.wait_health("pacs", "paused");
+        let status = node.run(&["status"]).output;
+        assert!(status.contains(&format!("TLS: {words}")), "{version}: {status}");
+        let labels = ["role=\"destination\"", "reason=\"refused_by_peer\""];
+        assert!(node.metric("chrysalis_tls_handshake_failures_total", &labels) >= 1.0);
+        let echo = node.run(&["echo", "pacs"]).output;
+        assert!(echo.contains("Failed at TLS") && echo.contains(words), "{version}: {echo}");
+    }
+}
+
+#[test]
 fn a_destination_that_says_nothing_in_the_handshake_is_retried_and_not_paused() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let tls = "tls = { verify = \"none\" }\ntimeouts = { connect = \"200ms\" }\nbackoff = { first = \"50ms\", max = \"100ms\" }";

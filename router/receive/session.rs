@@ -219,5 +219,6 @@ fn reason_of(error: &LinkError) -> &'static str {
         LinkError::Closed => "closed_by_peer",
         LinkError::Timeout(_) => "timeout",
         LinkError::Io(_) => "connection_failed",
+        LinkError::Tls(error) => error.reason(),
     }
 }
