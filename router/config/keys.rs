@@ -297,7 +297,7 @@ pub const KEYS: &[Key] = &[
         "identity",
         "[]",
         "list of tables",
-        "Which calling AE titles belong to whose certificate. Nobody else may use them (1/1/3), and it may use no others.",
+        "Which calling AE titles belong to whose certificate. Nobody else may use them, at any listener (1/1/3), and it may use no others.",
     ),
     key(
         "listener.tls.identity",

@@ -11,7 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::{ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Tongue, titles_of};
+use super::{Bindings, ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Tongue};
 use crate::config::{self, CertificateIdentity, CertificateMatch, ClientAuth, TlsVersion, Verify};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -534,7 +534,24 @@ fn a_title_belongs_to_its_certificate_and_a_certificate_to_its_titles() {
         known(CertificateMatch::Subject("mr.example.org".to_owned()), &["MR1"]),
         known(CertificateMatch::Pin(ct.pin), &["CT3"]),
     ];
-    let may = |who: Option<&Leaf>, text: &str| titles_of(who, &identities).allow(&title(text)).is_ok();
+    let ca = PathBuf::from("ca.pem");
+    let listener = crate::config::ServerTls {
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        client: ClientAuth::Required,
+        ca: Some(ca.clone()),
+        min_version: TlsVersion::V12,
+        handshake: Duration::from_secs(10),
+        identities: identities.to_vec(),
+    };
+    let bindings = Bindings::of([&listener]);
+    let by = |ca: Option<&PathBuf>, who: Option<&Leaf>, text: &str| {
+        bindings.titles(who, ca).allow(&title(text)).is_ok()
+    };
+    let may = |who: Option<&Leaf>, text: &str| by(Some(&ca), who, text);
+    // At another listener: names that other authorities vouch for are not the ones that are meant, keys are.
+    assert!(!by(None, Some(&mr), "MR1") && !by(None, None, "MR1"));
+    assert!(by(None, Some(&ct), "CT3") && !by(None, Some(&ct), "CT1"));
     assert!(may(Some(&ct), "CT1") && may(Some(&ct), "CT2") && may(Some(&ct), "CT3") && may(Some(&mr), "MR1"));
     assert!(!may(Some(&ct), "MR1") && !may(Some(&mr), "CT1"), "another's");
     assert!(!may(Some(&ct), "US1"), "a bound certificate has its own only");
