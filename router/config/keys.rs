@@ -304,14 +304,14 @@ pub const KEYS: &[Key] = &[
         "san",
         "none",
         "text",
-        "The certificate that has this subject alternative name: a host name, an address, an e-mail address or a URI.",
+        "The certificate that has this subject alternative name, of the type that its form tells: an address, a URI (with a colon), an e-mail address (with an @), or else a host name.",
     ),
     key(
         "listener.tls.identity",
         "subject",
         "none",
         "text",
-        "The certificate of this subject, or with this common name.",
+        "The certificate of this subject, as `chrysalis cert show` writes it (escaped as in RFC 4514); without an equals sign, the one with this common name and no other.",
     ),
     key(
         "listener.tls.identity",
