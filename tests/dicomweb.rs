@@ -489,7 +489,11 @@ fn over_https_the_server_is_verified_and_we_show_a_certificate() {
     drop(node);
     let node = Node::builder().web(&url, &format!("tls = {{ {known} }}")).start();
     store_all(&node, &sent);
-    eventually("an illness", SOON, || (node.health("web") != "well").then_some(()));
+    node.wait_health("web", "paused");
+    let text = node.api_get("/api/status").text();
+    assert!(text.contains("TLS: the peer wants a client certificate"), "{text}");
+    let echo = node.run(&["echo", "web"]).output;
+    assert!(echo.contains("Failed at TLS") && echo.contains("the peer wants a client certificate"), "{echo}");
     drop(node);
     assert!(server.asked().is_empty());
     let node = Node::builder().web(&url, &format!("tls = {{ {known}, {own} }}")).start();

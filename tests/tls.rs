@@ -357,6 +357,47 @@ fn hostile_15_a_title_that_belongs_to_another_certificate_is_rejected_1_1_3_and_
 }
 
 #[test]
+fn a_title_that_one_listener_binds_is_refused_at_every_other_as_long_as_it_is_bound() {
+    let certificates = Certificates::new();
+    let ca = certificates.ca();
+    let ca = ca.to_str().unwrap();
+    let (ours, ct) = (certificates.issue("chrysalis"), certificates.issue("ct1"));
+    let bound = "[[listener.tls.identity]]\nsan = \"ct1\"\ncalling_ae = [\"CT1\"]\n";
+    let more = format!("client = \"required\"\nca = \"{ca}\"\n{bound}");
+    let (plain, open) = (support::ports::free_address(), support::ports::free_address());
+    let another = |name: &str, address: SocketAddr, tls: &str| {
+        format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\n{tls}")
+    };
+    let open_tls = format!("[listener.tls]\n{}client = \"optional\"\nca = \"{ca}\"\n", ours.lines());
+    let node = node(&ours, &more)
+        .table(&another("plain", plain, ""))
+        .table(&another("open", open, &open_tls))
+        .folder("archive")
+        .start();
+    let (_folder, paths, _) = files(1);
+    let call =
+        |address: SocketAddr, args: &[&str]| storescu(address, &[args, &["-aet", "CT1"]].concat(), &paths);
+    let anonymous = ["+tla", "+cf", ca];
+    let Some(refused) = call(plain, &[]) else { return };
+    for refused in [refused, call(open, &anonymous).unwrap()] {
+        assert!(refused.output.contains("Calling AE Title Not Recognized"), "{}", refused.output);
+    }
+    for address in [node.address, open] {
+        let sent = call(address, &cart(&ct, ca)).unwrap();
+        assert!(sent.status.success(), "{}\n{}", sent.output, node.output());
+    }
+    let written = eventually("two alerts", PATIENCE, || {
+        let text = std::fs::read_to_string(node.data_dir.join("security.log")).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    assert!(written.contains("listener plain") && written.contains("listener open"), "{written}");
+    // Bound no more: neither here nor there.
+    node.edit(bound, "");
+    node.run(&["reload"]).expect_success();
+    assert!(call(plain, &[]).unwrap().status.success(), "{}", node.output());
+}
+
+#[test]
 fn a_destination_with_a_wrong_certificate_is_paused_and_goes_on_once_it_is_mended() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     let pacs = certificates.issue("pacs");
@@ -393,6 +434,40 @@ fn a_destination_with_a_wrong_certificate_is_paused_and_goes_on_once_it_is_mende
         (delivered == 2.0).then_some(())
     });
     same(&instances, &archive.received());
+}
+
+#[test]
+fn a_peer_that_refuses_our_certificate_after_the_handshake_pauses_the_destination_as_one_during_it_does() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    let (pacs, stranger) = (certificates.issue("pacs"), foreign.issue("stranger"));
+    let Some(archive) = Storescp::start(&["+B"]) else { return };
+    let stranger = stranger.lines().replace('\n', ", ");
+    let cases = [
+        ("TLSv1.3", "", "the peer wants a client certificate"),
+        ("TLSv1.3", &stranger, "the peer does not trust who issued our certificate"),
+        ("TLSv1.2", &stranger, "the peer does not trust who issued our certificate"),
+    ];
+    let ca = certificates.ca();
+    for (version, own, words) in cases {
+        let front = format!(
+            "cert = {}\nkey = {}\nverifyChain = yes\nCAfile = {}\nsslVersion = {version}",
+            pacs.certificate.display(),
+            pacs.key.display(),
+            ca.display()
+        );
+        let Some(front) = Stunnel::start(archive.address, &front) else { return };
+        let tls = format!("tls = {{ {own}ca = \"{}\" }}", ca.display());
+        let node = Node::builder().dicom_with("pacs", front.address, &tls).start();
+        let (_folder, paths, _) = files(1);
+        storescu(node.address, &[], &paths).unwrap().expect_success();
+        node.wait_health("pacs", "paused");
+        let status = node.run(&["status"]).output;
+        assert!(status.contains(&format!("TLS: {words}")), "{version}: {status}");
+        let labels = ["role=\"destination\"", "reason=\"refused_by_peer\""];
+        assert!(node.metric("chrysalis_tls_handshake_failures_total", &labels) >= 1.0);
+        let echo = node.run(&["echo", "pacs"]).output;
+        assert!(echo.contains("Failed at TLS") && echo.contains(words), "{version}: {echo}");
+    }
 }
 
 #[test]

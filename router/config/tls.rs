@@ -1,10 +1,11 @@
 //! What the configuration says of TLS: `[listener.tls]` and `[destination.tls]`, for every kind of either.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dicom::AeTitle;
-use crate::tls::{Leaf, Pin, Security};
+use crate::tls::{Leaf, Pin, San, Security};
 
 /// TLS for those who call us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +58,10 @@ pub struct CertificateIdentity {
 /// How a certificate is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateMatch {
-    /// One of its subject alternative names is this.
+    /// One of its subject alternative names is this: an address, a URI (with a colon), an e-mail address (with an `@`), or
+    /// otherwise a host name, and only a name of that type.
     San(String),
-    /// Its subject, or the common name in it, is this.
+    /// Its subject is this; without an equals sign, the only common name in it is.
     Subject(String),
     /// Its key is this.
     Pin(Pin),
@@ -103,11 +105,27 @@ impl CertificateMatch {
     /// Whether a certificate is the one that is meant.
     pub fn fits(&self, leaf: &Leaf) -> bool {
         match self {
-            Self::San(name) => leaf.names.iter().any(|san| san.to_string().eq_ignore_ascii_case(name)),
-            Self::Subject(subject) => {
-                leaf.subject == *subject || leaf.common_name.as_ref().is_some_and(|name| name == subject)
-            }
+            Self::San(name) => leaf.names.iter().any(|san| is_named(san, name)),
+            Self::Subject(subject) if subject.contains('=') => leaf.subject == *subject,
+            Self::Subject(name) => leaf.common_name.as_ref() == Some(name),
             Self::Pin(pin) => leaf.pin == *pin,
         }
     }
+}
+
+/// Whether a certificate's name is the one that is written, which tells by its form of which type it is.
+fn is_named(san: &San, written: &str) -> bool {
+    match san {
+        San::Ip(address) => written.parse() == Ok(*address),
+        San::Uri(uri) => is_uri(written) && uri == written,
+        San::Email(email) => !is_uri(written) && written.contains('@') && email.eq_ignore_ascii_case(written),
+        San::Dns(name) => {
+            let is_host = written.parse::<IpAddr>().is_err() && !written.contains([':', '@']);
+            is_host && name.eq_ignore_ascii_case(written)
+        }
+    }
+}
+
+fn is_uri(written: &str) -> bool {
+    written.contains(':') && written.parse::<IpAddr>().is_err()
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::association::{Action, Event, State};
 use super::pdata::{Fragment, FrameError, Framer};
 use super::pdu::{self, Abort, PduType};
+use crate::tls::HandshakeError;
 
 /// A stream that an association can run on.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
@@ -76,7 +77,16 @@ pub enum LinkError {
     Timeout(&'static str),
     /// The connection failed.
     #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// The peer will not have our certificate, which it says after the handshake in TLS 1.3.
+    #[error("TLS: {0}")]
+    Tls(HandshakeError),
+}
+
+impl From<io::Error> for LinkError {
+    fn from(error: io::Error) -> Self {
+        HandshakeError::late(&error).map_or(Self::Io(error), Self::Tls)
+    }
 }
 
 /// What comes in on an open association.
@@ -299,7 +309,8 @@ impl<S: Transport> Link<S> {
             self.stream.flush().await
         };
         match timeout(self.timers.dimse, write).await {
-            Ok(result) => Ok(result?),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.said_before(error).await),
             Err(_) => Err(self.silence("the peer to take what is sent").await),
         }
     }
@@ -371,6 +382,15 @@ impl<S: Transport> Link<S> {
         }
     }
 
+    /// A write failed: perhaps a TLS alert says why.
+    async fn said_before(&mut self, error: io::Error) -> LinkError {
+        let mut rest = [0; 512];
+        match timeout(self.timers.linger, self.stream.read(&mut rest)).await {
+            Ok(Err(said)) if HandshakeError::late(&said).is_some() => said.into(),
+            _ => error.into(),
+        }
+    }
+
     /// A write failed: perhaps the peer said why before it went.
     async fn last_words(&mut self, error: io::Error) -> LinkError {
         let mut rest = [0; 512];
@@ -380,6 +400,7 @@ impl<S: Transport> Link<S> {
                 Ok(Ok(count)) if count > 0 => {
                     self.buffer.extend_from_slice(rest.get(..count).unwrap_or_default())
                 }
+                Ok(Err(said)) if HandshakeError::late(&said).is_some() => return said.into(),
                 _ => break,
             }
         }
@@ -387,7 +408,7 @@ impl<S: Transport> Link<S> {
             Err(abort) => abort,
             Ok(()) => {
                 let _ = self.event(Event::Closed, &[]).await;
-                LinkError::Io(error)
+                error.into()
             }
         }
     }

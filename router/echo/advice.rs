@@ -124,6 +124,7 @@ pub(super) fn unassociated(error: &OpenError, began: &Began, calling: &AeTitle, 
                 "Connected, but silent: the peer hangs, is at its limit of associations, or waits for TLS.",
                 "Restart the peer or try later; ask whether the port is one for TLS; or allow more time with --timeout.",
             ),
+            LinkError::Tls(error) => unencrypted(error),
             LinkError::Io(_) => advised(
                 link,
                 "The connection broke before there was an answer.",

@@ -140,6 +140,11 @@ impl Probe<'_> {
         let opened = timeout(self.limit, opening)
             .await
             .unwrap_or_else(|_| Err(OpenError::Link(LinkError::Timeout("the answer to an A-ASSOCIATE-RQ"))));
+        if let Err(OpenError::Link(LinkError::Tls(error))) = &opened {
+            // The handshake seemed to be over, and was not.
+            self.report.steps.retain(|step| step.step != StepName::Tls);
+            return self.step(StepName::Tls, began, Err(advice::unencrypted(error)), |_| Found::Done);
+        }
         let outcome = opened
             .map_err(|error| advice::unassociated(&error, &first_bytes, self.calling, &self.peer.ae_title));
         self.step(StepName::Association, began, outcome, |association| Found::Associated {

@@ -20,6 +20,7 @@ use crate::config::{ClientTls, WebDestination};
 use crate::dimse::Outbound;
 use crate::dimse::socket::{self, ConnectError};
 use crate::forward::authorization;
+use crate::tls::HandshakeError;
 
 /// How many addresses of one name are shown.
 const MAX_ADDRESSES: usize = 16;
@@ -123,7 +124,13 @@ impl Probe<'_> {
                 self.report.questions.extend(question);
                 answer.status
             }),
-            Ok(Err(what)) => Err(not_http(&what)),
+            Ok(Err(Unasked::Tls(error))) => {
+                // The handshake seemed to be over, and was not.
+                self.report.steps.retain(|step| step.step != StepName::Tls);
+                let failed = Err::<(), _>(advice::unencrypted(&error));
+                return self.step(StepName::Tls, began, failed, |()| Found::Done);
+            }
+            Ok(Err(Unasked::Otherwise(what))) => Err(not_http(&what)),
             Err(_) => Err(advised(
                 format!("no answer within {:?}", self.limit),
                 "Something accepts the connection, but does not answer: the server is overloaded, or it is not HTTP.",
@@ -156,28 +163,38 @@ struct Answer {
     is_page: bool,
 }
 
+/// Why there is no answer.
+enum Unasked {
+    Tls(HandshakeError),
+    Otherwise(String),
+}
+
+impl From<hyper::Error> for Unasked {
+    fn from(error: hyper::Error) -> Self {
+        HandshakeError::late(&error).map_or_else(|| Self::Otherwise(error.to_string()), Self::Tls)
+    }
+}
+
 async fn ask(
     web: &WebDestination,
     stream: Outbound,
     authorization: Option<HeaderValue>,
-) -> Result<Answer, String> {
-    let (mut sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+) -> Result<Answer, Unasked> {
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     let mut request = Request::get(format!("{}?limit=1", web.url.path()))
         .header(HOST, web.url.authority())
         .header(ACCEPT, "application/dicom+json");
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
-    let request = request.body(String::new()).map_err(|error| error.to_string())?;
+    let request = request.body(String::new()).map_err(|error| Unasked::Otherwise(error.to_string()))?;
     let answered = sender.send_request(request);
     tokio::pin!(connection, answered);
     let response = tokio::select! {
         biased;
         response = &mut answered => response,
-        _ = &mut connection => answered.await,
-    };
-    let response = response.map_err(|error| error.to_string())?;
+        Err(error) = &mut connection => return Err(error.into()),
+    }?;
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     Ok(Answer {
         status: response.status().as_u16(),

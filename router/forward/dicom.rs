@@ -284,6 +284,7 @@ impl DicomCarrier {
                 Ok(())
             }
             Err(OpenError::Rejected(rejection)) => Err(End::Rejected(rejection)),
+            Err(OpenError::Link(LinkError::Tls(error))) => Err(self.secure.failed(&error)),
             Err(error @ (OpenError::Link(_) | OpenError::Contexts(_))) => {
                 Err(End::Unreachable(format!("no association: {error}")))
             }
@@ -375,6 +376,7 @@ fn broken(error: &StoreError, association: Association, bytes: u64) -> Result<At
             None => Attempted { end: End::Unreadable(what), was_sent: true, broke: None, bytes },
         },
         StoreError::Context(_) => Attempted::before(End::Unreachable(what)),
+        StoreError::Link(LinkError::Tls(_)) => Attempted::sent(End::Insecure(what), bytes),
         StoreError::Link(LinkError::Timeout(_)) => Attempted::sent(End::Unreachable(what), bytes),
         StoreError::Link(
             LinkError::Aborted(_) | LinkError::Closed | LinkError::Io(_) | LinkError::Violation { .. },

@@ -68,7 +68,8 @@ impl Secure {
         Ok(made.clone())
     }
 
-    fn failed(&self, error: &HandshakeError) -> End {
+    /// Counts a failure, and says what it means for the destination.
+    pub(super) fn failed(&self, error: &HandshakeError) -> End {
         self.metrics.handshake_failed(Role::Destination, &self.name, error.reason());
         let what = format!("TLS: {error}");
         if error.is_for_a_person() { End::Insecure(what) } else { End::Unreachable(what) }

@@ -20,7 +20,7 @@ use crate::dimse::{Timers, pdu, socket};
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
-use crate::tls::{ServerTls, Titles};
+use crate::tls::{Bindings, ServerTls, Titles};
 use crate::tunnel::Gateway;
 
 /// How long to wait after an accept that failed for want of something the system has too little of.
@@ -35,6 +35,8 @@ pub struct Reception {
     pub alerts: audit::Alerts,
     /// The configuration of the listener it came in by, as it was then.
     pub listener: Arc<Listener>,
+    /// Whose the AE titles are, at whichever listener that is said.
+    pub bindings: Arc<Bindings>,
     /// The sessions of links.
     pub gateway: Gateway,
     /// Where instances are kept.
@@ -55,6 +57,8 @@ pub struct Reception {
 pub(super) struct Settings {
     pub(super) listener: Arc<Listener>,
     pub(super) tls: Option<ServerTls>,
+    /// Of all listeners that are in force together with this one.
+    pub(super) bindings: Arc<Bindings>,
 }
 
 /// One listening socket, and what is in force for associations that come in by it.
@@ -78,10 +82,11 @@ impl Port {
             };
             let settings = self.settings.now();
             let (listener, tls) = (Arc::clone(&settings.listener), settings.tls.clone());
+            let bindings = Arc::clone(&settings.bindings);
             match accepted {
                 Ok((stream, peer)) => {
                     let tracker = if reception.drain.is_cancelled() { &rejections } else { &tasks };
-                    let reception = Arc::new(Reception { listener, tls, ..reception.clone() });
+                    let reception = Arc::new(Reception { listener, tls, bindings, ..reception.clone() });
                     reception.admit(stream, peer, &gate, tracker);
                 }
                 Err(error) => {

@@ -20,7 +20,7 @@ use crate::dimse::socket;
 use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::route::Routes;
-use crate::tls::ServerTls;
+use crate::tls::{Bindings, ServerTls};
 use crate::tunnel::Gateway;
 use chrysalis_queue::Queue;
 
@@ -123,10 +123,12 @@ impl Ports {
         let Bound { mut sockets, mut tls } = bound;
         let mut open = self.lock();
         self.forget_names(&open);
+        let bindings = Arc::new(Bindings::of(config.listeners.iter().filter_map(|l| l.tls.as_ref())));
         for listener in &config.listeners {
             let tls = tls.remove(&listener.address);
             self.metrics.certificates.listener(listener.name.as_str(), tls.as_ref());
-            let settings = Settings { listener: Arc::new(listener.clone()), tls };
+            let (listener_now, bindings) = (Arc::new(listener.clone()), Arc::clone(&bindings));
+            let settings = Settings { listener: listener_now, tls, bindings };
             if let Some(port) = open.get(&listener.address) {
                 port.settings.replace(settings);
             } else if let Some(socket) = sockets.remove(&listener.address) {
@@ -160,6 +162,7 @@ impl Ports {
         Reception {
             listener: Arc::new(listener.clone()),
             tls: None,
+            bindings: Arc::default(),
             alerts: self.alerts.clone(),
             gateway: self.gateway.clone(),
             queue: self.queue.clone(),

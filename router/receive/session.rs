@@ -15,7 +15,7 @@ use crate::dimse::acceptor::StoreMessage;
 use crate::dimse::negotiate::Admission;
 use crate::dimse::pdu::{Abort, Rejection};
 use crate::dimse::{AcceptError, Acceptor, Association, Incoming, LinkError, Transport};
-use crate::tls::{self, HandshakeError, Leaf, Role};
+use crate::tls::{HandshakeError, Leaf, Role};
 
 /// While the program stops, an association that is silent for so long is ended.
 const SILENCE_WHILE_DRAINING: Duration = Duration::from_secs(1);
@@ -80,8 +80,8 @@ fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeErro
 
 async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
     let admission = if over_limit { Admission::LimitExceeded } else { room(reception).await };
-    let identities = reception.listener.tls.as_ref().map_or(&[][..], |tls| &tls.identities);
-    let titles = tls::titles_of(caller.leaf.as_ref(), identities);
+    let ca = reception.listener.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+    let titles = reception.bindings.titles(caller.leaf.as_ref(), ca);
     let policy = reception.policy(admission, titles);
     let peer = caller.peer;
     match Box::pin(Acceptor::accept(stream, &policy, reception.timers())).await {
@@ -219,5 +219,6 @@ fn reason_of(error: &LinkError) -> &'static str {
         LinkError::Closed => "closed_by_peer",
         LinkError::Timeout(_) => "timeout",
         LinkError::Io(_) => "connection_failed",
+        LinkError::Tls(error) => error.reason(),
     }
 }

@@ -1,7 +1,9 @@
 //! Which calling AE titles a certificate may use: an AE title alone proves nothing.
 
+use std::path::PathBuf;
+
 use super::leaf::Leaf;
-use crate::config::CertificateIdentity;
+use crate::config::{CertificateIdentity, CertificateMatch, ServerTls};
 use crate::dicom::AeTitle;
 
 /// The titles that a peer may call itself.
@@ -24,13 +26,31 @@ impl Titles {
     }
 }
 
-/// What the holder of a certificate may be called, or somebody without one. A certificate that is bound to titles uses those
-/// only; titles that are bound to certificates are used by nobody else.
-pub fn titles_of(leaf: Option<&Leaf>, identities: &[CertificateIdentity]) -> Titles {
-    let fitting = identities.iter().filter(|known| leaf.is_some_and(|leaf| known.certificate.fits(leaf)));
-    let own: Vec<_> = fitting.flat_map(|known| known.calling_ae.iter().cloned()).collect();
-    if !own.is_empty() {
-        return Titles { only: Some(own), not: Vec::new() };
+/// All that a node's listeners bind: a title that is bound at one of them is bound at every other.
+#[derive(Debug, Clone, Default)]
+pub struct Bindings(Vec<(Option<PathBuf>, CertificateIdentity)>);
+
+impl Bindings {
+    /// What these listeners bind.
+    pub fn of<'a>(listeners: impl IntoIterator<Item = &'a ServerTls>) -> Self {
+        let of_one = |tls: &'a ServerTls| tls.identities.iter().map(|known| (tls.ca.clone(), known.clone()));
+        Self(listeners.into_iter().flat_map(of_one).collect())
     }
-    Titles { only: None, not: identities.iter().flat_map(|known| known.calling_ae.iter().cloned()).collect() }
+
+    /// What the holder of a certificate may be called that was verified by the authorities in `ca`, or somebody without one. A
+    /// certificate that is bound to titles uses those only; titles that are bound to certificates are used by nobody else.
+    ///
+    /// Names prove what the authority is worth that vouches for them: they count where the same authorities were asked.
+    pub fn titles(&self, leaf: Option<&Leaf>, ca: Option<&PathBuf>) -> Titles {
+        let is_meant = |(by, known): &&(Option<PathBuf>, CertificateIdentity)| {
+            let is_vouched_for = matches!(known.certificate, CertificateMatch::Pin(_)) || by.as_ref() == ca;
+            is_vouched_for && leaf.is_some_and(|leaf| known.certificate.fits(leaf))
+        };
+        let titles = |(_, known): &(Option<PathBuf>, CertificateIdentity)| known.calling_ae.clone();
+        let own: Vec<_> = self.0.iter().filter(is_meant).flat_map(titles).collect();
+        if !own.is_empty() {
+            return Titles { only: Some(own), not: Vec::new() };
+        }
+        Titles { only: None, not: self.0.iter().flat_map(titles).collect() }
+    }
 }

@@ -143,6 +143,24 @@ impl HandshakeError {
         }
     }
 
+    /// A refusal of our certificate in `error` or in what caused it. In TLS 1.3 a client's part of the handshake is over before
+    /// its certificate is looked at (RFC 8446 4.4.2.4, appendix E.1.2), so that the alert comes when something else is read.
+    pub fn late(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            // An io::Error does not name what it was made of as its source.
+            let inside = error.downcast_ref::<io::Error>().and_then(|io| io.get_ref());
+            let found = inside.and_then(|inside| inside.downcast_ref()).or_else(|| error.downcast_ref());
+            match found {
+                Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
+                    return Some(Self::Refused(*alert));
+                }
+                _ => cause = error.source(),
+            }
+        }
+        None
+    }
+
     /// What became of the handshake with a peer that showed `leaf` and spoke like `tongue`.
     pub(super) fn from_io(error: io::Error, leaf: Option<Leaf>, tongue: Tongue) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
@@ -285,6 +303,25 @@ impl fmt::Display for Fault {
             Self::Other(what) => return write!(f, "the peer's certificate will not do: {what}"),
         })
     }
+}
+
+/// Whether an alert says that the sender will not have the receiver's certificate, or none.
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as A;
+    matches!(
+        alert,
+        A::CertificateRequired
+            | A::NoCertificate
+            | A::UnknownCA
+            | A::CertificateExpired
+            | A::BadCertificate
+            | A::CertificateUnknown
+            | A::UnsupportedCertificate
+            | A::CertificateRevoked
+            | A::AccessDenied
+            // What some say when they wanted a certificate.
+            | A::HandshakeFailure
+    )
 }
 
 fn alert_words(alert: AlertDescription) -> String {

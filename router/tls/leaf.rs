@@ -15,17 +15,19 @@ use super::pin::Pin;
 const MAX_TEXT: usize = 256;
 /// Names that are kept of a certificate.
 const MAX_NAMES: usize = 64;
+/// Stands where something was left out.
+const CUT: char = '\u{2026}';
 
 /// The facts of a certificate. Texts are escaped and short: they come from whoever presents it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    /// Whose it is: `CN=pacs.example.org, O=Hospital`.
+    /// Whose it is: `CN=pacs.example.org, O=Hospital`, in the order in which it stands, values escaped as in RFC 4514 2.4.
     pub subject: String,
     /// Whose key signed it.
     pub issuer: String,
     /// The serial number, hexadecimal.
     pub serial: String,
-    /// The common name, where the subject has one.
+    /// The common name, where the subject has one and no more than one.
     pub common_name: Option<String>,
     /// The subject's alternative names, which X.509 v1 has not.
     pub names: Vec<San>,
@@ -50,8 +52,10 @@ pub enum San {
     Dns(String),
     /// An address.
     Ip(IpAddr),
-    /// An e-mail address or a URI.
-    Other(String),
+    /// An e-mail address.
+    Email(String),
+    /// A URI.
+    Uri(String),
 }
 
 /// Bytes are no certificate.
@@ -85,10 +89,7 @@ impl Leaf {
             subject: name_text(parts.subject)?,
             issuer: name_text(parts.issuer)?,
             serial: parts.serial.iter().take(20).map(|byte| format!("{byte:02x}")).collect(),
-            common_name: attributes(parts.subject)?
-                .into_iter()
-                .find(|(kind, _)| kind == "CN")
-                .map(|(_, cn)| cn),
+            common_name: only_common_name(parts.subject)?,
             names,
             not_before: parts.not_before,
             not_after: parts.not_after,
@@ -134,7 +135,7 @@ fn is_dns_match(pattern: &str, host: &str) -> bool {
 impl fmt::Display for San {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) | Self::Other(name) => f.write_str(name),
+            Self::Dns(name) | Self::Email(name) | Self::Uri(name) => f.write_str(name),
             Self::Ip(address) => address.fmt(f),
         }
     }
@@ -210,20 +211,40 @@ fn moment(element: Element<'_>) -> Result<OffsetDateTime, LeafError> {
     Ok(date.with_time(time).assume_utc())
 }
 
-/// The attributes of a name, most specific last, as they stand.
-fn attributes(name: &[u8]) -> Result<Vec<(String, String)>, LeafError> {
+/// An attribute of a name.
+struct Attribute {
+    kind: String,
+    value: String,
+    /// It stands in one set with the one before it.
+    is_joined: bool,
+}
+
+/// The attributes of a name, in the order in which they stand.
+fn attributes(name: &[u8]) -> Result<Vec<Attribute>, LeafError> {
     let mut found = Vec::new();
     let mut sets = Reader::new(name);
-    while !sets.is_at_end() && found.len() < MAX_NAMES {
+    while !sets.is_at_end() {
         let mut set = sets.enter(der::SET)?;
-        while !set.is_at_end() && found.len() < MAX_NAMES {
+        let mut is_joined = false;
+        while !set.is_at_end() {
             let mut pair = set.enter(der::SEQUENCE)?;
-            let kind = pair.expect(der::OID)?.content;
-            let value = pair.next()?;
-            found.push((attribute_name(kind), text_of(value)));
+            let kind = attribute_name(pair.expect(der::OID)?.content);
+            let value = text_of(pair.next()?);
+            if found.len() == MAX_NAMES {
+                // Not to be taken for the name that ends here.
+                found.push(Attribute { kind: CUT.to_string(), value: String::new(), is_joined });
+                return Ok(found);
+            }
+            found.push(Attribute { kind, value, is_joined });
+            is_joined = true;
         }
     }
     Ok(found)
+}
+
+fn only_common_name(name: &[u8]) -> Result<Option<String>, LeafError> {
+    let mut names = attributes(name)?.into_iter().filter(|attribute| attribute.kind == "CN");
+    Ok(names.next().filter(|_| names.next().is_none()).map(|attribute| clip(&attribute.value)))
 }
 
 fn attribute_name(oid: &[u8]) -> String {
@@ -242,11 +263,39 @@ fn attribute_name(oid: &[u8]) -> String {
     known.to_owned()
 }
 
-/// The name as it is written, in the order in which it stands.
+/// The name as it is written, in the order in which it stands: two names that differ are written differently.
 fn name_text(name: &[u8]) -> Result<String, LeafError> {
-    let parts: Vec<_> =
-        attributes(name)?.into_iter().map(|(kind, value)| format!("{kind}={value}")).collect();
-    Ok(clip(&parts.join(", ")))
+    let mut text = String::new();
+    for Attribute { kind, value, is_joined } in attributes(name)? {
+        if !text.is_empty() {
+            text.push_str(if is_joined { "+" } else { ", " });
+        }
+        text.push_str(&kind);
+        text.push('=');
+        text.push_str(&escaped(&value));
+    }
+    Ok(clip(&text))
+}
+
+/// A value, so that nothing in it looks like the end of it (RFC 4514 2.4).
+fn escaped(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    let mut text = String::new();
+    for (at, character) in value.chars().enumerate() {
+        match character {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => text.extend(['\\', character]),
+            '#' if at == 0 => text.push_str("\\#"),
+            ' ' if at == 0 || at == last => text.push_str("\\ "),
+            control if control.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in control.encode_utf8(&mut bytes).bytes() {
+                    text.push_str(&format!("\\{byte:02X}"));
+                }
+            }
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 fn text_of(value: Element<'_>) -> String {
@@ -260,12 +309,20 @@ fn text_of(value: Element<'_>) -> String {
     } else {
         String::from_utf8_lossy(value.content).into_owned()
     };
-    clip(&text)
+    cut(&text)
 }
 
 /// At most [`MAX_TEXT`] characters, without anything that moves a cursor.
 fn clip(text: &str) -> String {
-    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    cut(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// At most [`MAX_TEXT`] characters; what is longer shows that it was.
+fn cut(text: &str) -> String {
+    if text.chars().nth(MAX_TEXT).is_none() {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_TEXT - 1).chain([CUT]).collect()
 }
 
 /// Alternative names, and whether it is a certificate authority (RFC 5280 4.2.1.6, 4.2.1.9).
@@ -297,7 +354,8 @@ fn alternative_names(value: &[u8]) -> Result<Vec<San>, LeafError> {
         let text = || clip(&String::from_utf8_lossy(name.content));
         match name.tag {
             0x82 => names.push(San::Dns(text())),
-            0x81 | 0x86 => names.push(San::Other(text())),
+            0x81 => names.push(San::Email(text())),
+            0x86 => names.push(San::Uri(text())),
             0x87 => names.extend(address(name.content).map(San::Ip)),
             _ => {}
         }

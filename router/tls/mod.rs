@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
 
-pub use bind::{Titles, titles_of};
+pub use bind::{Bindings, Titles};
 pub use client::{ClientStream, ClientTls};
 pub use error::{Fault, HandshakeError};
 pub use expiry::{Certificates, Role};

@@ -11,7 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::{ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Tongue, titles_of};
+use super::{Bindings, ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Tongue};
 use crate::config::{self, CertificateIdentity, CertificateMatch, ClientAuth, TlsVersion, Verify};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -534,7 +534,24 @@ fn a_title_belongs_to_its_certificate_and_a_certificate_to_its_titles() {
         known(CertificateMatch::Subject("mr.example.org".to_owned()), &["MR1"]),
         known(CertificateMatch::Pin(ct.pin), &["CT3"]),
     ];
-    let may = |who: Option<&Leaf>, text: &str| titles_of(who, &identities).allow(&title(text)).is_ok();
+    let ca = PathBuf::from("ca.pem");
+    let listener = crate::config::ServerTls {
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        client: ClientAuth::Required,
+        ca: Some(ca.clone()),
+        min_version: TlsVersion::V12,
+        handshake: Duration::from_secs(10),
+        identities: identities.to_vec(),
+    };
+    let bindings = Bindings::of([&listener]);
+    let by = |ca: Option<&PathBuf>, who: Option<&Leaf>, text: &str| {
+        bindings.titles(who, ca).allow(&title(text)).is_ok()
+    };
+    let may = |who: Option<&Leaf>, text: &str| by(Some(&ca), who, text);
+    // At another listener: names that other authorities vouch for are not the ones that are meant, keys are.
+    assert!(!by(None, Some(&mr), "MR1") && !by(None, None, "MR1"));
+    assert!(by(None, Some(&ct), "CT3") && !by(None, Some(&ct), "CT1"));
     assert!(may(Some(&ct), "CT1") && may(Some(&ct), "CT2") && may(Some(&ct), "CT3") && may(Some(&mr), "MR1"));
     assert!(!may(Some(&ct), "MR1") && !may(Some(&mr), "CT1"), "another's");
     assert!(!may(Some(&ct), "US1"), "a bound certificate has its own only");
@@ -565,4 +582,57 @@ fn names_are_for_a_host_by_san_and_by_common_name_only_without_any() {
     }
     assert!(leaf(&[]).is_for("cn.example.org") && !leaf(&[]).is_for("a.example.org"));
     assert_eq!((with.version, with.key.as_str(), with.is_ca), (3, "ECDSA P-256", false));
+}
+
+#[test]
+fn a_subject_cannot_be_imitated_by_what_stands_in_one_of_its_values() {
+    let key = KeyPair::generate().expect("a key");
+    let leaf = |parts: &[(DnType, &str)]| {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        Leaf::of(params.self_signed(&key).expect("a certificate").der()).expect("a certificate")
+    };
+    let fits = |subject: &str, leaf: &Leaf| CertificateMatch::Subject(subject.to_owned()).fits(leaf);
+    let (org, common) = (DnType::OrganizationName, DnType::CommonName);
+    let true_one = leaf(&[(org.clone(), "Hosp"), (common.clone(), "cart9")]);
+    assert!(fits("O=Hosp, CN=cart9", &true_one) && fits("cart9", &true_one));
+    let imitations = [
+        leaf(&[(org.clone(), "Hosp, CN=cart9")]),
+        leaf(&[(common.clone(), "O=Hosp, CN=cart9")]),
+        leaf(&[(org.clone(), "Hosp\\, CN=cart9")]),
+    ];
+    for imitation in &imitations {
+        assert!(!fits("O=Hosp, CN=cart9", imitation), "{}", imitation.subject);
+    }
+    assert_eq!(imitations[0].subject, r"O=Hosp\, CN=cart9");
+    let odd = leaf(&[(common.clone(), " #a+b\n\"c\" ")]);
+    assert_eq!(odd.subject, r#"CN=\ #a\+b\0A\"c\"\ "#);
+    // Two common names say nothing: who has a say about one may not about the other.
+    let two = DnType::CustomDnType(vec![2, 5, 4, 3]);
+    let two = leaf(&[(common, "cart9"), (two, "other")]);
+    assert_eq!(two.common_name, None, "{}", two.subject);
+    assert!(!fits("cart9", &two) && !fits("other", &two));
+}
+
+#[test]
+fn an_alternative_name_counts_as_what_it_is_and_not_as_how_it_is_written() {
+    use super::San;
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["a.example.org".to_owned()]).expect("a name");
+    let mut leaf = Leaf::of(params.self_signed(&key).expect("a certificate").der()).expect("a certificate");
+    let mut fits = |san: San, written: &str| {
+        leaf.names = vec![san];
+        CertificateMatch::San(written.to_owned()).fits(&leaf)
+    };
+    let address = || San::Ip("10.0.0.1".parse().expect("an address"));
+    assert!(fits(address(), "10.0.0.1") && !fits(San::Dns("10.0.0.1".into()), "10.0.0.1"));
+    assert!(fits(San::Dns("CT1".into()), "ct1") && !fits(San::Email("ct1".into()), "ct1"));
+    assert!(fits(San::Email("a@example.org".into()), "A@example.org"));
+    assert!(!fits(San::Dns("a@example.org".into()), "a@example.org"));
+    assert!(!fits(San::Uri("ct1".into()), "ct1") && !fits(San::Uri("a@example.org".into()), "a@example.org"));
+    assert!(fits(San::Uri("urn:a".into()), "urn:a") && !fits(San::Dns("urn:a".into()), "urn:a"));
+    assert!(fits(San::Ip("::1".parse().expect("an address")), "0:0::1"));
 }

@@ -24,6 +24,7 @@ use super::response::{Body, Response, host_of, pause};
 use crate::config::{WebDestination, WebUrl};
 use crate::forward::secure::Secure;
 use crate::forward::verdict::End;
+use crate::tls::HandshakeError;
 
 /// How long it may take to find out that a connection is still open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,7 +49,11 @@ struct Open {
 }
 
 /// What moves the bytes of a connection, while somebody waits for them.
-struct Driver(Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>);
+struct Driver {
+    moving: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    /// Why it moves no more.
+    failure: Option<hyper::Error>,
+}
 
 /// Why there is no response.
 #[derive(Debug)]
@@ -61,6 +66,18 @@ pub(super) enum PostError {
     Silent(String),
     /// A part could not be read.
     Source(io::Error),
+}
+
+/// Why an exchange came to nothing.
+enum Failed {
+    Http(hyper::Error),
+    Otherwise(PostError),
+}
+
+impl From<PostError> for Failed {
+    fn from(error: PostError) -> Self {
+        Self::Otherwise(error)
+    }
 }
 
 impl Connection {
@@ -91,7 +108,6 @@ impl Connection {
         let timeouts = self.destination.timeouts;
         let is_used = std::mem::replace(&mut open.is_used, true);
         let Open { sender, driver, .. } = &mut open;
-        let broken = |error: &hyper::Error| PostError::Broken { what: words(error), is_used };
         let silent = || PostError::Silent(format!("no answer within {:?}", timeouts.answer));
         let exchange = async {
             let mut response = pin!(sender.send_request(request));
@@ -101,9 +117,9 @@ impl Connection {
                 response = &mut response => Some(response),
                 fed = &mut feeding => match fed {
                     Ok(()) | Err(FeedError::Closed) => None,
-                    Err(FeedError::Source(error)) => return Err(PostError::Source(error)),
+                    Err(FeedError::Source(error)) => return Err(PostError::Source(error).into()),
                     Err(FeedError::Stalled(limit)) => {
-                        return Err(PostError::Silent(format!("nothing was taken for {limit:?}")));
+                        return Err(PostError::Silent(format!("nothing was taken for {limit:?}")).into());
                     }
                 },
             };
@@ -113,14 +129,29 @@ impl Connection {
                 Some(answered) => answered,
                 None => timeout_at(deadline, response).await.map_err(|_| silent())?,
             };
-            let answered = answered.map_err(|error| broken(&error))?;
+            let answered = answered.map_err(Failed::Http)?;
             if is_early && answered.status().is_success() {
                 let what = format!("{} before everything was sent", answered.status());
-                return Err(PostError::Broken { what, is_used: false });
+                return Err(PostError::Broken { what, is_used: false }.into());
             }
             Ok((read(answered, deadline).await, is_early))
         };
-        let ((response, can_stay), is_early) = driver.along(exchange).await?;
+        let exchanged = driver.along(exchange).await;
+        let ((response, can_stay), is_early) = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err(Failed::Http(error)) => {
+                // The error of the connection itself may say more than that there is none any more.
+                let refusal = [Some(&error), driver.failure.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .find_map(|error| HandshakeError::late(error));
+                return Err(match refusal {
+                    Some(refusal) => PostError::Unconnected(self.secure.failed(&refusal)),
+                    None => PostError::Broken { what: words(&error), is_used },
+                });
+            }
+            Err(Failed::Otherwise(error)) => return Err(error),
+        };
         if can_stay && !is_early {
             self.open = Some(open);
         }
@@ -140,7 +171,7 @@ impl Connection {
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| PostError::Unconnected(End::Unreachable(words(&error))))?;
-        Ok(Open { sender, driver: Driver(Some(Box::pin(connection))), is_used: false })
+        Ok(Open { sender, driver: Driver::new(Box::pin(connection)), is_used: false })
     }
 }
 
@@ -199,14 +230,18 @@ fn words(error: &hyper::Error) -> String {
 }
 
 impl Driver {
+    fn new(moving: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>) -> Self {
+        Self { moving: Some(moving), failure: None }
+    }
+
     /// Moves bytes until `wanted` is there. First of all it notices what happened since.
     async fn along<T>(&mut self, wanted: impl Future<Output = T>) -> T {
         let mut wanted = pin!(wanted);
         poll_fn(|context| {
-            if let Some(driver) = &mut self.0
-                && driver.as_mut().poll(context).is_ready()
+            if let Some(moving) = &mut self.moving
+                && let Poll::Ready(ended) = moving.as_mut().poll(context)
             {
-                self.0 = None;
+                (self.moving, self.failure) = (None, ended.err());
             }
             match wanted.as_mut().poll(context) {
                 Poll::Ready(value) => Poll::Ready(value),
