@@ -129,6 +129,7 @@ impl Pushes {
             Err(error @ (StoreError::Context(_) | StoreError::Link(LinkError::Timeout(_)))) => {
                 Ok(Answer::Unreachable(error.to_string()))
             }
+            Err(StoreError::Link(LinkError::Tls(error))) => Ok(Answer::Insecure(format!("TLS: {error}"))),
             Err(StoreError::Link(
                 error @ (LinkError::Aborted(_)
                 | LinkError::Closed
