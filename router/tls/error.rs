@@ -319,6 +319,8 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
             | A::UnsupportedCertificate
             | A::CertificateRevoked
             | A::AccessDenied
+            // A signature that does not fit: most often that of another authority of the same name.
+            | A::DecryptError
             // What some say when they wanted a certificate.
             | A::HandshakeFailure
     )
@@ -332,6 +334,9 @@ fn alert_words(alert: AlertDescription) -> String {
             "the peer wants a client certificate: set certificate and key"
         }
         A::UnknownCA => "the peer does not trust who issued our certificate",
+        A::DecryptError => {
+            "the peer could not verify our certificate; it may trust another authority of that name"
+        }
         A::CertificateExpired => "our certificate has expired, says the peer",
         A::BadCertificate | A::CertificateUnknown | A::UnsupportedCertificate | A::CertificateRevoked => {
             "the peer will not have our certificate"
