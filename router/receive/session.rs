@@ -34,6 +34,8 @@ pub(super) struct Caller {
     pub(super) peer: SocketAddr,
     /// The certificate it showed, which was verified.
     pub(super) leaf: Option<Leaf>,
+    /// One of the listener's authorities vouches for it.
+    by_authority: bool,
 }
 
 impl Caller {
@@ -46,10 +48,14 @@ impl Caller {
 /// Serves one connection to its end.
 pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: SocketAddr, over_limit: bool) {
     let Some(tls) = &reception.tls else {
-        return speak(reception, stream, &Caller { peer, leaf: None }, over_limit).await;
+        return speak(reception, stream, &Caller { peer, leaf: None, by_authority: false }, over_limit).await;
     };
     match Box::pin(tls.accept(stream, tls.handshake())).await {
-        Ok((stream, leaf)) => speak(reception, stream, &Caller { peer, leaf }, over_limit).await,
+        Ok((stream, shown)) => {
+            let by_authority = shown.as_ref().is_some_and(|shown| shown.by_authority);
+            let caller = Caller { peer, leaf: shown.map(|shown| shown.leaf), by_authority };
+            speak(reception, stream, &caller, over_limit).await;
+        }
         Err(error) => note_handshake(reception, peer, &error),
     }
 }
@@ -80,7 +86,7 @@ fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeErro
 
 async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
     let admission = if over_limit { Admission::LimitExceeded } else { room(reception).await };
-    let ca = reception.listener.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+    let ca = reception.listener.tls.as_ref().and_then(|tls| tls.ca.as_ref()).filter(|_| caller.by_authority);
     let titles = reception.bindings.titles(caller.leaf.as_ref(), ca);
     let policy = reception.policy(admission, titles);
     let peer = caller.peer;

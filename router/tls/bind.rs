@@ -37,13 +37,15 @@ impl Bindings {
         Self(listeners.into_iter().flat_map(of_one).collect())
     }
 
-    /// What the holder of a certificate may be called that was verified by the authorities in `ca`, or somebody without one. A
-    /// certificate that is bound to titles uses those only; titles that are bound to certificates are used by nobody else.
+    /// What the holder of a certificate may be called, or somebody without one; `ca` are the authorities that vouch for it,
+    /// none where it is known by its key alone. A certificate that is bound to titles uses those only; titles that are bound to
+    /// certificates are used by nobody else.
     ///
-    /// Names prove what the authority is worth that vouches for them: they count where the same authorities were asked.
+    /// Names prove what the authority is worth that vouches for them: they count where the same authorities do.
     pub fn titles(&self, leaf: Option<&Leaf>, ca: Option<&PathBuf>) -> Titles {
         let is_meant = |(by, known): &&(Option<PathBuf>, CertificateIdentity)| {
-            let is_vouched_for = matches!(known.certificate, CertificateMatch::Pin(_)) || by.as_ref() == ca;
+            let is_vouched_for =
+                matches!(known.certificate, CertificateMatch::Pin(_)) || ca.is_some() && by.as_ref() == ca;
             is_vouched_for && leaf.is_some_and(|leaf| known.certificate.fits(leaf))
         };
         let titles = |(_, known): &(Option<PathBuf>, CertificateIdentity)| known.calling_ae.clone();

@@ -90,7 +90,7 @@ impl ClientTls {
                 stream.get_mut().0.read_ahead();
                 Ok(stream)
             }
-            Ok(Err((error, io))) => Err(HandshakeError::from_io(error, seen.take(), io.tongue())),
+            Ok(Err((error, io))) => Err(HandshakeError::from_io(error, seen.take_leaf(), io.tongue())),
             Err(_) => Err(HandshakeError::Timeout(deadline)),
         }
     }

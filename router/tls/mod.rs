@@ -42,6 +42,7 @@ pub use material::{MaterialError, What, certificates, identity, private_key, roo
 pub use pin::{Pin, PinError};
 pub use server::{ServerStream, ServerTls};
 pub use sniff::{Sniffed, Tongue};
+pub use verify::Shown;
 
 /// The one provider of cryptography.
 pub fn provider() -> Arc<CryptoProvider> {

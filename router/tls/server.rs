@@ -20,7 +20,7 @@ use super::leaf::Leaf;
 use super::material::{self, MaterialError};
 use super::provider;
 use super::sniff::Sniffed;
-use super::verify::{ClientTrust, Seen, VerifyClient};
+use super::verify::{ClientTrust, Seen, Shown, VerifyClient};
 use super::watch::Watched;
 use crate::config::{CertificateMatch, ClientAuth, ServerTls as Settings, TlsVersion};
 use crate::dimse::Transport;
@@ -82,7 +82,7 @@ impl ServerTls {
         &self,
         stream: S,
         deadline: Duration,
-    ) -> Result<(ServerStream<S>, Option<Leaf>), HandshakeError>
+    ) -> Result<(ServerStream<S>, Option<Shown>), HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -105,7 +105,7 @@ impl ServerTls {
                 Ok((stream, seen.take()))
             }
             Ok(Err((error, mut io))) => {
-                let error = HandshakeError::from_io(error, seen.take(), io.tongue());
+                let error = HandshakeError::from_io(error, seen.take_leaf(), io.tongue());
                 linger(&mut io).await;
                 Err(error)
             }

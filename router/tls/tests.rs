@@ -11,7 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::{Bindings, ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Tongue};
+use super::{Bindings, ClientTls, Fault, HandshakeError, Leaf, Pin, ServerTls, Shown, Tongue};
 use crate::config::{self, CertificateIdentity, CertificateMatch, ClientAuth, TlsVersion, Verify};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -135,7 +135,7 @@ fn showing(pair: &Pair, verify: Verify) -> config::ClientTls {
 /// What became of both ends, after a greeting either way.
 struct Met {
     client: Result<(), HandshakeError>,
-    server: Result<Option<Leaf>, HandshakeError>,
+    server: Result<Option<Shown>, HandshakeError>,
 }
 
 impl Met {
@@ -177,12 +177,12 @@ async fn meet_as(client: &config::ClientTls, server: &config::ServerTls, host: &
         read.map(drop).map_err(|error| HandshakeError::from_io(error, None, Tongue::Tls))
     };
     let called = async {
-        let (mut stream, leaf) = server.accept(far, LIMIT).await?;
+        let (mut stream, shown) = server.accept(far, LIMIT).await?;
         let mut greeting = [0; 5];
         stream.read_exact(&mut greeting).await.map_err(HandshakeError::Io)?;
         stream.write_all(b"there").await.map_err(HandshakeError::Io)?;
         stream.flush().await.map_err(HandshakeError::Io)?;
-        Ok(leaf)
+        Ok(shown)
     };
     let (client, server) = tokio::join!(calling, called);
     Met { client, server }
@@ -310,7 +310,7 @@ async fn a_version_1_certificate_works_by_pin_and_unverified_in_both_roles_and_b
                 };
                 let met = meet(&showing(&pair, verify), &server).await;
                 assert!(met.client.is_ok(), "{:?}", met.client);
-                assert_eq!(met.server.expect("a handshake").map(|leaf| leaf.pin), Some(pair.pin));
+                assert_eq!(met.server.expect("a handshake").map(|shown| shown.leaf.pin), Some(pair.pin));
             }
         }
     }
@@ -362,10 +362,13 @@ async fn a_client_s_certificate_is_asked_for_as_configured() {
     let trust = || Verify::Ca(Some(files.ca("ours", &ours)));
     let with = |client| config::ServerTls { client, ca: Some(files.ca("ours", &ours)), ..server(&pair) };
     let met = meet(&showing(&good, trust()), &with(ClientAuth::Required)).await;
-    assert_eq!(met.server.expect("a handshake").map(|leaf| leaf.subject), Some("CN=cart-1".to_owned()));
+    assert_eq!(
+        met.server.expect("a handshake").map(|shown| shown.leaf.subject),
+        Some("CN=cart-1".to_owned())
+    );
     assert!(meet(&client(trust()), &with(ClientAuth::Optional)).await.is_well());
     let met = meet(&showing(&good, trust()), &with(ClientAuth::None)).await;
-    assert_eq!(met.server.expect("a handshake"), None);
+    assert_eq!(met.server.expect("a handshake").map(|shown| shown.leaf), None);
     let met = meet(&client(trust()), &with(ClientAuth::Required)).await;
     assert_eq!(met.server_fault(), Fault::Missing);
     let alert = met.client.expect_err("refused");
@@ -515,6 +518,45 @@ fn damaged_certificates_are_refused_and_nothing_panics() {
             let _ = Leaf::of(&CertificateDer::from(damaged));
         }
     }
+}
+
+#[tokio::test]
+async fn a_pinned_key_does_not_vouch_for_the_names_beside_it() {
+    let files = Files::new();
+    let (ours, foreign) = (authority("ours"), authority("foreign"));
+    let pair = files.issued("pair", &named(NAME), &ours);
+    let title = |text: &str| text.parse::<crate::dicom::AeTitle>().expect("a title");
+    let known = |certificate, text| CertificateIdentity { certificate, calling_ae: vec![title(text)] };
+    let ca = files.ca("ours", &ours);
+    // Its holder made a certificate for itself with the name of another cart.
+    for (signer, by_authority) in [(&foreign, false), (&ours, true)] {
+        let cart = files.issued("cart", &named("other.example.org"), signer);
+        let listener = config::ServerTls {
+            client: ClientAuth::Required,
+            ca: Some(ca.clone()),
+            identities: vec![
+                known(CertificateMatch::Pin(cart.pin), "CT1"),
+                known(CertificateMatch::San("other.example.org".to_owned()), "OTHER"),
+            ],
+            ..server(&pair)
+        };
+        let met = meet(&showing(&cart, Verify::Ca(Some(ca.clone()))), &listener).await;
+        let shown = met.server.expect("a handshake").expect("a certificate");
+        assert_eq!(shown.by_authority, by_authority);
+        let vouches = Some(&ca).filter(|_| shown.by_authority);
+        let titles = Bindings::of([&listener]).titles(Some(&shown.leaf), vouches);
+        assert!(titles.allow(&title("CT1")).is_ok());
+        assert_eq!(titles.allow(&title("OTHER")).is_ok(), by_authority);
+    }
+    let nobody = config::ServerTls {
+        identities: vec![known(CertificateMatch::San("other.example.org".to_owned()), "OTHER")],
+        ..server(&pair)
+    };
+    let leaf = Leaf::of(
+        named("other.example.org").self_signed(&KeyPair::generate().expect("a key")).expect("one").der(),
+    );
+    let titles = Bindings::of([&nobody]).titles(Some(&leaf.expect("a certificate")), None);
+    assert!(titles.allow(&title("OTHER")).is_err(), "without authorities no name proves anything");
 }
 
 #[test]

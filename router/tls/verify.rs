@@ -39,19 +39,41 @@ pub(super) struct ClientTrust {
     pub(super) is_mandatory: bool,
 }
 
+/// A certificate that a peer showed, and what stands behind it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The certificate.
+    pub leaf: Leaf,
+    /// One of the authorities vouches for what it says. Otherwise it is known by its key, and its holder may have written any
+    /// names into it.
+    pub by_authority: bool,
+}
+
 /// What the peer of one handshake showed, good or not.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Option<Leaf>>>);
+pub(super) struct Seen(Arc<Mutex<Option<Shown>>>);
 
 impl Seen {
-    pub(super) fn take(&self) -> Option<Leaf> {
+    pub(super) fn take(&self) -> Option<Shown> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The same, where it was not believed.
+    pub(super) fn take_leaf(&self) -> Option<Leaf> {
+        self.take().map(|shown| shown.leaf)
+    }
+
+    fn vouch(&self) {
+        if let Some(shown) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            shown.by_authority = true;
+        }
     }
 
     /// Keeps it and gives it back.
     fn note(&self, certificate: &CertificateDer<'_>) -> Result<Leaf, Error> {
         let leaf = Leaf::of(certificate).map_err(|_| CertificateError::BadEncoding)?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf.clone());
+        let shown = Shown { leaf: leaf.clone(), by_authority: false };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
         Ok(leaf)
     }
 }
@@ -150,14 +172,18 @@ impl ClientCertVerifier for VerifyClient {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let leaf = self.seen.note(end_entity)?;
+        let by_authority = match &self.trust.ca {
+            Some(ca) => ca.verify_client_cert(end_entity, intermediates, now).map_err(of_chain),
+            None => Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        if by_authority.is_ok() {
+            self.seen.vouch();
+        }
         if self.trust.pins.contains(&leaf.pin) {
             in_time(&leaf, now)?;
             return Ok(ClientCertVerified::assertion());
         }
-        match &self.trust.ca {
-            Some(ca) => ca.verify_client_cert(end_entity, intermediates, now).map_err(of_chain),
-            None => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
+        by_authority
     }
 
     fn verify_tls12_signature(
