@@ -50,6 +50,7 @@ pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: S
     };
     match Box::pin(tls.accept(stream, tls.handshake())).await {
         Ok((stream, leaf)) => speak(reception, stream, &Caller { peer, leaf }, over_limit).await,
+        Err(HandshakeError::Left) => note_visit(reception, peer),
         Err(error) => note_handshake(reception, peer, &error),
     }
 }
@@ -62,6 +63,11 @@ async fn speak<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Cal
             Box::pin(reception.gateway.serve(reception, stream, caller.peer, over_limit)).await;
         }
     }
+}
+
+/// Somebody connected and left before the first byte, as health checks do: nobody was refused.
+fn note_visit(reception: &Reception, peer: SocketAddr) {
+    tracing::debug!(listener = %reception.listener.name, %peer, "Somebody connected and left.");
 }
 
 fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeError) {
@@ -103,6 +109,7 @@ async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: 
                 reception.alerts.raise(peer, &format!("listener {}", reception.listener.name), &details);
             }
         }
+        Err(AcceptError::Left) => note_visit(reception, peer),
         Err(AcceptError::Link(error)) => {
             reception.refused(reason_of(&error));
             tracing::warn!(listener = %reception.listener.name, %peer, %error, "No association came about.");

@@ -131,6 +131,9 @@ impl Connection {
             Err(Refusal::Header(HeaderError::Nothing)) => {
                 tracing::debug!(%relay, proxy = %peer, "A proxy connected and left.");
             }
+            Err(Refusal::CallerTls(HandshakeError::Left)) => {
+                tracing::debug!(%relay, %peer, "Somebody connected and left.");
+            }
             Err(refusal) => {
                 self.metrics.relays.refused(relay.as_str(), refusal.reason());
                 tracing::warn!(%relay, %peer, why = %refusal, "Refused a connection.");
@@ -211,6 +214,9 @@ impl Connection {
         let seconds = began.elapsed().as_secs_f64();
         let (bytes_in, bytes_out) = (counters.forth.get(), counters.back.get());
         match end {
+            Err(End::Caller(_)) if bytes_in == 0 => {
+                tracing::debug!(relay = name, %peer, "Somebody connected and left.");
+            }
             Ok(()) => {
                 tracing::info!(relay = name, %peer, bytes_in, bytes_out, seconds, "Relayed a connection.")
             }
