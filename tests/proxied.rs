@@ -121,8 +121,11 @@ fn a_proxy_without_a_proper_header_is_closed_with_the_reason_in_the_log() {
     let before = node.metric("chrysalis_refusals_total", &[]);
     drop(greeted(&node, b""));
     drop(greeted(&node, V1));
-    says(&node, "192.0.2.7");
-    assert!(node.metric("chrysalis_refusals_total", &[]) <= before + 1.0, "a look at the port is no refusal");
+    // A third that is refused, so that it is known when the others have been seen.
+    rest(greeted(&node, b"GET / HTTP/1.1\r\n"));
+    eventually("a refusal", SOON, || (node.metric("chrysalis_refusals_total", &[]) > before).then_some(()));
+    let after = node.metric("chrysalis_refusals_total", &[]);
+    assert!(after <= before + 1.0, "a look at the port is no refusal");
 }
 
 #[test]
@@ -173,4 +176,59 @@ fn the_header_comes_before_tls() {
     let strict = Node::builder().listener(&trusted).folder("archive").start();
     rest(greeted(&strict, V1));
     says(&strict, "not among trusted_proxies");
+}
+
+#[test]
+fn whoever_leaves_before_the_first_byte_is_no_refusal_at_plain_and_tls_listeners_and_relays() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let words = ["cert", "generate", "--out", out, "--name", "localhost"];
+    run(Path::new(env!("CARGO_BIN_EXE_chrysalis")), words, SOON).expect_success();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let tls = format!("tls = {{ certificate = \"{}\", key = \"{}\" }}\n", file("node.pem"), file("node.key"));
+    let proxies = "trusted_proxies = [\"127.0.0.0/8\"]\n";
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = service.local_addr().unwrap();
+    std::thread::spawn(move || service.incoming().for_each(drop));
+    let mut places = Vec::new();
+    let mut builder = Node::builder().folder("archive");
+    for (at, line) in ["", &tls, proxies].into_iter().enumerate() {
+        let (listener, relay) = (support::ports::free_address(), support::ports::free_address());
+        let header = format!("[[listener]]\nname = \"l{at}\"\naddress = \"{listener}\"\n{line}");
+        builder = builder.table(&header);
+        let header =
+            format!("[[relay]]\nname = \"r{at}\"\nlisten = \"{relay}\"\nconnect = \"{connect}\"\n{line}");
+        builder = builder.table(&header);
+        let headers: &[&[u8]] = if line == proxies { &[b"", LOCAL, V1] } else { &[b""] };
+        places.extend([listener, relay].map(|place| (place, headers)));
+    }
+    let node = builder.start();
+    for (place, headers) in &places {
+        for header in *headers {
+            let mut finished = TcpStream::connect(place).unwrap();
+            finished.write_all(header).unwrap();
+            finished.shutdown(std::net::Shutdown::Write).unwrap();
+            rest(finished);
+            reset(*place, header);
+        }
+    }
+    // Whoever does say something is counted, and comes last.
+    let mut known = TcpStream::connect(places[0].0).unwrap();
+    known.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    rest(known);
+    let metrics = eventually("a refusal", SOON, || {
+        let metrics = node.metrics();
+        (support::node::sum(&metrics, "chrysalis_refusals_total", &[]) > 0.0).then_some(metrics)
+    });
+    assert_eq!(support::node::sum(&metrics, "chrysalis_refusals_total", &[]), 1.0, "{}", node.output());
+    for none in ["chrysalis_relay_refusals_total", "chrysalis_tls_handshake_failures_total"] {
+        assert_eq!(support::node::sum(&metrics, none, &[]), 0.0, "{none}\n{}", node.output());
+    }
+}
+
+/// Connects, says this, and leaves with a RST.
+fn reset(address: std::net::SocketAddr, header: &[u8]) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(header).unwrap();
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }

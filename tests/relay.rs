@@ -178,6 +178,34 @@ fn limits_networks_and_silence_are_kept() {
 }
 
 #[test]
+fn one_address_that_says_nothing_leaves_room_for_the_others() {
+    let (shared, behind) = (free_address(), free_address());
+    let service = echoing();
+    let proxies = "max_per_address = 1\ntrusted_proxies = [\"127.0.0.0/8\"]";
+    let node = builder()
+        .table(&relay("shared", shared, service, ""))
+        .table(&relay("behind", behind, service, proxies))
+        .start();
+    let greet = |address: SocketAddr, header: &[u8]| {
+        let mut stream = call(address);
+        stream.write_all(header).unwrap();
+        stream.write_all(b"x").unwrap();
+        let _ = stream.read(&mut [0]);
+        stream
+    };
+    let silent: Vec<_> = (0..16).map(|_| greet(shared, b"")).collect();
+    assert_eq!(rest(call(shared)), b"", "the seventeenth of one address");
+    assert_eq!(refusals(&node, "too many connections from one address"), 1.0);
+    drop(silent);
+    eventually("a free place", SOON, || (converse(call(shared), b"y") == b"yfarewell").then_some(()));
+    let one = b"PROXY TCP4 192.0.2.7 10.0.0.9 40000 104\r\n";
+    let _first = greet(behind, one);
+    assert_eq!(rest(greet(behind, one)), b"", "the second of one behind the proxy");
+    let other = b"PROXY TCP4 192.0.2.8 10.0.0.9 40000 104\r\ny";
+    assert_eq!(converse(call(behind), other), b"yfarewell");
+}
+
+#[test]
 fn a_service_that_is_gone_costs_a_caller_his_connection_and_nobody_else_anything() {
     let (dead, alive) = (free_address(), free_address());
     let node = builder()

@@ -214,7 +214,18 @@ fn relay_keys(old: &Relay, new: &Relay) -> Vec<&'static str> {
         Relay,
         old,
         new,
-        [name, listen, connect, tls, connect_tls, allow, trusted_proxies, max_connections, timeouts]
+        [
+            name,
+            listen,
+            connect,
+            tls,
+            connect_tls,
+            allow,
+            trusted_proxies,
+            max_connections,
+            max_per_address,
+            timeouts
+        ]
     )
 }
 

@@ -354,6 +354,13 @@ pub const KEYS: &[Key] = &[
         "Load balancers whose connections begin with a PROXY protocol header, as for listeners.",
     ),
     key("relay", "max_connections", "64", "1..65535", "Connections open at once."),
+    key(
+        "relay",
+        "max_per_address",
+        "16",
+        "1..65535",
+        "Connections open at once from one address, of those behind a trusted proxy from the address that it names.",
+    ),
     key("relay", "timeouts", "{}", "table", "How long things may take."),
     key(
         "relay.timeouts",

@@ -33,6 +33,8 @@ pub struct Relay {
     pub trusted_proxies: Vec<IpNet>,
     /// Connections open at once.
     pub max_connections: usize,
+    /// And from one address.
+    pub max_per_address: usize,
     /// How long things may take.
     pub timeouts: RelayTimeouts,
 }
@@ -70,6 +72,7 @@ pub(super) fn relay(section: &Section<'_>) -> Read<Relay> {
     let allow = section.each("allow", network);
     let trusted_proxies = section.each("trusted_proxies", network);
     let max_connections = section.or("max_connections", 64, |item| item.count(COUNT));
+    let max_per_address = section.or("max_per_address", 16, |item| item.count(COUNT));
     let timeouts = timeouts(&section.table("timeouts"));
     Ok(Relay {
         name: name?,
@@ -80,6 +83,7 @@ pub(super) fn relay(section: &Section<'_>) -> Read<Relay> {
         allow: allow?,
         trusted_proxies: trusted_proxies?,
         max_connections: max_connections?,
+        max_per_address: max_per_address?,
         timeouts: timeouts?,
     })
 }

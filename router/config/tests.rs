@@ -54,6 +54,7 @@ connect = "ris.example.org:104"
 allow = ["10.0.0.0/8"]
 trusted_proxies = ["10.9.0.1"]
 max_connections = 8
+max_per_address = 4
 timeouts = { connect = "5s", idle = "10m" }
 tls = { certificate = "server.pem", key = "server.key", client = "optional", ca = "ca.pem" }
 connect_tls = { verify = "none" }

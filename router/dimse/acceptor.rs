@@ -26,6 +26,9 @@ pub enum AcceptError {
         /// The request.
         request: Box<AssociateRequest>,
     },
+    /// The peer connected and went, by FIN or RST, without a byte: it only looked whether somebody is here.
+    #[error("the peer connected and left")]
+    Left,
     /// The peer broke the protocol, went away, or kept silent.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -108,7 +111,12 @@ impl Acceptor {
     ) -> Result<Association<S>, AcceptError> {
         let mut link = Link::new(stream, policy.max_pdu, timers);
         link.event(Event::Incoming, &[]).await?;
-        let request = read_request(&mut link, policy).await?;
+        let request = match read_request(&mut link, policy).await {
+            Err(LinkError::Closed | LinkError::Io(_)) if link.buffered().is_empty() => {
+                return Err(AcceptError::Left);
+            }
+            request => request?,
+        };
         let acceptable = request.protocol_version & 1 == 1;
         let rejection = pdu::encode_rejection(Rejection::PROTOCOL_VERSION);
         link.event(Event::RequestPdu { acceptable }, &rejection).await?;

@@ -74,7 +74,7 @@ pub(super) fn unencrypted(error: &HandshakeError) -> Advised {
             "Use its port for TLS, usually 2762; or send it plain DICOM, which is Unsecured.",
         ),
         HandshakeError::NotTls(_) => ("What listens there speaks another protocol.", "Check the port."),
-        HandshakeError::Closed | HandshakeError::Io(_) => (
+        HandshakeError::Closed | HandshakeError::Left | HandshakeError::Io(_) => (
             "The peer hung up during the handshake: it has no TLS on this port, wants a client certificate, or only speaks old versions.",
             "Ask whether the port is one for TLS and what it wants; its log says why.",
         ),

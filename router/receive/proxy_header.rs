@@ -59,7 +59,7 @@ pub enum HeaderError {
     /// It is no proper one.
     #[error("{0}")]
     Fault(#[from] HeaderFault),
-    /// The proxy closed without a byte, as health checks do.
+    /// The proxy closed or reset without a byte, as health checks do.
     #[error("closed without a PROXY protocol header")]
     Nothing,
     /// The proxy closed within the header.
@@ -102,10 +102,13 @@ async fn read_whole<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Caller, Head
             Parsed::Partial(missing) => missing.get() as u64,
         };
         // What is missing is at most the longest header.
-        match (&mut *stream).take(missing).read_buf(&mut seen).await? {
-            0 if seen.is_empty() => return Err(HeaderError::Nothing),
-            0 => return Err(HeaderError::Cut),
-            _ => {}
+        match (&mut *stream).take(missing).read_buf(&mut seen).await {
+            // Health checks end with a RST as often as with a FIN.
+            Err(_) if seen.is_empty() => return Err(HeaderError::Nothing),
+            Err(error) => return Err(error.into()),
+            Ok(0) if seen.is_empty() => return Err(HeaderError::Nothing),
+            Ok(0) => return Err(HeaderError::Cut),
+            Ok(_) => {}
         }
     }
 }

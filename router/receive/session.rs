@@ -56,6 +56,7 @@ pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: S
             let caller = Caller { peer, leaf: shown.map(|shown| shown.leaf), by_authority };
             speak(reception, stream, &caller, over_limit).await;
         }
+        Err(HandshakeError::Left) => note_visit(reception, peer),
         Err(error) => note_handshake(reception, peer, &error),
     }
 }
@@ -68,6 +69,11 @@ async fn speak<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Cal
             Box::pin(reception.gateway.serve(reception, stream, caller.peer, over_limit)).await;
         }
     }
+}
+
+/// Somebody connected and left before the first byte, as health checks do: nobody was refused.
+fn note_visit(reception: &Reception, peer: SocketAddr) {
+    tracing::debug!(listener = %reception.listener.name, %peer, "Somebody connected and left.");
 }
 
 fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeError) {
@@ -109,6 +115,7 @@ async fn associate<S: Transport>(reception: &Arc<Reception>, stream: S, caller: 
                 reception.alerts.raise(peer, &format!("listener {}", reception.listener.name), &details);
             }
         }
+        Err(AcceptError::Left) => note_visit(reception, peer),
         Err(AcceptError::Link(error)) => {
             reception.refused(reason_of(&error));
             tracing::warn!(listener = %reception.listener.name, %peer, %error, "No association came about.");

@@ -1,8 +1,9 @@
 //! The accept loop of one relay, and each connection from its beginning to its end.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -45,6 +46,8 @@ enum Refusal {
     Address,
     #[error("too many connections")]
     Limit,
+    #[error("too many connections from one address")]
+    Share,
     #[error(transparent)]
     Header(#[from] HeaderError),
     #[error("TLS with the caller: {0}")]
@@ -60,6 +63,7 @@ impl Refusal {
         match self {
             Self::Address => "address not allowed",
             Self::Limit => "too many connections",
+            Self::Share => "too many connections from one address",
             Self::Header(error) => error.reason(),
             Self::CallerTls(error) => error.reason(),
             Self::Connect(_) => "service_unreachable",
@@ -72,6 +76,7 @@ impl Port {
     /// Accepts until the port is closed or the program stops, each connection in a task of its own among `tasks`.
     pub(super) async fn run(self, tasks: TaskTracker) {
         let open = Arc::new(AtomicUsize::new(0));
+        let addresses = Addresses::default();
         loop {
             let accepted = tokio::select! {
                 () = self.halt.cancelled() => return,
@@ -87,6 +92,7 @@ impl Port {
                         settings,
                         metrics: self.metrics.clone(),
                         open: Arc::clone(&open),
+                        addresses: Arc::clone(&addresses),
                         drain: self.drain.clone(),
                     };
                     let halt = self.halt.clone();
@@ -111,11 +117,44 @@ struct Connection {
     settings: Arc<Settings>,
     metrics: Metrics,
     open: Arc<AtomicUsize>,
+    addresses: Addresses,
     drain: CancellationToken,
 }
 
 /// A place among the connections that may be open, given back when dropped.
 struct Place(Arc<AtomicUsize>);
+
+/// How many connections each address has.
+type Addresses = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A place among those of one address, given back when dropped.
+struct Share {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Share {
+    fn take(addresses: &Addresses, address: IpAddr, most: usize) -> Option<Self> {
+        let mut counts = addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = counts.get(&address).copied().unwrap_or(0);
+        (open < most).then(|| {
+            counts.insert(address, open + 1);
+            Self { addresses: Arc::clone(addresses), address }
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.address) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -130,6 +169,9 @@ impl Connection {
             Ok(()) => {}
             Err(Refusal::Header(HeaderError::Nothing)) => {
                 tracing::debug!(%relay, proxy = %peer, "A proxy connected and left.");
+            }
+            Err(Refusal::CallerTls(HandshakeError::Left)) => {
+                tracing::debug!(%relay, %peer, "Somebody connected and left.");
             }
             Err(refusal) => {
                 self.metrics.relays.refused(relay.as_str(), refusal.reason());
@@ -156,6 +198,8 @@ impl Connection {
         if !relay.admits(peer.ip()) {
             return Err(Refusal::Address);
         }
+        let _share = Share::take(&self.addresses, peer.ip().to_canonical(), relay.max_per_address)
+            .ok_or(Refusal::Share)?;
         match &self.settings.tls {
             None => self.connect(stream, peer).await,
             Some(tls) => {
@@ -211,6 +255,9 @@ impl Connection {
         let seconds = began.elapsed().as_secs_f64();
         let (bytes_in, bytes_out) = (counters.forth.get(), counters.back.get());
         match end {
+            Ok(()) | Err(End::Caller(_)) if bytes_in == 0 && bytes_out == 0 => {
+                tracing::debug!(relay = name, %peer, "Somebody connected and left.");
+            }
             Ok(()) => {
                 tracing::info!(relay = name, %peer, bytes_in, bytes_out, seconds, "Relayed a connection.")
             }

@@ -25,6 +25,9 @@ pub enum HandshakeError {
         "the peer closed the connection during the TLS handshake: it may not speak TLS there, or share no version or cipher with us"
     )]
     Closed,
+    /// A caller went before it had said anything.
+    #[error("the peer connected and left")]
+    Left,
     /// The connection failed.
     #[error("the connection failed during the TLS handshake: {0}")]
     Io(io::Error),
@@ -96,7 +99,7 @@ impl HandshakeError {
             Self::Timeout(_) => "tls_timeout",
             Self::NotTls(Tongue::Dicom) => "plain_dicom_on_tls_port",
             Self::NotTls(_) => "not_tls",
-            Self::Closed | Self::Io(_) => "tls_connection_failed",
+            Self::Closed | Self::Left | Self::Io(_) => "tls_connection_failed",
             Self::OldVersion => "old_tls_version",
             Self::NoCommonCipher(_) => "no_common_cipher",
             Self::Certificate { fault: Fault::Missing, .. } => "no_certificate",
@@ -132,7 +135,7 @@ impl HandshakeError {
     /// pass by itself.
     pub fn is_for_a_person(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Closed | Self::Io(_) | Self::Protocol(_) => false,
+            Self::Timeout(_) | Self::Closed | Self::Left | Self::Io(_) | Self::Protocol(_) => false,
             Self::NotTls(_)
             | Self::OldVersion
             | Self::NoCommonCipher(_)

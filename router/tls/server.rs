@@ -19,7 +19,7 @@ use super::error::HandshakeError;
 use super::leaf::Leaf;
 use super::material::{self, MaterialError};
 use super::provider;
-use super::sniff::Sniffed;
+use super::sniff::{Sniffed, Tongue};
 use super::verify::{ClientTrust, Seen, Shown, VerifyClient};
 use super::watch::Watched;
 use crate::config::{CertificateMatch, ClientAuth, ServerTls as Settings, TlsVersion};
@@ -105,7 +105,13 @@ impl ServerTls {
                 Ok((stream, seen.take()))
             }
             Ok(Err((error, mut io))) => {
-                let error = HandshakeError::from_io(error, seen.take_leaf(), io.tongue());
+                let tongue = io.tongue();
+                let error = match HandshakeError::from_io(error, seen.take_leaf(), tongue) {
+                    HandshakeError::Closed | HandshakeError::Io(_) if tongue == Tongue::Nothing => {
+                        return Err(HandshakeError::Left);
+                    }
+                    error => error,
+                };
                 linger(&mut io).await;
                 Err(error)
             }

@@ -220,6 +220,7 @@ fn fix(error: &HandshakeError, leaf: Option<&Leaf>) -> String {
         HandshakeError::NotTls(_) => "use the port of the peer that speaks TLS".to_owned(),
         HandshakeError::Timeout(_)
         | HandshakeError::Closed
+        | HandshakeError::Left
         | HandshakeError::Io(_)
         | HandshakeError::Protocol(_) => "look into the log of the peer".to_owned(),
     }
