@@ -107,6 +107,21 @@ fn show_tells_the_pin_that_openssl_computes() {
 }
 
 #[test]
+fn a_client_that_should_outlive_its_authority_is_cut_short_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    generate(folder.path(), &["--ca", "--key", "ecdsa", "--days", "30"]).expect_success();
+    let made = generate(folder.path(), &["--ca", "--key", "ecdsa", "--client", "cart9"]).expect_success();
+    assert!(made.output.contains("Not 3650 days: the authority expires on"), "{}", made.output);
+    assert!(made.output.contains("29 days left"), "{}", made.output);
+    let odd = cert(["generate", "--name", "node", "--san", "300.1.1.1"]);
+    assert!(
+        !odd.status.success() && odd.output.contains("looks like an address and is none"),
+        "{}",
+        odd.output
+    );
+}
+
+#[test]
 fn pkcs12_is_read_by_openssl_in_both_strengths_and_never_shows_its_password() {
     let Some(openssl) = require("openssl") else { return };
     let folder = authority("rsa");

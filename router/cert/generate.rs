@@ -12,6 +12,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::tls::{self, Leaf, MaterialError};
+
 /// The kind of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyKind {
@@ -35,8 +37,12 @@ pub struct Order {
 }
 
 /// Files that are to be written, which are not there yet.
-#[derive(Debug)]
-pub struct Files(Vec<File>);
+#[derive(Debug, Default)]
+pub struct Files {
+    files: Vec<File>,
+    /// Their authority's end, where that is sooner than what was ordered.
+    cut: Option<OffsetDateTime>,
+}
 
 #[derive(Debug)]
 struct File {
@@ -67,6 +73,9 @@ pub enum GenerateError {
     /// A name can be neither a host's name nor an address.
     #[error("{0:?} is neither a host name nor an address")]
     Name(String),
+    /// A name is made like an address. Nobody would be reached by it: a host's last label is never a number (RFC 1123 2.1).
+    #[error("{0:?} looks like an address and is none")]
+    Address(String),
     /// The name does not fit a certificate.
     #[error("{0:?} is no name for a certificate: 1 to 64 printable characters")]
     Subject(String),
@@ -78,6 +87,9 @@ pub enum GenerateError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of the authority is of no use, or the two do not belong together.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
     /// The library would not.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
@@ -104,7 +116,7 @@ enum Purpose {
 /// # Errors
 /// [`GenerateError`]
 pub fn self_signed(order: &Order, folder: &Path, now: OffsetDateTime) -> Result<Files, GenerateError> {
-    let mut files = Files(Vec::new());
+    let mut files = Files::default();
     let key = new_key(order.key)?;
     let certificate = leaf(order, Purpose::Both, now)?.self_signed(&key)?;
     files.pair(folder, "node", certificate.pem(), key.serialize_pem())?;
@@ -112,7 +124,8 @@ pub fn self_signed(order: &Order, folder: &Path, now: OffsetDateTime) -> Result<
 }
 
 /// An authority (`ca.pem`, `ca.key`), a certificate for a server (`server.pem`, `server.key`), and one for each client, named
-/// after it. Where the folder has an authority already, that one signs, and a server is made only where there is none.
+/// after it. Where the folder has an authority already, that one signs, and a server is made only where there is none. What
+/// an authority signs ends with it at the latest: see [`Files::cut`].
 ///
 /// # Errors
 /// [`GenerateError`]
@@ -122,30 +135,96 @@ pub fn authority(
     folder: &Path,
     now: OffsetDateTime,
 ) -> Result<Files, GenerateError> {
-    let mut files = Files(Vec::new());
+    let mut files = Files::default();
     let (ca, ca_key) = (folder.join("ca.pem"), folder.join("ca.key"));
-    let is_there = ca.exists() && ca_key.exists();
-    let issuer = if is_there {
-        existing(&ca, &ca_key)?
+    let is_there = ca.exists() || ca_key.exists();
+    let authority = if is_there {
+        Authority::existing(&ca, &ca_key, now)?
     } else {
         let key = new_key(order.key)?;
         let params = authority_params(order, now)?;
         files.pair(folder, "ca", params.self_signed(&key)?.pem(), key.serialize_pem())?;
-        Issuer::new(params, key)
+        Authority {
+            not_before: params.not_before,
+            not_after: params.not_after,
+            issuer: Issuer::new(params, key),
+        }
     };
     if !is_there || !folder.join("server.pem").exists() {
-        let key = new_key(order.key)?;
-        let server = leaf(order, Purpose::Server, now)?.signed_by(&key, &issuer)?;
-        files.pair(folder, "server", server.pem(), key.serialize_pem())?;
+        let (certificate, key) = authority.signed(order, Purpose::Server, now, &mut files)?;
+        files.pair(folder, "server", certificate, key)?;
     }
     for name in clients {
-        let key = new_key(order.key)?;
         let of = Order { name: name.clone(), names: Vec::new(), ..order.clone() };
-        let client = leaf(&of, Purpose::Client, now)?.signed_by(&key, &issuer)?;
+        let (certificate, key) = authority.signed(&of, Purpose::Client, now, &mut files)?;
         let stem: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-        files.pair(folder, &stem, client.pem(), key.serialize_pem())?;
+        files.pair(folder, &stem, certificate, key)?;
     }
     Ok(files)
+}
+
+/// Who signs, and from when to when that is worth something.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+}
+
+impl Authority {
+    /// The one in these two files, if it can sign today.
+    fn existing(certificate: &Path, key: &Path, now: OffsetDateTime) -> Result<Self, GenerateError> {
+        let failed = |file: &Path, why: String| GenerateError::Authority { file: file.to_owned(), why };
+        for (missing, there) in [(certificate, key), (key, certificate)] {
+            if !missing.exists() {
+                let why = format!("is missing beside {}: both are needed to sign", there.display());
+                return Err(failed(missing, why));
+            }
+        }
+        // This also finds a key that is another's.
+        let pair = tls::identity(certificate, key)?;
+        let der = pair.end_entity_cert().map_err(|error| failed(certificate, error.to_string()))?;
+        let leaf = Leaf::of(der).map_err(|error| failed(certificate, error.to_string()))?;
+        let why = match () {
+            () if !leaf.is_ca => Some(
+                "is no authority's certificate (CA:true), so nobody would believe what it signs".to_owned(),
+            ),
+            () if leaf.not_after <= now => Some(format!(
+                "this authority expired on {}, so nobody would believe what it signs; make a new one in another folder",
+                leaf.not_after.date()
+            )),
+            () if leaf.not_before > now => Some(format!(
+                "this authority is not valid before {}: is the clock right?",
+                leaf.not_before.date()
+            )),
+            () => None,
+        };
+        if let Some(why) = why {
+            return Err(failed(certificate, why));
+        }
+        let text = fs::read_to_string(key).map_err(|error| failed(key, error.to_string()))?;
+        let signing = KeyPair::from_pem(&text).map_err(|error| failed(key, error.to_string()))?;
+        let issuer =
+            Issuer::from_ca_cert_der(der, signing).map_err(|error| failed(certificate, error.to_string()))?;
+        Ok(Self { issuer, not_before: leaf.not_before, not_after: leaf.not_after })
+    }
+
+    /// A new certificate and its key.
+    fn signed(
+        &self,
+        order: &Order,
+        purpose: Purpose,
+        now: OffsetDateTime,
+        files: &mut Files,
+    ) -> Result<(String, String), GenerateError> {
+        let key = new_key(order.key)?;
+        let mut params = leaf(order, purpose, now)?;
+        params.not_before = params.not_before.max(self.not_before);
+        if params.not_after > self.not_after {
+            params.not_after = self.not_after;
+            files.cut = Some(self.not_after);
+        }
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+    }
 }
 
 impl Files {
@@ -159,12 +238,17 @@ impl Files {
         let contents = [("pem", Content::Certificate(certificate)), ("key", Content::Key(key))];
         for (extension, content) in contents {
             let path = folder.join(format!("{stem}.{extension}"));
-            if path.symlink_metadata().is_ok() || self.0.iter().any(|file| file.path == path) {
+            if path.symlink_metadata().is_ok() || self.files.iter().any(|file| file.path == path) {
                 return Err(GenerateError::Exists(path));
             }
-            self.0.push(File { path, content });
+            self.files.push(File { path, content });
         }
         Ok(())
+    }
+
+    /// When certificates expire that should have been valid for longer, because the authority that signed them expires then.
+    pub fn cut(&self) -> Option<OffsetDateTime> {
+        self.cut
     }
 
     /// Writes all of them, keys readable by nobody else, and returns where they are: each certificate with its key.
@@ -180,7 +264,7 @@ impl Files {
             }
         };
         fs::create_dir_all(folder).map_err(failed(folder))?;
-        for File { path, content } in &self.0 {
+        for File { path, content } in &self.files {
             let (text, mode) = match content {
                 Content::Certificate(text) => (text, 0o644),
                 Content::Key(text) => (text, 0o600),
@@ -190,7 +274,7 @@ impl Files {
                 options.write(true).create_new(true).mode(mode).open(path).map_err(failed(path))?;
             file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed(path))?;
         }
-        Ok(self.0.iter().map(|file| file.path.clone()).collect())
+        Ok(self.files.iter().map(|file| file.path.clone()).collect())
     }
 }
 
@@ -199,14 +283,6 @@ fn new_key(kind: KeyKind) -> Result<KeyPair, rcgen::Error> {
         KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
         KeyKind::Ecdsa => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
     }
-}
-
-fn existing(certificate: &Path, key: &Path) -> Result<Issuer<'static, KeyPair>, GenerateError> {
-    let failed = |file: &Path, why: String| GenerateError::Authority { file: file.to_owned(), why };
-    let read = |file: &Path| fs::read_to_string(file).map_err(|error| failed(file, error.to_string()));
-    let pair = KeyPair::from_pem(&read(key)?).map_err(|error| failed(key, error.to_string()))?;
-    Issuer::from_ca_cert_pem(&read(certificate)?, pair)
-        .map_err(|error| failed(certificate, error.to_string()))
 }
 
 fn authority_params(order: &Order, now: OffsetDateTime) -> Result<CertificateParams, GenerateError> {
@@ -274,6 +350,10 @@ fn san(name: &str) -> Result<SanType, GenerateError> {
     let is_host = name.len() <= 253 && bare.split('.').all(label);
     if !is_host {
         return Err(bad());
+    }
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    if bare.rsplit('.').next().is_some_and(is_number) {
+        return Err(GenerateError::Address(name.to_owned()));
     }
     name.try_into().map(SanType::DnsName).map_err(|_| bad())
 }
@@ -392,12 +472,66 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_whose_files_do_not_belong_together_or_that_has_expired_signs_nothing() {
+        let (folder, other) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (folder, other) = (folder.path(), other.path());
+        let order = order(KeyKind::Ecdsa);
+        for folder in [folder, other] {
+            authority(&order, &[], folder, now()).expect("an authority").write(folder).expect("files");
+        }
+        let refusal = |at: OffsetDateTime| {
+            let made = authority(&order, &["epiq".to_owned()], folder, at);
+            made.expect_err("no certificate").to_string()
+        };
+        let later = refusal(now() + time::Duration::days(3651));
+        assert!(later.contains("ca.pem: this authority expired on"), "{later}");
+        let before = refusal(now() - time::Duration::days(3));
+        assert!(before.contains("is the clock right?"), "{before}");
+        std::fs::copy(other.join("ca.key"), folder.join("ca.key")).expect("a copy");
+        let mixed = refusal(now());
+        assert!(mixed.contains("ca.key: is not the key of the certificate in"), "{mixed}");
+        std::fs::remove_file(folder.join("ca.key")).expect("a file");
+        let half = refusal(now());
+        assert!(half.contains("ca.key: is missing beside"), "{half}");
+        for extension in ["pem", "key"] {
+            let from = other.join(format!("server.{extension}"));
+            std::fs::copy(from, folder.join(format!("ca.{extension}"))).expect("a copy");
+        }
+        let leaf = refusal(now());
+        assert!(leaf.contains("is no authority's certificate"), "{leaf}");
+    }
+
+    #[test]
+    fn nothing_outlives_the_authority_that_signed_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let short = Order { days: 30, ..order(KeyKind::Ecdsa) };
+        let made = authority(&short, &[], folder, now()).expect("an authority");
+        assert_eq!(made.cut(), None);
+        made.write(folder).expect("files");
+        let made = authority(&order(KeyKind::Ecdsa), &["epiq".to_owned()], folder, now()).expect("a client");
+        made.write(folder).expect("files");
+        let end = |stem: &str| {
+            let file = folder.join(format!("{stem}.pem"));
+            Leaf::of(&certificates(&file).expect("a certificate")[0]).expect("a certificate").not_after
+        };
+        assert_eq!(end("epiq"), end("ca"));
+        assert_eq!(made.cut(), Some(end("ca")));
+    }
+
+    #[test]
     fn what_is_no_name_is_refused() {
         let folder = Path::new("nowhere");
         for name in ["a b", "", "http://x", "a..b", &"x".repeat(70)] {
             let order = Order { names: vec![name.to_owned()], ..order(KeyKind::Ecdsa) };
             let made = self_signed(&order, folder, now());
             assert!(matches!(made, Err(GenerateError::Name(_))), "{name:?}");
+        }
+        for name in ["300.1.1.1", "10.0.0", "1.2.3.4.5", "*.1"] {
+            let order = Order { names: vec![name.to_owned()], ..order(KeyKind::Ecdsa) };
+            let made = self_signed(&order, folder, now());
+            assert!(matches!(made, Err(GenerateError::Address(_))), "{name:?}");
         }
         let nameless = Order { name: "\n".to_owned(), ..order(KeyKind::Ecdsa) };
         assert!(matches!(self_signed(&nameless, folder, now()), Err(GenerateError::Subject(_))));

@@ -145,6 +145,13 @@ impl GenerateArgs {
             writeln!(out, "{}, its key in {}", certificate.display(), key.display())?;
             describe(certificate, now, out)?;
         }
+        if let Some(end) = files.cut() {
+            let (days, end) = (order.days, end.date());
+            writeln!(
+                out,
+                "Not {days} days: the authority expires on {end}, and what it signs is worth nothing afterwards."
+            )?;
+        }
         Ok(Exit::Done)
     }
 }
