@@ -102,6 +102,9 @@ fn show_tells_the_pin_that_openssl_computes() {
     }
     let key = cert(["show", &at(&folder, "node.key")]);
     assert!(!key.status.success() && key.output.contains("this is a private key"), "{}", key.output);
+    let day = tempfile::tempdir().unwrap();
+    let made = generate(day.path(), &["--key", "ecdsa", "--days", "1"]).expect_success();
+    assert!(made.output.contains("24 hours left"), "{}", made.output);
     let again = generate(folder.path(), &[]);
     assert!(!again.status.success() && again.output.contains("nothing is overwritten"), "{}", again.output);
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::Line;
+use crate::cert::show::left;
 use crate::config::{ClientTls as ClientSettings, Config, DestinationKind, ServerTls as ServerSettings};
 use crate::tls::{ClientTls, Leaf, MaterialError, Security, ServerTls};
 
@@ -82,8 +83,8 @@ fn validity(about: &str, own: &Leaf) -> Line {
     let now = OffsetDateTime::now_utc();
     let days = own.seconds_left(now).div_euclid(86_400);
     let until = own.not_after.date();
-    let what =
-        format!("certificate of {} ({}, {}), until {until}, {days} days left", own.subject, own.key, own.pin);
+    let left = left(own.seconds_left(now));
+    let what = format!("certificate of {} ({}, {}), until {until}, {left}", own.subject, own.key, own.pin);
     if own.not_before > now {
         return Line::failed(
             about,
