@@ -202,6 +202,19 @@ fn a_peer_that_wants_a_certificate_is_told_apart_from_one_that_only_asks() {
         "{}",
         report.output
     );
+    assert!(!report.output.contains("connects"), "not even unverified: {}", report.output);
+    let stranger = tempfile::tempdir().unwrap();
+    generate(stranger.path(), &["--key", "ecdsa"]).expect_success();
+    let (theirs, theirs_key) = (at(&stranger, "node.pem"), at(&stranger, "node.key"));
+    let report = check(address, &["--ca", &ca, "--certificate", &theirs, "--key", &theirs_key]);
+    assert!(!report.status.success() && !report.output.contains("connects"), "{}", report.output);
+    for words in [
+        "asked for, and ours was refused",
+        "ours is that of CN=localhost",
+        "have the peer trust CN=localhost",
+    ] {
+        assert!(report.output.contains(words), "{words}\n{}", report.output);
+    }
     let own = ["--ca", &ca, "--certificate", &at(&folder, "cart1.pem"), "--key", &at(&folder, "cart1.key")];
     let shown = check(address, &own).expect_success().output;
     assert!(shown.contains("ours was taken"), "{shown}");

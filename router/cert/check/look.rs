@@ -11,7 +11,9 @@ use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion, version};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion, version,
+};
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -87,6 +89,7 @@ pub async fn check(target: &Target) -> Result<Report, CheckError> {
         old_suites,
         chain,
         asks: seen.asks(),
+        own: seen.own(),
         verdicts,
     })
 }
@@ -116,8 +119,8 @@ async fn shake(
     let mut stream = match timeout(target.limit, shaking).await {
         Err(_) => return Ok(Taken::Silence),
         Ok(Err(error)) => {
-            if seen.is_asked_now() && is_about_us(&error) {
-                seen.refused.store(true, Ordering::Relaxed);
+            if let Some(alert) = alert(&error).filter(|_| seen.is_asked_now()) {
+                seen.note_refusal(alert);
                 return Ok(Taken::Yes("and ends it for want of a certificate".to_owned()));
             }
             return Ok(Taken::No(reason(&error)));
@@ -126,12 +129,14 @@ async fn shake(
     };
     let suite = stream.get_ref().1.negotiated_cipher_suite();
     let suite = suite.map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
-    if seen.is_asked_now() && seen.own.is_none() {
-        // In TLS 1.3 a server says only afterwards that it wants a certificate.
+    if seen.is_asked_now() {
+        // In TLS 1.3 a server says only afterwards that it wants a certificate, or another one.
         let mut byte = [0];
         let answer = timeout(AFTERTHOUGHT.min(target.limit), stream.read(&mut byte)).await;
-        if matches!(answer, Ok(Err(error)) if is_about_us(&error)) {
-            seen.refused.store(true, Ordering::Relaxed);
+        if let Ok(Err(error)) = answer
+            && let Some(alert) = alert(&error)
+        {
+            seen.note_refusal(alert);
         }
     }
     Ok(Taken::Yes(suite))
@@ -171,14 +176,16 @@ async fn verify_with(target: &Target, verify: Verify) -> Result<Result<(), Hands
     Ok(client.connect(stream, &name, target.limit).await.map(drop))
 }
 
-/// Whether the peer ended a handshake because of what we did not show.
-fn is_about_us(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::AlertReceived(_)))
+/// With what the peer ended a handshake.
+fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
 }
 
 fn reason(error: &io::Error) -> String {
-    use rustls::AlertDescription as Alert;
+    use AlertDescription as Alert;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(Alert::ProtocolVersion)) => "not this version".to_owned(),
         Some(rustls::Error::AlertReceived(Alert::HandshakeFailure)) => "no cipher in common".to_owned(),
@@ -198,7 +205,8 @@ struct Seen {
     asked: AtomicBool,
     /// In the handshake under way.
     asked_now: AtomicBool,
-    refused: AtomicBool,
+    /// What it said to what we showed, or did not show.
+    refused: Mutex<Option<AlertDescription>>,
     own: Option<Arc<CertifiedKey>>,
 }
 
@@ -212,12 +220,23 @@ impl Seen {
     }
 
     fn asks(&self) -> Asks {
-        match (self.asked.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed)) {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.asked.load(Ordering::Relaxed), refused) {
             (false, _) => Asks::No,
-            (true, false) if self.own.is_some() => Asks::Shown,
-            (true, false) => Asks::Optional,
-            (true, true) => Asks::Required,
+            (true, None) if self.own.is_some() => Asks::Shown,
+            (true, None) => Asks::Optional,
+            (true, Some(alert)) if self.own.is_some() => Asks::Refused(alert),
+            (true, Some(_)) => Asks::Required,
         }
+    }
+
+    fn note_refusal(&self, alert: AlertDescription) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(alert);
+    }
+
+    /// Our own certificate.
+    fn own(&self) -> Option<Leaf> {
+        self.own.as_ref().and_then(|own| Leaf::of(own.cert.first()?).ok())
     }
 }
 

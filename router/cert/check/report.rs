@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustls::AlertDescription;
 use time::OffsetDateTime;
 
 use crate::cert::show::Shown;
@@ -22,6 +23,8 @@ pub struct Report {
     pub chain: Vec<Leaf>,
     /// Whether it asks for a client certificate.
     pub asks: Asks,
+    /// Our own certificate, if it was shown one.
+    pub own: Option<Leaf>,
     /// What came of each way to verify it.
     pub verdicts: Vec<Verdict>,
 }
@@ -48,6 +51,8 @@ pub enum Asks {
     Shown,
     /// It does not go on without a good one.
     Required,
+    /// It does not go on with the one it was shown, and says so.
+    Refused(AlertDescription),
 }
 
 /// What comes of one value of `verify`.
@@ -78,7 +83,18 @@ impl Report {
     /// Whether a destination can be configured that reaches the peer and verifies it.
     pub fn is_ok(&self) -> bool {
         let good = |verdict: &Verdict| verdict.verify != "none" && verdict.outcome.is_ok();
-        self.verdicts.iter().any(good) && self.asks != Asks::Required
+        self.verdicts.iter().any(good) && !self.asks.stops_us()
+    }
+
+    /// What mends a refusal of our side.
+    fn certificate_fix(&self) -> String {
+        match &self.own {
+            None => "set certificate and key to a pair that the peer trusts".to_owned(),
+            Some(own) => format!(
+                "have the peer trust {}, or set certificate and key to a pair that it trusts",
+                if own.is_self_signed() { &own.subject } else { &own.issuer }
+            ),
+        }
     }
 
     /// The profile that it meets.
@@ -135,6 +151,9 @@ impl fmt::Display for Report {
             write!(f, "\n{what}\n{}", Shown { leaf, now: self.now })?;
         }
         writeln!(f, "\nclient certificate\n  {}", self.asks)?;
+        if let (Asks::Refused(_), Some(own)) = (self.asks, &self.own) {
+            writeln!(f, "  ours is that of {}, issued by {}", own.subject, own.issuer)?;
+        }
         if self.chain.is_empty() {
             return writeln!(f, "\n{}", nothing_in_common(self));
         }
@@ -142,12 +161,21 @@ impl fmt::Display for Report {
         for verdict in &self.verdicts {
             let verify = format!("verify = \"{}\"", verdict.verify);
             match &verdict.outcome {
-                Ok(()) if verdict.verify == "none" => writeln!(f, "{verify:16}  connects, Unsecured")?,
-                Ok(()) if self.asks == Asks::Required => {
-                    writeln!(f, "{verify:16}  fails: the peer wants a client certificate")?;
-                    writeln!(f, "{:16}  fix: set certificate and key to a pair that the peer trusts", "")?;
+                // In TLS 1.3 the handshake is over before a peer refuses for want of a certificate.
+                Ok(()) if self.asks.stops_us() => {
+                    let why = match self.asks {
+                        Asks::Refused(alert) => HandshakeError::Refused(alert).to_string(),
+                        _ => "the peer wants a client certificate".to_owned(),
+                    };
+                    writeln!(f, "{verify:16}  fails: {why}")?;
+                    writeln!(f, "{:16}  fix: {}", "", self.certificate_fix())?;
                 }
+                Ok(()) if verdict.verify == "none" => writeln!(f, "{verify:16}  connects, Unsecured")?,
                 Ok(()) => writeln!(f, "{verify:16}  connects, Secured")?,
+                Err(error @ HandshakeError::Refused(_)) => {
+                    writeln!(f, "{verify:16}  fails: {error}")?;
+                    writeln!(f, "{:16}  fix: {}", "", self.certificate_fix())?;
+                }
                 Err(error) => {
                     writeln!(f, "{verify:16}  fails: {error}")?;
                     writeln!(f, "{:16}  fix: {}", "", fix(error, self.chain.first()))?;
@@ -165,7 +193,17 @@ impl fmt::Display for Asks {
             Self::Optional => "asked for, and not required",
             Self::Shown => "asked for, and ours was taken",
             Self::Required => "required: set certificate and key to a pair that the peer trusts",
+            Self::Refused(alert) => {
+                return write!(f, "asked for, and ours was refused: {}", HandshakeError::Refused(*alert));
+            }
         })
+    }
+}
+
+impl Asks {
+    /// Whether no connection comes about for want of a certificate that the peer takes.
+    fn stops_us(self) -> bool {
+        matches!(self, Self::Required | Self::Refused(_))
     }
 }
 
@@ -244,6 +282,7 @@ mod tests {
             old_suites,
             chain: Vec::new(),
             asks: Asks::No,
+            own: None,
             verdicts: Vec::new(),
         }
     }
