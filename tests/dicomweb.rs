@@ -248,6 +248,43 @@ fn a_success_counts_only_where_it_names_the_instance() {
 }
 
 #[test]
+fn an_answer_that_nobody_can_read_again_and_again_pauses_with_its_reason_and_loses_nothing() {
+    let page =
+        || Reply::Answer(200, "Content-Type: text/html\r\n".into(), "<!DOCTYPE html><p>Log in</p>".into());
+    let server = WebServer::start(move |_| page());
+    let node = node_to(&server, "");
+    let sent = small(16, 2);
+    store_all(&node, &sent);
+    node.wait_health("web", "paused");
+    let shown = node.run(&["status"]).output;
+    for words in
+        ["HTTP 200 (OK), but the body is an HTML page", "3 times in a row", "does a DICOMweb server answer"]
+    {
+        assert!(shown.contains(words), "{words}\n{shown}");
+    }
+    assert_eq!(node.metric("chrysalis_held_instances", &[]), 0.0);
+    // It is one instance only: that one is held, and the others arrive.
+    let sent = small(17, 4);
+    let odd = sent[1].sop_instance.clone();
+    let server =
+        WebServer::start(move |asked| if asked.names().contains(&odd) { page() } else { Reply::Store });
+    let node = node_to(&server, "");
+    store_all(&node, &sent);
+    for place in [0, 2, 3] {
+        node.wait_state(&sent[place], "web", "delivered");
+    }
+    let more = Study::new(18);
+    let mut number = 0;
+    let held = eventually("the odd one held", SOON, || {
+        number += 1;
+        store_all(&node, &[more.small(number)]);
+        let seen = node.wait_all("all", |_| true);
+        seen.into_iter().find(|seen| seen.state == "held")
+    });
+    assert!(held.reason.contains("3 times for this instance"), "{}", held.reason);
+}
+
+#[test]
 fn a_duplicate_is_delivered_when_it_can_only_be_this_content() {
     let duplicate = |asked: &Asked| {
         let failed: Vec<_> = asked.names().into_iter().map(|name| (name, 0x0111)).collect();

@@ -408,6 +408,7 @@ impl Dispatcher {
         let bytes = attempted.bytes;
         let end = match attempted.end {
             End::Aborted { what, .. } => End::Aborted { what, times: aborts },
+            End::Unclear { what, .. } => End::Unclear { what, times: aborts },
             other => other,
         };
         // What was proposed for this instance may be to blame, and something else be accepted.

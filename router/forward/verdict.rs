@@ -106,6 +106,13 @@ pub enum End {
         /// How often this instance has provoked it.
         times: u32,
     },
+    /// It was answered with success, and nobody can tell of what, for the n-th time with this instance.
+    Unclear {
+        /// What happened.
+        what: String,
+        /// How often that has happened with this instance.
+        times: u32,
+    },
     /// The destination has it, without a DIMSE status (a folder).
     Stored(String),
     /// Our own copy cannot be read.
@@ -197,10 +204,10 @@ pub fn judge(end: End) -> Verdict {
             format!("the link of site {site} has no \"{endpoint}\" among its endpoints").into(),
         ),
         End::Unreachable(what) => Verdict::Retry(what.into()),
-        End::Aborted { what, times } if times >= ABORTS_UNTIL_REFUSED => {
+        End::Aborted { what, times } | End::Unclear { what, times } if times >= ABORTS_UNTIL_REFUSED => {
             Verdict::Refused(format!("{what}, {times} times for this instance").into())
         }
-        End::Aborted { what, .. } => Verdict::Retry(what.into()),
+        End::Aborted { what, .. } | End::Unclear { what, .. } => Verdict::Retry(what.into()),
         End::Stored(detail) => Verdict::Delivered { detail: detail.into(), is_warning: false },
         End::Unreadable(why) => Verdict::Hold(Hold::new(HoldKind::Damage, why)),
         End::NotTaken { what, comment } => Verdict::Refused(Why { text: what, comment }),
@@ -351,6 +358,8 @@ mod tests {
     fn the_third_abort_by_one_instance_counts_as_a_refusal() {
         let aborted = |times| word(&judge(End::Aborted { what: "aborted".into(), times }));
         assert_eq!((aborted(1), aborted(2), aborted(3)), ("retry", "retry", "refused"));
+        let unclear = |times| word(&judge(End::Unclear { what: "200, but".into(), times }));
+        assert_eq!((unclear(1), unclear(2), unclear(3)), ("retry", "retry", "refused"));
     }
 
     #[test]

@@ -38,6 +38,8 @@ use crate::transcode::{Accepts, TranscodeError, called, ladder};
 const MAX_ALONE: usize = 256;
 /// SOP class and transfer syntax pairs that are remembered as refused.
 const MAX_REFUSED: usize = 64;
+/// Answers in a row that cannot be read, after which the destination is paused.
+const MAX_UNCLEAR: u32 = 3;
 /// Referenced Transfer Syntax not supported (PS3.18 table I.2-2).
 const SYNTAX_NOT_SUPPORTED: Status = Status(0xC122);
 
@@ -51,6 +53,8 @@ pub(super) struct WebCarrier {
     alone: VecDeque<Sequence>,
     /// What the server was found not to take. Forgotten with the connection: an administrator may change it.
     refused: Vec<(Uid, TransferSyntax)>,
+    /// Answers in a row that said success, each to one instance, and could not be read.
+    unclear: u32,
     /// What was made ready and had no room in the last request.
     ahead: Option<Ready>,
 }
@@ -96,6 +100,7 @@ impl WebCarrier {
             preparer,
             alone: VecDeque::new(),
             refused: Vec::new(),
+            unclear: 0,
             ahead: None,
         }
     }
@@ -311,9 +316,26 @@ impl WebCarrier {
                 if is_syntax { Alone::NotSo(attempted) } else { Alone::Done(attempted) }
             }
             Ok(Judged::Syntax(end)) => Alone::NotSo(Attempted::sent(end, bytes)),
+            Ok(Judged::Request(End::Unclear { what, .. })) => Alone::Done(Attempted {
+                broke: Some(Association::New),
+                ..Attempted::sent(self.unclear(what), bytes)
+            }),
             Ok(Judged::Request(end) | Judged::Destination(end)) => Alone::Done(Attempted::sent(end, bytes)),
             Err(Unanswered::Unsent(end)) => Alone::Done(Attempted::before(end)),
             Err(Unanswered::Broken(error)) => broken(error, bytes),
+        }
+    }
+
+    /// A success of which nobody can tell what it was of. That may be the instance; but where it goes on so without one
+    /// answer in between that can be read, somebody else than a DICOMweb server answers there.
+    fn unclear(&mut self, what: String) -> End {
+        self.unclear += 1;
+        match self.unclear {
+            times @ MAX_UNCLEAR.. => End::NotAdmitted {
+                what: format!("{what}, {times} times in a row: does a DICOMweb server answer at this URL?"),
+                comment: String::new(),
+            },
+            _ => End::Unclear { what, times: 0 },
         }
     }
 
@@ -345,7 +367,13 @@ impl WebCarrier {
         loop {
             let boundary = Boundary::random().map_err(|error| unsent(error.to_string()))?;
             match Box::pin(self.connection.post(&boundary, parts, authorization.clone())).await {
-                Ok(response) => return Ok(response.judge(&uids)),
+                Ok(response) => {
+                    let judged = response.judge(&uids);
+                    if matches!(judged, Judged::Each(_)) {
+                        self.unclear = 0;
+                    }
+                    return Ok(judged);
+                }
                 Err(PostError::Broken { is_used: true, .. }) if again => again = false,
                 Err(PostError::Unconnected(end)) => return Err(Unanswered::Unsent(end)),
                 Err(error) => return Err(Unanswered::Broken(error)),

@@ -35,12 +35,25 @@ pub(super) enum PayloadError {
     /// Neither of the two.
     #[error("is neither DICOM JSON nor DICOM XML")]
     Neither,
+    /// A page for people: most often a login, or a proxy's own words.
+    #[error("is an HTML page, as a login or a proxy shows it")]
+    Page,
+    /// Compressed, though nobody asked for that.
+    #[error("is compressed with gzip, which was not asked for")]
+    Compressed,
     /// Begins like JSON.
     #[error("is not the JSON of a data set")]
     Json,
     /// Begins like XML.
     #[error("is not the XML of a data set")]
     Xml,
+}
+
+/// Whether it begins as HTML does.
+fn is_page(body: &[u8]) -> bool {
+    ["<!doctype html", "<html"].iter().any(|start| {
+        body.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()))
+    })
 }
 
 const REFERENCED: &str = "00081199";
@@ -59,7 +72,9 @@ impl Payload {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
         match body.first() {
             Some(b'{' | b'[') => json(body),
+            Some(b'<') if is_page(body) => Err(PayloadError::Page),
             Some(b'<') => xml(body),
+            Some(0x1F) if body.get(1) == Some(&0x8B) => Err(PayloadError::Compressed),
             _ => Err(PayloadError::Neither),
         }
     }

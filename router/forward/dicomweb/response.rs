@@ -99,7 +99,8 @@ impl Response {
 
     fn success(&self, sent: &[&Uid]) -> Judged {
         let what = self.words();
-        let unclear = |why: &str| Judged::Request(End::Unreachable(format!("{what}, but {why}")));
+        let unclear =
+            |why: &str| Judged::Request(End::Unclear { what: format!("{what}, but {why}"), times: 0 });
         let body = match &self.body {
             Body::Whole(body) => body.trim_ascii(),
             Body::TooLong => return unclear("the body is too long to be an answer"),
