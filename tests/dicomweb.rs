@@ -561,4 +561,31 @@ fn orthanc_stores_every_data_set_byte_for_byte() {
     assert_eq!(digests(&received), digests(&sent));
     let echo = node.run(&["echo", "web"]).expect_success().output;
     assert!(echo.contains("HTTP 200"), "{echo}");
+    assert!(!orthanc.log().contains("MIME type"), "{}", orthanc.log());
+}
+
+#[test]
+fn a_server_that_answers_in_xml_only_is_asked_for_that_and_one_that_has_neither_pauses() {
+    let server = WebServer::start(|asked| match asked.header("accept") {
+        Some("application/dicom+xml") => Reply::Answer(
+            200,
+            "Content-Type: application/dicom+xml\r\n".to_owned(),
+            format!(
+                r#"<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ"><Item number="1"><DicomAttribute tag="00081155" vr="UI"><Value number="1">{}</Value></DicomAttribute></Item></DicomAttribute></NativeDicomModel>"#,
+                asked.names().first().cloned().unwrap_or_default(),
+            ),
+        ),
+        _ => plain(406),
+    });
+    let node = node_to(&server, "");
+    for instance in small(19, 3) {
+        store_all(&node, std::slice::from_ref(&instance));
+        node.wait_state(&instance, "web", "delivered");
+    }
+    assert_eq!(server.asked().len(), 4, "only the first was asked for twice");
+    let neither = WebServer::start(|_| plain(406));
+    let node = node_to(&neither, "");
+    store_all(&node, &small(20, 1));
+    node.wait_health("web", "paused");
+    assert!(node.run(&["status"]).output.contains("neither in DICOM JSON nor in DICOM XML"));
 }

@@ -165,6 +165,11 @@ impl Orthanc {
         });
     }
 
+    /// What it has written into its log.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
     /// Its own identifiers of everything it has stored.
     pub fn instances(&self) -> Vec<String> {
         let text = http::get(self.http, "/instances").unwrap().text();

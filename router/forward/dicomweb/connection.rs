@@ -30,8 +30,10 @@ use crate::tls::HandshakeError;
 const LOOK: Duration = Duration::from_secs(1);
 /// An answer about 64 instances has some 40 KB.
 const MAX_ANSWER: usize = 1 << 20;
-/// JSON is what everybody has; a server that has only XML says so.
-const ANSWERS: HeaderValue = HeaderValue::from_static("application/dicom+json, application/dicom+xml;q=0.5");
+/// JSON is what everybody has. One type alone: of a list with weights Orthanc complains in its log, each time.
+const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
+/// For a server that says that it has not (406).
+const XML: HeaderValue = HeaderValue::from_static("application/dicom+xml");
 const US: HeaderValue = HeaderValue::from_static(concat!("Chrysalis/", env!("CARGO_PKG_VERSION")));
 
 /// The way to a server.
@@ -39,6 +41,8 @@ pub(super) struct Connection {
     destination: WebDestination,
     secure: Arc<Secure>,
     open: Option<Open>,
+    /// The media type that answers are to have.
+    answers: HeaderValue,
 }
 
 struct Open {
@@ -82,7 +86,7 @@ impl From<PostError> for Failed {
 
 impl Connection {
     pub(super) fn new(destination: WebDestination, secure: Arc<Secure>) -> Self {
-        Self { destination, secure, open: None }
+        Self { destination, secure, open: None, answers: JSON }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -91,6 +95,14 @@ impl Connection {
 
     pub(super) fn close(&mut self) {
         self.open = None;
+    }
+
+    /// The server does not answer in the media type that it was asked for: asks for the other one from now on. Whether that is
+    /// worth a second request; after that it is not.
+    pub(super) fn ask_otherwise(&mut self) -> bool {
+        let is_first = self.answers == JSON;
+        self.answers = if is_first { XML } else { JSON };
+        is_first
     }
 
     /// Posts a body and reads the response. The connection is kept if both were whole.
@@ -103,7 +115,8 @@ impl Connection {
         let mut open = self.opened().await?;
         let (to, body) = Taken::new(boundary.length(parts));
         let content_type = boundary.content_type();
-        let request = request(&self.destination.url, &content_type, authorization, body)
+        let answers = self.answers.clone();
+        let request = request(&self.destination.url, &content_type, answers, authorization, body)
             .map_err(|error| PostError::Unconnected(End::Unreachable(error.to_string())))?;
         let timeouts = self.destination.timeouts;
         let is_used = std::mem::replace(&mut open.is_used, true);
@@ -178,6 +191,7 @@ impl Connection {
 fn request(
     url: &WebUrl,
     content_type: &str,
+    answers: HeaderValue,
     authorization: Option<HeaderValue>,
     body: Taken,
 ) -> Result<Request<Taken>, hyper::http::Error> {
@@ -186,7 +200,7 @@ fn request(
         .uri(url.path())
         .header(HOST, url.authority())
         .header(USER_AGENT, US)
-        .header(ACCEPT, ANSWERS)
+        .header(ACCEPT, answers)
         .header(CONTENT_TYPE, content_type);
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization);

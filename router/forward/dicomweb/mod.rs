@@ -367,6 +367,7 @@ impl WebCarrier {
         loop {
             let boundary = Boundary::random().map_err(|error| unsent(error.to_string()))?;
             match Box::pin(self.connection.post(&boundary, parts, authorization.clone())).await {
+                Ok(response) if response.is_not_acceptable() && self.connection.ask_otherwise() => {}
                 Ok(response) => {
                     let judged = response.judge(&uids);
                     if matches!(judged, Judged::Each(_)) {

@@ -65,6 +65,11 @@ pub(super) enum Said {
 }
 
 impl Response {
+    /// Whether the server has no answer of the media type that was asked for.
+    pub(super) fn is_not_acceptable(&self) -> bool {
+        self.status == StatusCode::NOT_ACCEPTABLE
+    }
+
     /// What this means for the instances that were sent under these UIDs.
     pub(super) fn judge(&self, sent: &[&Uid]) -> Judged {
         let what = self.words();
