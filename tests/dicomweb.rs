@@ -225,6 +225,8 @@ fn a_pause_that_the_server_asks_for_is_kept() {
     node.wait_state(&sent[0], "web", "ready");
     let asked = server.asked().len();
     assert_eq!(asked, 1);
+    let shown = node.run(&["status"]).output;
+    assert!(shown.contains("HTTP 503") && shown.contains("left alone until 20"), "{shown}");
     let resumed = node.run(&["resume", "destination", "web"]);
     assert!(resumed.status.success(), "{}", resumed.output);
     eventually("another try", SOON, || (server.asked().len() == 2).then_some(()));

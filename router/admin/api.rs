@@ -10,6 +10,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use chrysalis_queue::{Admission, Queue, Unavailable};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
 use super::headers::Headers;
@@ -206,7 +208,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     let associations = |name: &str| state.metrics.associations.with_label_values(&[name]).get();
     let listeners = control::listeners(&config, pauses, associations);
     let stats = ask(move || queue.stats()).await??;
-    let notices = state.board.notices();
+    let (notices, now) = (state.board.notices(), OffsetDateTime::now_utc());
     // First those that are configured, then those that are owed something all the same.
     let configured = config.destinations.iter().map(|destination| destination.name.as_str());
     let strangers = stats.destinations.iter().map(|known| known.name.as_str());
@@ -217,7 +219,8 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         let tally = known.as_ref().map(|known| known.tally).unwrap_or_default();
         let lanes = notices.iter().filter(|((destination, _), _)| destination == name);
         let lanes = lanes.map(|((_, lane), notice)| {
-            json!({ "calling_ae": lane, "health": notice.health.name(), "reason": notice.why })
+            let until = notice.until.filter(|until| *until > now).and_then(|until| until.format(&Rfc3339).ok());
+            json!({ "calling_ae": lane, "health": notice.health.name(), "reason": notice.why, "left_alone_until": until })
         });
         json!({
             "destination": name,

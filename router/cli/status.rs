@@ -183,9 +183,17 @@ fn troubles(destination: &Value) -> Vec<String> {
             true => "rejects us",
             false => "ill",
         };
-        troubles.push(format!("{health}{whom}: {reason}"));
+        let until = lane["left_alone_until"].as_str().map_or(String::new(), |until| {
+            format!("; it asked to be left alone until {}", seconds_only(&printable(until)))
+        });
+        troubles.push(format!("{health}{whom}: {reason}{until}"));
     }
     troubles
+}
+
+/// A time without the part of a second.
+fn seconds_only(at: &str) -> String {
+    at.split_once('.').map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 fn pause_of(of: &Value) -> Option<String> {
@@ -237,6 +245,8 @@ mod tests {
     fn everything_that_needs_somebody_is_named() {
         let pause = json!({ "who": "oncall", "since": "2026-11-21T20:14:05.123Z", "reason": "upgrade" });
         let lane = json!([{ "calling_ae": "", "health": "ill", "reason": "connection refused" }]);
+        let busy = json!([{ "calling_ae": "", "health": "ill", "reason": "HTTP 503 (Service Unavailable)",
+            "left_alone_until": "2026-11-21T20:14:05.123Z" }]);
         let untrusted = json!([{ "calling_ae": "", "health": "paused", "reason": "TLS: the certificate of CN=a has expired" }]);
         let rejects = json!([{ "calling_ae": "A", "health": "paused", "reason": "unknown" }]);
         for (status, expected) in [
@@ -249,6 +259,10 @@ mod tests {
                 "pacs: paused by oncall since 2026-11-21T20:14:05Z: upgrade",
             ),
             (status(Value::Null, json!({ "lanes": lane })), "pacs: ill: connection refused"),
+            (
+                status(Value::Null, json!({ "lanes": busy })),
+                "pacs: ill: HTTP 503 (Service Unavailable); it asked to be left alone until 2026-11-21T20:14:05Z",
+            ),
             (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
             (
                 status(Value::Null, json!({ "lanes": untrusted })),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrysalis_queue::{Hold, Instance, Observer, Sequence, Unavailable};
+use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 
 use super::circuit::Health;
@@ -17,6 +18,8 @@ pub struct Notice {
     pub health: Health,
     /// Why not; empty when it does.
     pub why: String,
+    /// Until when it asked to be left alone, if it did.
+    pub until: Option<OffsetDateTime>,
 }
 
 /// The board that dispatchers and the queue share. Clones are the same board.
@@ -107,6 +110,14 @@ impl Board {
     /// Notes how a destination is; `lane` is the calling AE title where that makes a difference, else empty.
     pub fn note(&self, destination: &str, lane: &str, notice: Notice) {
         self.lock().insert((destination.to_owned(), lane.to_owned()), notice);
+    }
+
+    /// Notes that a destination that is ill asked to be left alone until then. Its next word takes that back.
+    pub fn leave_alone(&self, destination: &str, lane: &str, until: OffsetDateTime) {
+        let mut notices = self.lock();
+        if let Some(notice) = notices.get_mut(&(destination.to_owned(), lane.to_owned())) {
+            notice.until = (notice.health != Health::Well).then_some(until);
+        }
     }
 
     /// Everything noted so far, by destination and lane.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrysalis_queue::{Hold, HoldKind, Instance, Lease, LeaseRequest, Leased, Outcome, Queue, Sequence};
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -467,6 +468,9 @@ impl Dispatcher {
         if let Some((health, why)) = &settled.settlement.change {
             self.health_changed(lane, *health, why);
         }
+        if let Verdict::RetryAfter(_, after) = settled.verdict {
+            self.board.leave_alone(destination, lane, OffsetDateTime::now_utc() + after);
+        }
     }
 
     fn health_changed(&self, lane: &str, health: Health, why: &str) {
@@ -479,7 +483,7 @@ impl Dispatcher {
             }
         }
         let why = if health == Health::Well { String::new() } else { why.to_owned() };
-        self.board.note(destination, lane, Notice { health, why });
+        self.board.note(destination, lane, Notice { health, why, until: None });
         self.metrics.set_health(destination, self.board.health(destination));
     }
 
