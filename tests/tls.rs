@@ -518,7 +518,7 @@ fn an_unverified_and_a_plain_destination_are_shown_as_unsecured() {
     let metrics = node.metrics();
     assert_eq!(support::node::sum(&metrics, "chrysalis_destination_secured", &[]), 0.0);
     let status = node.run(&["status"]).output;
-    assert_eq!(status.matches("Unsecured").count(), 2, "{status}");
+    assert_eq!(status.matches("Unsecured").count(), 3, "both, and the listener\n{status}");
     let echo = node.run(&["echo", "open"]).expect_success().output;
     assert!(
         echo.contains("Unsecured: encrypted to whoever answers") && echo.contains(&pacs.pin().unwrap()),

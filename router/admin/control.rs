@@ -222,6 +222,7 @@ pub(super) fn listeners(config: &Config, pauses: &Pauses, associations: impl Fn(
         json!({
             "listener": name,
             "address": listener.address.to_string(),
+            "security": listener.security().word(),
             "paused": pauses.listener(name),
             "associations": associations(name),
         })

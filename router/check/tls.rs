@@ -26,6 +26,14 @@ pub fn certificates(config: &Config) -> Vec<Line> {
         let about = format!("relay {}", relay.name);
         lines.extend(relay.tls.iter().flat_map(|settings| server(&about, settings)));
         lines.extend(relay.connect_tls.iter().flat_map(|settings| client(&about, settings)));
+        if relay.connect_tls.is_none() {
+            lines.push(Line::question(
+                &about,
+                format!("{} is reached without TLS: Unsecured", relay.connect),
+                "What is handed on can be read and changed on the way to the service, whatever the callers use.",
+                "Set connect_tls, or let only this machine and its own network lie between.",
+            ));
+        }
     }
     for destination in &config.destinations {
         let settings = match &destination.kind {
@@ -117,4 +125,22 @@ fn readable_by_others(about: &str, key: &Path) -> Option<Line> {
             &format!("chmod 600 {}", key.display()),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificates;
+    use crate::config::Config;
+
+    #[test]
+    fn a_relay_that_reaches_its_service_without_tls_is_said_to_be_unsecured() {
+        let relay = "[[relay]]\nname = \"ris\"\nlisten = \"127.0.0.1:104\"\nconnect = \"ris:104\"\n";
+        let lines = |text: &str| certificates(&Config::parse(text, "site.toml").expect("a configuration"));
+        let plain: Vec<_> = lines(relay).iter().map(ToString::to_string).collect();
+        let expected = "question relay ris: ris:104 is reached without TLS: Unsecured";
+        assert!(plain.len() == 1 && plain[0].starts_with(expected), "{plain:?}");
+        let none = format!("{relay}connect_tls = {{ verify = \"none\" }}\n");
+        let none: Vec<_> = lines(&none).iter().map(ToString::to_string).collect();
+        assert!(none.len() == 1 && none[0].contains("Unsecured: verify = \"none\""), "{none:?}");
+    }
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::Exit;
 use crate::app::{App, StartError};
 use crate::audit::Actor;
-use crate::config::{Config, DestinationKind, Loaded, Loader, LogFormat, LogLevel, Origin};
+use crate::config::{Config, DestinationKind, ListenerKind, Loaded, Loader, LogFormat, LogLevel, Origin};
 use crate::control::SetLevel;
 use crate::platform;
 use crate::tls::Security;
@@ -104,7 +104,20 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
         let name = listener.name.as_str();
         let called: Vec<_> = listener.called_ae.iter().map(ToString::to_string).collect();
         let called = if called.is_empty() { "anything".to_owned() } else { called.join(" or ") };
-        let _ = writeln!(screen, "  receives   {name:<12} {}, called {called}", listener.address);
+        let (address, security) = (listener.address, listener.security().word());
+        let _ = match &listener.kind {
+            ListenerKind::Dicom => {
+                writeln!(screen, "  receives   {name:<12} {address}, called {called} ({security})")
+            }
+            ListenerKind::Tunnel(_) => {
+                writeln!(screen, "  receives   {name:<12} {address}, from links ({security})")
+            }
+        };
+    }
+    for relay in &config.relays {
+        let with = if relay.tls.is_some() { "TLS " } else { "" };
+        let (name, listen, security) = (relay.name.as_str(), relay.listen, relay.security().word());
+        let _ = writeln!(screen, "  relays     {name:<12} {with}{listen} to {} ({security})", relay.connect);
     }
     let _ = writeln!(screen, "  keeps      {}", config.node.data_dir.display());
     for destination in &config.destinations {
@@ -144,4 +157,33 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
         let _ = writeln!(screen, "See where it is:\n  chrysalis queue list{with}");
     }
     screen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_screen;
+    use crate::config::{Config, Origin};
+
+    #[test]
+    fn the_first_screen_says_of_every_way_in_and_out_whether_it_is_secured() {
+        let tls = "tls = { certificate = \"a.pem\", key = \"a.key\" }";
+        let text = format!(
+            "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:104\"\n\
+             [[listener]]\nname = \"safe\"\naddress = \"127.0.0.1:2762\"\n{tls}\n\
+             [[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"pacs:104\"\ncalled_ae = \"PACS\"\n\
+             [[relay]]\nname = \"ris\"\nlisten = \"127.0.0.1:2763\"\nconnect = \"ris:104\"\n{tls}\n\
+             [[relay]]\nname = \"cloud\"\nlisten = \"127.0.0.1:105\"\nconnect = \"cloud:2762\"\nconnect_tls = {{}}\n"
+        );
+        let screen =
+            first_screen(&Config::parse(&text, "site.toml").expect("a configuration"), &Origin::Embedded);
+        for line in [
+            "receives   plain        127.0.0.1:104, called anything (Unsecured)",
+            "receives   safe         127.0.0.1:2762, called anything (Secured)",
+            "relays     ris          TLS 127.0.0.1:2763 to ris:104 (Unsecured)",
+            "relays     cloud        127.0.0.1:105 to cloud:2762 (Secured)",
+            "delivers   pacs         PACS@pacs:104 (Unsecured)",
+        ] {
+            assert!(screen.contains(line), "{line}\n{screen}");
+        }
+    }
 }

@@ -59,11 +59,12 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
     if let Some(line) = remote(&status["remote_configuration"]) {
         writeln!(out, "{line}\n")?;
     }
-    let mut listeners = Table::new(&["LISTENER", "ADDRESS", "OPEN", "STATE"]);
+    let mut listeners = Table::new(&["LISTENER", "ADDRESS", "SECURITY", "OPEN", "STATE"]);
     for listener in list(&status["listeners"]) {
         let state = pause_of(listener).unwrap_or_else(|| "takes associations".to_owned());
         let open = count(&listener["associations"]).to_string();
-        listeners.row([text(&listener["listener"]), text(&listener["address"]), open, state]);
+        let (name, address) = (text(&listener["listener"]), text(&listener["address"]));
+        listeners.row([name, address, text(&listener["security"]), open, state]);
     }
     listeners.write(out)?;
     writeln!(out)?;
@@ -225,7 +226,7 @@ mod tests {
             pacs.extend(given.clone());
         }
         json!({ "version": "0", "revision": "r", "poisoned": null, "destinations": [pacs],
-            "listeners": [{ "listener": "wards", "address": "127.0.0.1:11112", "associations": 2, "paused": listener_paused }],
+            "listeners": [{ "listener": "wards", "address": "127.0.0.1:11112", "security": "Unsecured", "associations": 2, "paused": listener_paused }],
             "spool": { "instances": 1, "bytes": 1536, "room_bytes": 1u64 << 30, "free_bytes": 2u64 << 30, "corrupt_files": 0 } })
     }
 
@@ -236,7 +237,7 @@ mod tests {
         let mut out = Vec::new();
         write(&status, &[], &mut out).expect("a vector takes everything");
         let shown = String::from_utf8(out).expect("text");
-        assert!(shown.contains("wards     127.0.0.1:11112  2     takes associations"), "{shown}");
+        assert!(shown.contains("wards     127.0.0.1:11112  Unsecured  2     takes associations"), "{shown}");
         assert!(shown.contains("pacs         Secured   3       0     12s     well"), "{shown}");
         assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
     }

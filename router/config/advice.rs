@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::error::Problem;
@@ -14,6 +15,7 @@ use super::meaning::{
     RouteAction, RouteRule,
 };
 use super::places::Look;
+use super::relay::Relay;
 use super::web::{WebDestination, WebLogin};
 use crate::route::{Field, Operand, never};
 use crate::tls::Security;
@@ -70,6 +72,9 @@ pub(super) fn ask(root: &Section<'_>, config: &Config, look: Look) {
     }
     for (section, part) in root.tables("listener").iter().zip(&config.listeners) {
         listener(section, part);
+    }
+    for (section, part) in root.tables("relay").iter().zip(&config.relays) {
+        relay(section, part);
     }
     let tables = root.tables("destination");
     for (index, (section, part)) in tables.iter().zip(&config.destinations).enumerate() {
@@ -139,9 +144,7 @@ fn listener(section: &Section<'_>, listener: &Listener) {
         let question = "listens on every interface, and `allow` names no networks: may anybody on them send?";
         section.question("address", question);
     }
-    if listener.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-        section.question("trusted_proxies", "trusts everybody: whoever connects can say he is any address");
-    }
+    proxies(section, &listener.trusted_proxies);
     let timeouts = section.get("timeouts").and_then(|item| item.section().ok());
     let (request, idle) = (listener.timeouts.request, listener.timeouts.idle);
     short(
@@ -152,6 +155,31 @@ fn listener(section: &Section<'_>, listener: &Listener) {
         "carts on a slow network take longer",
     );
     short(timeouts.as_ref(), "idle", idle, Duration::from_secs(10), "carts pause between two images");
+}
+
+fn relay(section: &Section<'_>, relay: &Relay) {
+    if relay.tls.is_none() && relay.listen.ip().is_unspecified() && relay.allow.is_empty() {
+        let question = "listens on every interface without TLS, and `allow` names no networks: may anybody on them use the service behind it?";
+        section.question("listen", question);
+    }
+    proxies(section, &relay.trusted_proxies);
+}
+
+/// Load balancers are single addresses: a wide network has others in it, who could lie.
+fn proxies(section: &Section<'_>, trusted: &[IpNet]) {
+    if trusted.iter().any(|network| network.prefix_len() == 0) {
+        section.question("trusted_proxies", "trusts everybody: whoever connects can say he is any address");
+        return;
+    }
+    let is_wide = |network: &&IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        IpNet::V6(network) => network.prefix_len() < 32,
+    };
+    if let Some(wide) = trusted.iter().find(is_wide) {
+        let question =
+            format_args!("trusts the whole of {wide}: whoever connects from it can say he is any address");
+        section.question("trusted_proxies", question);
+    }
 }
 
 fn destination(section: &Section<'_>, dicom: &DicomDestination) {

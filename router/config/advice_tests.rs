@@ -175,3 +175,40 @@ fn an_overriding_value_is_asked_about_where_it_was_given() {
     assert_eq!(advice.len(), 1);
     assert!(advice[0].to_string().starts_with("--set node.ae_title: has lower case letters"), "{advice:?}");
 }
+
+#[test]
+fn proxies_that_are_whole_networks_and_relays_open_to_all_are_asked_about() {
+    let about = |text: &str| {
+        let found = questions(text);
+        assert!(found.len() <= 1, "{found:?}");
+        found.into_iter().next().unwrap_or_default()
+    };
+    let relay = |lines: &str| format!("[[relay]]\nname = \"ris\"\nconnect = \"ris:104\"\n{lines}\n");
+    let home = "listen = \"127.0.0.1:104\"\n";
+    for (proxies, words) in [
+        ("::/0", "trusts everybody"),
+        ("0.0.0.0/1", "trusts the whole of 0.0.0.0/1"),
+        ("10.0.0.0/7", "trusts the whole of"),
+        ("2001::/16", "trusts the whole of 2001::/16"),
+        ("10.0.0.0/8", ""),
+        ("10.0.0.1", ""),
+    ] {
+        let line = format!("trusted_proxies = [\"{proxies}\"]");
+        let listener = about(&listener(&format!("address = \"127.0.0.1:104\"\n{line}")));
+        let relay = about(&relay(&format!("{home}{line}")));
+        for (found, key) in [(listener, "listener.trusted_proxies"), (relay, "relay.trusted_proxies")] {
+            assert_eq!(found.contains(key), !words.is_empty(), "{proxies}: {found}");
+            assert!(found.contains(words), "{proxies}: {found}");
+        }
+    }
+    for address in ["0.0.0.0:104", "[::]:104"] {
+        let open = format!("listen = \"{address}\"");
+        assert!(
+            about(&relay(&open)).contains("relay.listen: listens on every interface without TLS"),
+            "{address}"
+        );
+        assert_eq!(about(&relay(&format!("{open}\nallow = [\"10.0.0.0/24\"]"))), "");
+        let tls = "tls = { certificate = \"a.pem\", key = \"a.key\" }";
+        assert_eq!(about(&relay(&format!("{open}\n{tls}"))), "");
+    }
+}

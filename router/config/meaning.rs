@@ -105,6 +105,11 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether what is sent to it is encrypted. A caller that looks who answers is sure of it, too.
+    pub fn security(&self) -> Security {
+        if self.tls.is_some() { Security::Secured } else { Security::Unsecured }
+    }
+
     /// How many associations may be open at once from where `address` is, and what they are counted under:
     /// the network whose limit applies, or the address alone.
     pub fn limit_for(&self, address: std::net::IpAddr) -> NetworkLimit {
