@@ -141,6 +141,9 @@ fn the_header_of_somebody_who_is_no_trusted_proxy_is_refused_and_named() {
     });
     let modality = Modality::new(node.address).context("1.2.840.10008.1.1", &["1.2.840.10008.1.2"]);
     assert_eq!(modality.associate().unwrap().echo().unwrap().status, 0, "without one it is as ever");
+    let node = self::node("");
+    rest(greeted(&node, &[V1, V1].concat()));
+    says(&node, "or a second one; answered with an A-ABORT");
 }
 
 #[test]

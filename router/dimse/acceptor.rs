@@ -189,7 +189,7 @@ fn name_stranger(start: &[u8]) -> &'static str {
     match start {
         [0x16, 3, ..] => "TLS on plain port",
         [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [0x0D, 0x0A, 0x0D, 0x0A, 0, 0x0D, ..] => {
-            "a PROXY protocol header, from an address that is not among trusted_proxies"
+            "a PROXY protocol header, from an address that is not among trusted_proxies, or a second one"
         }
         [b'G' | b'P' | b'H' | b'D' | b'O', b'A'..=b'Z', ..] => "HTTP on DICOM port",
         [b'S', b'S', b'H', ..] => "SSH on DICOM port",

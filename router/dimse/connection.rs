@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::association::{Action, Event, State};
 use super::pdata::{Fragment, FrameError, Framer};
 use super::pdu::{self, Abort, PduType};
-use crate::tls::HandshakeError;
+use crate::tls::{self, HandshakeError};
 
 /// A stream that an association can run on.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
@@ -59,7 +59,7 @@ impl Default for Timers {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The peer broke the protocol and was sent this abort.
-    #[error("the peer broke the protocol: {what}; aborted with {abort}")]
+    #[error("the peer broke the protocol: {what}; answered with an A-ABORT, {abort}")]
     Violation {
         /// What it did.
         what: String,
@@ -76,7 +76,7 @@ pub enum LinkError {
     #[error("timeout waiting for {0}")]
     Timeout(&'static str),
     /// The connection failed.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed: {}", tls::io_words(.0))]
     Io(io::Error),
     /// The peer will not have our certificate, which it says after the handshake in TLS 1.3.
     #[error("TLS: {0}")]

@@ -74,7 +74,7 @@ impl Abort {
 impl std::fmt::Display for Abort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match (self.source, self.reason) {
-            (0, _) => "by the application",
+            (0, _) => "source: the application",
             (2, 1) => "unrecognised PDU",
             (2, 2) => "unexpected PDU",
             (2, 4) => "unrecognised PDU parameter",

@@ -127,8 +127,8 @@ pub(super) fn unassociated(error: &OpenError, began: &Began, calling: &AeTitle, 
             LinkError::Tls(error) => unencrypted(error),
             LinkError::Io(_) => advised(
                 link,
-                "The connection broke before there was an answer.",
-                "Look for a firewall or a proxy in between that cuts connections.",
+                "The connection broke before there was an answer: the peer expects TLS on this port, or something in between cuts connections.",
+                "Ask whether the port is one for TLS, and call it by TLS then; look for a firewall or a proxy in between.",
             ),
         }),
         OpenError::Contexts(_) => {
@@ -246,5 +246,23 @@ pub(super) fn unusable(what: &str, kind: io::ErrorKind) -> Advised {
             "Check the share and its server.",
         ),
         _ => advised(what, "The folder cannot be used.", "Check the path, the mount and the disk."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unassociated;
+    use crate::dicom::AeTitle;
+    use crate::dimse::{LinkError, OpenError};
+    use crate::echo::tap::Began;
+
+    #[test]
+    fn whoever_breaks_off_before_an_answer_may_want_tls() {
+        let title = AeTitle::from_wire(b"A");
+        let broken = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for error in [LinkError::Closed, LinkError::Io(broken()), LinkError::Timeout("an answer")] {
+            let advised = unassociated(&OpenError::Link(error), &Began::default(), &title, &title);
+            assert!(advised.attempt.contains("whether the port is one for TLS"), "{advised:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::receive::proxy_header;
+use crate::tls;
 
 /// Bytes on the way in one direction.
 const BUFFER: usize = 64 << 10;
@@ -25,14 +26,14 @@ pub(super) enum End {
     /// The program is about to stop.
     #[error("the node is stopping")]
     Stopping,
-    /// The caller began with a PROXY protocol header, and is none of the proxies that may.
-    #[error("a PROXY protocol header, from an address that is not among trusted_proxies")]
+    /// The caller began with a PROXY protocol header, and is none of the proxies that may, or has sent one already.
+    #[error("a PROXY protocol header, from an address that is not among trusted_proxies, or a second one")]
     Uninvited,
     /// The caller's connection broke.
-    #[error("the caller's connection broke: {0}")]
+    #[error("the caller's connection broke: {}", tls::io_words(.0))]
     Caller(io::Error),
     /// The service's connection broke.
-    #[error("the service's connection broke: {0}")]
+    #[error("the service's connection broke: {}", tls::io_words(.0))]
     Service(io::Error),
 }
 

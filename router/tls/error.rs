@@ -29,7 +29,7 @@ pub enum HandshakeError {
     #[error("the peer connected and left")]
     Left,
     /// The connection failed.
-    #[error("the connection failed during the TLS handshake: {0}")]
+    #[error("the connection failed during the TLS handshake: {}", io_words(.0))]
     Io(io::Error),
     /// The peer speaks versions of SSL or TLS that are too old.
     #[error(
@@ -234,13 +234,19 @@ pub(super) fn fault(error: &CertificateError) -> Fault {
     }
 }
 
+/// What went wrong with a connection, without the library's advice to programmers and its address.
+pub fn io_words(error: &io::Error) -> String {
+    let words = error.to_string();
+    words.split_once(": https://").map_or(words.clone(), |(words, _)| words.to_owned())
+}
+
 fn not_tls(tongue: Tongue) -> &'static str {
     match tongue {
         Tongue::Dicom => "the peer speaks plain DICOM, not TLS",
         Tongue::Http => "the peer speaks HTTP without TLS",
         Tongue::Ssh => "the peer speaks SSH, not TLS",
         Tongue::ProxyHeader => {
-            "the peer sent a PROXY protocol header, from an address that is not among trusted_proxies"
+            "the peer sent a PROXY protocol header, from an address that is not among trusted_proxies, or a second one"
         }
         Tongue::Ssl2 => "the peer greets as SSL 2 did: it is too old",
         Tongue::Nothing => "the peer said nothing",
@@ -349,4 +355,18 @@ fn alert_words(alert: AlertDescription) -> String {
         _ => "the peer ended the TLS handshake",
     };
     format!("{meaning} (alert {alert:?})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::io_words;
+    use std::io;
+
+    #[test]
+    fn what_the_library_tells_programmers_is_left_out() {
+        let long = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
+        let words = io_words(&io::Error::new(io::ErrorKind::UnexpectedEof, long));
+        assert_eq!(words, "peer closed connection without sending TLS close_notify");
+        assert_eq!(io_words(&io::Error::other("plain: words")), "plain: words");
+    }
 }
