@@ -19,7 +19,7 @@ use super::leaf::Leaf;
 use super::material::{self, MaterialError};
 use super::sniff::Sniffed;
 use super::verify::{Seen, ServerTrust, VerifyServer};
-use super::watch::Watched;
+use super::watch::{Renewable, Watched};
 use super::{Security, provider};
 use crate::config::{ClientTls as Settings, Verify};
 use crate::dimse::Transport;
@@ -140,6 +140,12 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
     };
     let own = settings.identity.iter().flat_map(|(certificate, key)| [certificate.clone(), key.clone()]);
     authorities.into_iter().chain(own).collect()
+}
+
+impl Renewable for Material {
+    fn own(&self) -> Option<&Leaf> {
+        self.own.as_ref()
+    }
 }
 
 impl Material {

@@ -21,7 +21,7 @@ use super::material::{self, MaterialError};
 use super::provider;
 use super::sniff::{Sniffed, Tongue};
 use super::verify::{ClientTrust, Seen, Shown, VerifyClient};
-use super::watch::Watched;
+use super::watch::{Renewable, Watched};
 use crate::config::{CertificateMatch, ClientAuth, ServerTls as Settings, TlsVersion};
 use crate::dimse::Transport;
 
@@ -137,6 +137,12 @@ impl ServerTls {
     /// Looks at the files now, if that was not done just before.
     pub async fn refresh(&self) {
         self.material.current().await;
+    }
+}
+
+impl Renewable for Material {
+    fn own(&self) -> Option<&Leaf> {
+        Some(&self.own)
     }
 }
 
