@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use super::file::{Item, Read, Section};
 use super::read::{ae_list, non_empty, path, timeout};
 use super::tls::{
@@ -93,6 +95,15 @@ fn identity(item: &Item<'_>) -> Read<CertificateIdentity> {
     }
 }
 
+/// What can stand in a certificate.
+fn server_name(item: &Item<'_>) -> Read<String> {
+    let name = text(item)?;
+    match ServerName::try_from(name.trim_end_matches('.')) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(item.fail(format!("{name:?} is neither a host name nor an address"))),
+    }
+}
+
 fn text(item: &Item<'_>) -> Read<String> {
     match item.text()? {
         "" => Err(item.fail("is empty")),
@@ -121,7 +132,7 @@ pub(super) fn client_at(parent: &Section<'_>, name: &str) -> Read<Option<ClientT
     });
     let ca = optional_path(&section, "ca");
     let pins = non_empty(&section, "pins", Item::parse);
-    let server_name = section.or("server_name", None, |item| text(item).map(Some));
+    let server_name = section.or("server_name", None, |item| server_name(item).map(Some));
     let certificate = optional_path(&section, "certificate");
     let key = optional_path(&section, "key");
     let (ca, pins) = (ca?, pins?);
@@ -235,11 +246,15 @@ mod tests {
         assert_eq!(destination(&pins), Ok(Verify::CaAndPin(None, vec![pin])));
         assert_eq!(destination(&format!("verify = \"pin\", {pins}")), Ok(Verify::Pin(vec![pin])));
         assert_eq!(destination("verify = \"none\""), Ok(Verify::Nobody));
+        for name in ["pacs_1.example.org", "192.0.2.1", "fd00::1", "pacs.example.org."] {
+            assert_eq!(destination(&format!("server_name = \"{name}\"")), Ok(Verify::Ca(None)), "{name}");
+        }
         for (text, expected) in [
             ("verify = \"pin\"".to_owned(), "pins: is required"),
             (format!("verify = \"none\", {pins}"), "has no meaning"),
             ("verify = \"none\", ca = \"c.pem\"".to_owned(), "is for verify"),
             ("certificate = \"c.pem\"".to_owned(), "key: is required"),
+            ("server_name = \"a b\"".to_owned(), "destination.tls.server_name: \"a b\" is neither"),
             ("pins = []".to_owned(), "is empty"),
             ("pins = [\"x\"]".to_owned(), "is not a pin"),
         ] {
