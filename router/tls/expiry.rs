@@ -107,3 +107,18 @@ impl fmt::Debug for Certificates {
         f.debug_set().entries(self.lock().keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Role;
+
+    #[test]
+    fn the_manual_names_every_role_of_the_metric() {
+        let manual = include_str!("../../docs/OPERATIONS.md");
+        let row = manual.lines().find(|line| line.starts_with("| `chrysalis_certificate_expiry_seconds` |"));
+        for role in [Role::Listener, Role::Destination, Role::Relay, Role::RelayConnect] {
+            let word = format!("`{}`", role.word());
+            assert!(row.is_some_and(|row| row.contains(&word)), "{word}");
+        }
+    }
+}
