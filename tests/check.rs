@@ -319,6 +319,7 @@ fn what_is_wrong_is_said_with_the_exit_code() {
             "FAILED   listener modalities:",
             "Something else listens there",
             "FAILED   destination pacs:",
+            "called by CHRYSALIS (Unsecured): connection failed",
             "nothing listens on this port",
             "override: --set listener.modalities.address is in force",
         ],

@@ -215,6 +215,10 @@ fn a_loop_that_came_lossy_leaves_as_it_came_and_inspect_says_why() {
     let said = node.run(&["inspect", file.to_str().unwrap()]).expect_success().output;
     assert!(said.contains("as received (JPEG Baseline (Process 1))"), "{said}");
     assert!(said.contains("stored with loss: lossless would make it larger and gain nothing"), "{said}");
+    assert!(
+        said.contains("DESTINATION  SECURITY   SENT") && said.contains("Unsecured  as received"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -369,8 +373,13 @@ fn the_queue_says_what_something_would_be_sent_as() {
     store_all(&node, std::slice::from_ref(&sent));
     let seen = node.wait_state(&sent, "pacs", "ready");
     let shown = node.run(&["queue", "show", &seen.instance]).expect_success().output;
-    let expected =
-        ["WOULD BE SENT", "JPEG Lossless", "else as received (Explicit VR Little Endian)", "else held"];
+    let expected = [
+        "SECURITY   WOULD BE SENT",
+        "Unsecured  ",
+        "JPEG Lossless",
+        "else as received (Explicit VR Little Endian)",
+        "else held",
+    ];
     for word in expected {
         assert!(shown.contains(word), "{word}: {shown}");
     }

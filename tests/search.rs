@@ -111,6 +111,7 @@ fn deliveries_are_found_by_each_thing_an_administrator_may_know() {
     let line = |name: &str| lines.lines().find(|line| line.contains(&other[0].study) && line.contains(name));
     assert!(line("pacs").is_some_and(|line| line.contains("2 held") && line.contains("EPIQ7")), "{lines}");
     assert!(line("archive").is_some_and(|line| line.contains("2 delivered")), "{lines}");
+    assert!(lines.contains("Unsecured: pacs") && table.contains("Unsecured: pacs"), "{lines}");
 }
 
 #[test]

@@ -188,7 +188,8 @@ fn paused(status: &Value) -> Vec<Line> {
 /// A destination in one finding.
 fn short(report: &Report) -> Line {
     let about = format!("destination {}", report.name.as_deref().unwrap_or_default());
-    let target = report.target.to_string();
+    let security = report.security.map_or(String::new(), |security| format!(" ({security})"));
+    let target = format!("{}{security}", report.target);
     match report.failure() {
         Some((step, advised)) => {
             let what = format!("{target}: {} failed: {}", step.word(), advised.what);

@@ -13,6 +13,7 @@ use super::table::{Table, printable, size};
 use crate::config::Config;
 use crate::dicom::keyword::sop_class_name;
 use crate::dicom::scan::Structure;
+use crate::tls::Security;
 use crate::transcode::{Content, Expectation, Image, Loss, Photometric, Sign, Veto, expect};
 
 /// Which files.
@@ -32,7 +33,15 @@ pub struct InspectArgs {
 /// What one file is, and what would become of it.
 struct Answer {
     facts: Vec<(&'static str, Value)>,
-    destinations: Vec<(String, Vec<Expectation>)>,
+    destinations: Vec<Sent>,
+}
+
+/// What one destination would be sent.
+struct Sent {
+    destination: String,
+    /// Whether that could be read on the way; none for a folder.
+    security: Option<&'static str>,
+    ways: Vec<Expectation>,
 }
 
 impl InspectArgs {
@@ -76,9 +85,10 @@ impl InspectArgs {
         let looked = Looked::at(path)?;
         let asked = |name: &str| self.destination.as_ref().is_none_or(|wanted| wanted == name);
         let destinations = config.destinations.iter().filter(|destination| asked(destination.name.as_str()));
-        let destinations = destinations.map(|destination| {
-            let ways = expect(&looked.subject, &destination.compression, destination.receiver());
-            (destination.name.to_string(), ways)
+        let destinations = destinations.map(|destination| Sent {
+            destination: destination.name.to_string(),
+            security: destination.security().map(Security::word),
+            ways: expect(&looked.subject, &destination.compression, destination.receiver()),
         });
         Ok(Answer { destinations: destinations.collect(), facts: facts(&looked) })
     }
@@ -90,7 +100,9 @@ impl Answer {
         let mut answer: Map<String, Value> = facts.collect();
         answer.insert("file".to_owned(), file.into());
         let destinations = self.destinations.iter();
-        let destinations = destinations.map(|(name, ways)| json!({ "destination": name, "ways": ways }));
+        let destinations = destinations.map(|Sent { destination, security, ways }| {
+            json!({ "destination": destination, "security": security, "ways": ways })
+        });
         answer.insert("destinations".to_owned(), destinations.collect());
         Value::Object(answer)
     }
@@ -109,14 +121,14 @@ impl Answer {
             writeln!(out, "  {name:<16} {value}")?;
         }
         writeln!(out)?;
-        let mut table = Table::new(&["DESTINATION", "SENT", "BECAUSE"]);
-        for (destination, ways) in &self.destinations {
+        let mut table = Table::new(&["DESTINATION", "SECURITY", "SENT", "BECAUSE"]);
+        for Sent { destination, security, ways } in &self.destinations {
             for (place, way) in ways.iter().enumerate() {
-                let (name, form) = match place {
-                    0 => (destination.clone(), way.form.clone()),
-                    _ => (String::new(), format!("else {}", way.form)),
+                let (name, security, form) = match place {
+                    0 => (destination.clone(), security.unwrap_or_default().to_owned(), way.form.clone()),
+                    _ => (String::new(), String::new(), format!("else {}", way.form)),
                 };
-                table.row([name, form, way.why.clone()]);
+                table.row([name, security, form, way.why.clone()]);
             }
         }
         table.write(out)

@@ -1,11 +1,14 @@
 //! What `queue list` prints.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::admin_client::{Delivery, Listing, PAGE, Studies};
 use super::source::Source;
 use super::table::{Table, age, size};
 use crate::admin::{Asked, Patient};
+use crate::config::{Config, Destination};
+use crate::tls::Security;
 
 /// Characters of a UID that are shown where there is no room for all of it: its end tells more than its root.
 const SHORT: usize = 12;
@@ -35,11 +38,17 @@ pub(super) fn fetch(source: &Source<'_>, asked: &Asked, look: Look) -> anyhow::R
     }
 }
 
-pub(super) fn print(listing: Listing, look: Look, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print(
+    listing: Listing,
+    look: Look,
+    config: &Config,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let plain = ["INSTANCE", "STUDY", "DESTINATION", "STATE", "AGE", "SIZE", "FROM", "REASON"];
     let headings = if look.reveal { [&PATIENT[..], &plain].concat() } else { plain.to_vec() };
     let mut table = Table::new(&headings);
     let Listing { deliveries, next, unread } = listing;
+    let to: BTreeSet<_> = deliveries.iter().map(|delivery| delivery.destination.clone()).collect();
     for delivery in deliveries {
         let Delivery { instance, study_instance_uid, destination, state, patient, .. } = delivery;
         let (age, size) = (age(delivery.age_seconds), size(delivery.bytes));
@@ -50,11 +59,17 @@ pub(super) fn print(listing: Listing, look: Look, out: &mut dyn Write) -> anyhow
         table.row(words(patient, look.reveal).into_iter().chain(cells));
     }
     table.write(out)?;
+    print_unsecured(&to, config, out)?;
     print_unread(unread, out)?;
     print_more(next.is_some(), look.limit, out)
 }
 
-pub(super) fn print_studies(studies: &Studies, look: Look, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print_studies(
+    studies: &Studies,
+    look: Look,
+    config: &Config,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let plain = ["STUDY", "DESTINATION", "INSTANCES", "SIZE", "STATES", "OLDEST", "FROM"];
     let headings = if look.reveal { [&PATIENT[..], &plain].concat() } else { plain.to_vec() };
     let mut table = Table::new(&headings);
@@ -72,8 +87,21 @@ pub(super) fn print_studies(studies: &Studies, look: Look, out: &mut dyn Write) 
         table.row(words(study.patient, look.reveal).into_iter().chain(cells));
     }
     table.write(out)?;
+    let to: BTreeSet<_> = studies.studies.iter().map(|study| study.destination.clone()).collect();
+    print_unsecured(&to, config, out)?;
     print_unread(studies.unread, out)?;
     print_more(studies.more, look.limit, out)
+}
+
+/// Names those of the destinations that are Unsecured: a column would say it again with each instance.
+fn print_unsecured(to: &BTreeSet<String>, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    let security = |name: &str| config.destination(name).and_then(Destination::security);
+    let unsecured = to.iter().filter(|name| security(name) == Some(Security::Unsecured));
+    let unsecured: Vec<_> = unsecured.map(String::as_str).collect();
+    if !unsecured.is_empty() {
+        writeln!(out, "{}: {}", Security::Unsecured.word(), unsecured.join(", "))?;
+    }
+    Ok(())
 }
 
 /// Says what a search by patient could not look into.

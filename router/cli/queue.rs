@@ -14,8 +14,9 @@ use super::selection::{Filter, Selection};
 use super::source::Source;
 use super::table::{Table, printable};
 use crate::admin::{Order, Outcome};
-use crate::config::Config;
+use crate::config::{Config, Destination};
 use crate::platform;
+use crate::tls::Security;
 
 /// What to do with the queue of the node that runs with this configuration.
 #[derive(Debug, Args)]
@@ -184,7 +185,7 @@ impl QueueArgs {
     /// The node is not running or refuses, or `out` cannot be written. A decision that some deliveries did not take
     /// is no error but [`Exit::Failed`].
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let session = Session { source: Source::find(config)?, json: self.json };
+        let session = Session { source: Source::find(config)?, json: self.json, config };
         match &self.command {
             QueueCommand::List(args) => session.list(args, out),
             QueueCommand::Show { instance } => session.show(instance, out),
@@ -240,6 +241,7 @@ fn order(select: &Selection, reason: Option<&str>, dry_run: bool) -> Order {
 struct Session<'a> {
     source: Source<'a>,
     json: bool,
+    config: &'a Config,
 }
 
 impl Session<'_> {
@@ -251,7 +253,7 @@ impl Session<'_> {
             if self.json {
                 print_json(&studies, out)?
             } else {
-                listing::print_studies(&studies, look, out)?
+                listing::print_studies(&studies, look, self.config, out)?
             }
             return Ok(Exit::Done);
         }
@@ -259,7 +261,7 @@ impl Session<'_> {
         if self.json {
             print_json(&listing, out)?
         } else {
-            listing::print(listing, look, out)?
+            listing::print(listing, look, self.config, out)?
         }
         Ok(Exit::Done)
     }
@@ -282,7 +284,7 @@ impl Session<'_> {
         }
         writeln!(out)?;
         deliveries.write(out)?;
-        print_expected(fields, out)?;
+        print_expected(fields, self.config, out)?;
         Ok(Exit::Done)
     }
 
@@ -310,17 +312,22 @@ impl Session<'_> {
 }
 
 /// In what it would be sent where it is not delivered yet, and in what where that is not accepted.
-fn print_expected(fields: &Map<String, Value>, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut table = Table::new(&["DESTINATION", "WOULD BE SENT", "BECAUSE"]);
+fn print_expected(fields: &Map<String, Value>, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut table = Table::new(&["DESTINATION", "SECURITY", "WOULD BE SENT", "BECAUSE"]);
+    let security = |name: &str| config.destination(name).and_then(Destination::security).map(Security::word);
     let mut is_empty = true;
     for delivery in fields.get("deliveries").and_then(Value::as_array).into_iter().flatten() {
         let ways = delivery["expected"].as_array().into_iter().flatten();
         for (place, way) in ways.enumerate() {
-            let (name, form) = match place {
-                0 => (plain(&delivery["destination"]), plain(&way["as"])),
-                _ => (String::new(), format!("else {}", plain(&way["as"]))),
+            let (name, security, form) = match place {
+                0 => {
+                    let name = plain(&delivery["destination"]);
+                    let security = security(&name).unwrap_or_default().to_owned();
+                    (name, security, plain(&way["as"]))
+                }
+                _ => (String::new(), String::new(), format!("else {}", plain(&way["as"]))),
             };
-            table.row([name, form, plain(&way["why"])]);
+            table.row([name, security, form, plain(&way["why"])]);
             is_empty = false;
         }
     }

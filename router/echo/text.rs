@@ -14,6 +14,12 @@ impl fmt::Display for Report {
         for step in &self.steps {
             self.line(f, step)?;
         }
+        // Where it got no further, too: it is how the destination is configured.
+        if let Some(security) = self.security
+            && !self.steps.iter().any(|step| self.meaning(step).is_some())
+        {
+            writeln!(f, "  {:<12} {security}", "security")?;
+        }
         self.table(f)?;
         for question in &self.questions {
             writeln!(f, "  question     {question}")?;
@@ -57,8 +63,16 @@ impl Report {
                 writeln!(f, "               try      {}", advised.attempt)?;
             }
         }
+        if let (Some(meaning), Some(security)) = (self.meaning(step), self.security) {
+            writeln!(f, "  {:<12} {security}: {meaning}", "security")?;
+        }
+        Ok(())
+    }
+
+    /// What the security means, after the step that shows it.
+    fn meaning(&self, step: &Step) -> Option<&'static str> {
         let is_tls = self.steps.iter().any(|step| step.step == StepName::Tls);
-        let meaning = match (&step.finding, self.security) {
+        match (&step.finding, self.security) {
             (Finding::Ok { found: Found::Connected { .. } }, Some(Security::Unsecured)) if !is_tls => {
                 Some("what is sent can be read on the way")
             }
@@ -69,11 +83,7 @@ impl Report {
                 Some("encrypted, and the peer is who it should be")
             }
             _ => None,
-        };
-        if let (Some(meaning), Some(security)) = (meaning, self.security) {
-            writeln!(f, "  {:<12} {security}: {meaning}", "security")?;
         }
-        Ok(())
     }
 
     fn words(&self, found: &Found) -> String {
