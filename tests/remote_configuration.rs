@@ -42,6 +42,17 @@ impl Gateway {
         said.output
     }
 
+    /// What the gateway's record of decisions has of the site: decision, state if any, who.
+    fn decisions(&self) -> Vec<(String, String, String)> {
+        let text = std::fs::read_to_string(self.node.data_dir.join("decisions.log")).unwrap();
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = lines.filter(|line| line["subject"] == "site north");
+        lines
+            .map(|line| (word(&line["decision"]), word(&line["details"]["state"]), word(&line["who"])))
+            .collect()
+    }
+
     fn show(&self) -> String {
         self.node.run(&["site", "config", "show", "north"]).output
     }
@@ -136,6 +147,45 @@ fn a_study_goes_where_the_gateway_says_and_everybody_is_told_who_said_so() {
     let destinations = status(&link)["destinations"].as_array().unwrap().clone();
     let is_there = |of: &Value| of["destination"] == "pacs" && of["configured"] == true;
     assert!(!destinations.iter().any(is_there), "{destinations:?}");
+}
+
+#[test]
+fn the_gateway_writes_down_who_set_what_for_a_site_and_what_became_of_it_there() {
+    let mut gateway = Gateway::start();
+    let link = link(&gateway, "6s");
+    gateway.set(&listener(free_address()));
+    gateway.wait_for("applied");
+    gateway.set(&listener(free_address()));
+    let last = |gateway: &Gateway| gateway.decisions().pop().unwrap_or_default().1;
+    eventually("probation", PATIENCE, || (last(&gateway) == "probation").then_some(()));
+    gateway.node.kill();
+    wait_for_line(&link, "the last good one is in force again");
+    gateway.node.start();
+    eventually("gone back", PATIENCE, || (last(&gateway) == "gone-back").then_some(()));
+    // It says so again in every session, and that is no news.
+    gateway.node.restart();
+    gateway.node.run(&["site", "config", "clear", "north"]);
+    eventually("applied", PATIENCE, || (last(&gateway) == "applied").then_some(()));
+    gateway.node.run(&["site", "replace", "north"]);
+    gateway.node.run(&["site", "remove", "north"]);
+    let decisions = gateway.decisions();
+    let told: Vec<_> = decisions.iter().map(|(what, state, _)| (what.as_str(), state.as_str())).collect();
+    let states = |states: &[&'static str]| {
+        states.iter().map(|state| ("site configuration", *state)).collect::<Vec<_>>()
+    };
+    let expected = [
+        vec![("site add", ""), ("site config set", "")],
+        states(&["sent", "probation", "applied"]),
+        vec![("site config set", "")],
+        states(&["sent", "probation", "gone-back"]),
+        vec![("site config clear", "")],
+        states(&["sent", "probation", "applied"]),
+        vec![("site replace", ""), ("site remove", "")],
+    ];
+    assert_eq!(told, expected.concat());
+    assert!(
+        decisions.iter().all(|(what, _, who)| (what == "site configuration") == (who == "link of north"))
+    );
 }
 
 #[test]

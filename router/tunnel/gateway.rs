@@ -25,12 +25,13 @@ use super::code::{Verifier, random};
 use super::connection::{Accepted, Connection, Stream};
 use super::echo::{self, EchoError};
 use super::failures::Failures;
-use super::remote::{self, Holdings};
+use super::remote::{self, Holdings, Offering};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
 use super::socket::{Ended, Socket, limits};
 use super::upload::{From, Limits, Receiver};
 use super::wire::{Kind, Why, Windows};
+use crate::audit::{self, Actor};
 use crate::config::{ListenerKind, TunnelListener};
 use crate::echo::Report;
 use crate::receive::Reception;
@@ -47,6 +48,7 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     sites: Sites,
     holdings: Holdings,
+    claims: audit::Claims,
     base: Instant,
     failures: Mutex<Failures>,
     live: Mutex<HashMap<String, Live>>,
@@ -89,11 +91,18 @@ struct Known<S> {
 }
 
 impl Gateway {
-    /// No sessions yet. `on_open` is called with the site whenever a session has been opened.
-    pub fn new(sites: Sites, holdings: Holdings, on_open: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// No sessions yet. What links say of their configuration is written down in `claims`; `on_open` is called with the site
+    /// whenever a session has been opened.
+    pub fn new(
+        sites: Sites,
+        holdings: Holdings,
+        claims: audit::Claims,
+        on_open: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Inner {
             sites,
             holdings,
+            claims,
             base: Instant::now(),
             failures: Mutex::default(),
             live: Mutex::default(),
@@ -304,7 +313,10 @@ impl Gateway {
         let mut driver = std::pin::pin!(driver);
         let mut streams = JoinSet::new();
         if let Ok(site) = from.site.parse() {
-            streams.spawn(remote::hold(connection.clone(), self.0.holdings.clone(), site));
+            let by = Actor::new(Some(&format!("link of {site}")), from.peer);
+            let offering =
+                Offering { holdings: self.0.holdings.clone(), site, claims: self.0.claims.clone(), by };
+            streams.spawn(remote::hold(connection.clone(), offering));
         }
         let end = loop {
             tokio::select! {
