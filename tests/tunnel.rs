@@ -120,6 +120,33 @@ fn what_a_cart_sends_arrives_behind_the_gateway_byte_for_byte_and_is_routed_by_i
     assert!(gateway.node.api_get("/api/status").text().contains("\"site\":\"north\""));
     let received = gateway.node.metric("chrysalis_received_instances_total", &["links"]);
     assert_eq!(received, instances.len() as f64, "each of them once");
+    let stored = gateway.node.metric("chrysalis_tunnel_uploads_total", &["outcome=\"stored\""]);
+    assert_eq!(stored, instances.len() as f64);
+    let came = gateway.node.metric("chrysalis_tunnel_received_bytes_total", &["role=\"listener\"", "links"]);
+    let went = link.metric("chrysalis_tunnel_sent_bytes_total", &["role=\"destination\"", "cloud"]);
+    assert!(came >= (5 << 20) as f64 && went >= came, "{went} went, {came} came");
+    let status = |node: &Node| node.run(&["status"]).output;
+    assert!(status(&gateway.node).contains("north  20"), "{}", status(&gateway.node));
+    assert!(status(&link).contains("connected since 20"), "{}", status(&link));
+}
+
+#[test]
+fn what_was_cut_is_counted_at_the_gateway_and_the_link_says_since_when_it_has_no_tunnel() {
+    let gateway = Gateway::start();
+    let cut = |connection| if connection == 1 { 3 << 19 } else { 0 };
+    let proxy = Proxy::start(gateway.tunnel, move |connection| Faults::forth(Fault::Cut(cut(connection))));
+    let link = started(link(proxy.address, &gateway.code));
+    let instance = Study::new(12).huge(1, 8 << 20);
+    assert_eq!(Modality::new(link.address).store(&instance).unwrap().status, 0);
+    let partial = || gateway.node.metric("chrysalis_tunnel_partial_bytes", &[]);
+    eventually("a part at the gateway", PATIENCE, || (partial() >= (1 << 20) as f64).then_some(()));
+    assert_eq!(gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]), 1.0);
+    let said = || link.run(&["status"]).output;
+    let shown =
+        |said: &String| said.contains("cloud: no tunnel since 20") && said.contains("not connected since 20");
+    eventually("what the link says", PATIENCE, || Some(said()).filter(shown));
+    let site = gateway.node.run(&["status"]).output;
+    assert!(site.contains("north  not connected") && site.contains("1, 1."), "{site}");
 }
 
 /// Sends one large object through connections that are cut after so many bytes; says how many bytes went for each of it.
@@ -133,6 +160,8 @@ fn cut_every(limit: u64, bytes: u64) -> f64 {
     gateway.wait_for(&all(&[instance]));
     link.wait_drained();
     assert!(gateway.node.metric("chrysalis_tunnel_resumes_total", &[]) > 0.0);
+    assert!(gateway.node.metric("chrysalis_tunnel_resumed_bytes_total", &[]) > 0.0);
+    assert_eq!(gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]), 0.0);
     proxy.forth() as f64 / length as f64
 }
 

@@ -6,7 +6,7 @@
 //!                                                                 upload ──► routed like a C-STORE
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,12 +29,13 @@ use super::remote::{self, Holdings, Offering};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
 use super::socket::{Ended, Socket, limits};
-use super::upload::{From, Limits, Receiver};
+use super::upload::{From, Limits, Partials, Receiver};
 use super::wire::{Kind, Why, Windows};
 use crate::audit::{self, Actor};
 use crate::config::{ListenerKind, TunnelListener};
 use crate::echo::Report;
 use crate::receive::Reception;
+use crate::tls::Role;
 
 /// How long the older session of a site has to finish what it is storing.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -112,6 +113,16 @@ impl Gateway {
             numbers: AtomicU64::new(0),
             age: AtomicU64::new(u64::MAX),
         }))
+    }
+
+    /// What is held of each site's configuration.
+    pub fn holdings(&self) -> &Holdings {
+        &self.0.holdings
+    }
+
+    /// Uploads that were cut and wait to be gone on with, and their bytes, by site.
+    pub fn partials(&self) -> BTreeMap<String, Partials> {
+        self.0.receiver.partials()
     }
 
     /// The sites whose links are let in.
@@ -272,7 +283,8 @@ impl Gateway {
         if socket.say(welcome).await.is_err() {
             return;
         }
-        let (connection, driver) = socket.run(session);
+        let meter = reception.metrics.tunnels.meter(Role::Listener, listener);
+        let (connection, driver) = socket.counted(meter).run(session);
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let ended = CancellationToken::new();
         let shown =

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 use super::connection::Connection;
 use super::session::{Close, Session};
 use super::wire::MAX_MESSAGE;
+use crate::metrics::Meter;
 
 /// Bytes that gather before they are written, and about as many as can wait in this program: nothing overtakes them.
 const WRITE_BUFFER: usize = 32 << 10;
@@ -35,6 +36,7 @@ const MAX_REASON: usize = 120;
 /// A WebSocket that carries the tunnel's messages.
 pub struct Socket<S> {
     web: WebSocketStream<S>,
+    meter: Option<Meter>,
 }
 
 /// How a session, or an attempt at one, ended.
@@ -90,7 +92,13 @@ impl Ended {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Over a WebSocket that is open.
     pub fn new(web: WebSocketStream<S>) -> Self {
-        Self { web }
+        Self { web, meter: None }
+    }
+
+    /// The same, and what goes over its session is counted.
+    #[must_use]
+    pub fn counted(self, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// The next message.
@@ -149,6 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let connection = Connection::new(session);
         let driver = Driver {
             web: self.web,
+            meter: self.meter,
             connection: connection.clone(),
             base: Instant::now(),
             timer: Box::pin(sleep_until(Instant::now())),
@@ -182,6 +191,7 @@ fn sort(frame: Result<Frame, Error>) -> ControlFlow<Ended, Option<Bytes>> {
 /// Moves messages between a session and its connection.
 struct Driver<S> {
     web: WebSocketStream<S>,
+    meter: Option<Meter>,
     connection: Connection,
     base: Instant,
     timer: Pin<Box<Sleep>>,
@@ -192,15 +202,26 @@ struct Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(mut self) -> Ended {
         let guard = EndsWith(self.connection.clone());
-        let ended = poll_fn(|cx| self.poll(cx)).await;
+        let ended = poll_fn(|cx| {
+            let polled = self.poll(cx);
+            self.count();
+            polled
+        })
+        .await;
         drop(guard);
-        let mut socket = Socket { web: self.web };
+        let mut socket = Socket { web: self.web, meter: None };
         socket.close(&ended).await;
         ended
     }
 
     fn now(&self) -> Duration {
         self.base.elapsed()
+    }
+
+    fn count(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.count(self.connection.traffic());
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {

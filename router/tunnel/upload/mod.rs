@@ -19,6 +19,7 @@ mod send;
 mod shelf;
 
 pub use message::{Answer, Offer};
+pub use receive::Partials;
 pub(crate) use receive::{From, Receiver};
 pub(crate) use send::{Offering, SendError, Sent, carry, send};
 pub use shelf::{Busy, Limits, Shelf};

@@ -1,5 +1,6 @@
 //! The gateway's side of an upload: the way of a C-STORE, and what was begun is kept for a while.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,15 @@ type Key = (String, String, [u8; 32]);
 pub(crate) struct Receiver {
     shelf: Arc<Mutex<Shelf<Key, Arriving>>>,
     base: Instant,
+}
+
+/// What there is of uploads that were cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Partials {
+    /// Uploads.
+    pub count: usize,
+    /// Bytes of them that are here.
+    pub bytes: u64,
 }
 
 /// Whose link it is.
@@ -55,6 +65,17 @@ impl Receiver {
         drop(gone);
     }
 
+    /// What was cut and waits to be gone on with, by site.
+    pub(crate) fn partials(&self) -> BTreeMap<String, Partials> {
+        let mut partials = BTreeMap::<_, Partials>::new();
+        for ((site, ..), bytes) in self.lock().each() {
+            let of_site = partials.entry(site.clone()).or_default();
+            of_site.count += 1;
+            of_site.bytes += bytes;
+        }
+        partials
+    }
+
     /// Receives one instance from a link and answers.
     pub(crate) async fn receive(
         &self,
@@ -73,7 +94,9 @@ impl Receiver {
             }
         };
         let sop_instance = &offer.sop_instance;
-        let answer = match self.answer(reception, from, &offer, &stream, limits).await {
+        let answered = self.answer(reception, from, &offer, &stream, limits).await;
+        reception.metrics.tunnels.uploaded(reception.listener.name.as_str(), outcome(&answered));
+        let answer = match answered {
             Ok(answer) => answer,
             Err(Gone::Connection) => return,
             Err(Gone::Malformed(why)) => {
@@ -129,7 +152,8 @@ impl Receiver {
         let claim = Claim { receiver: self, key: Some(key) };
         let mut arriving = match kept {
             Some(kept) => {
-                reception.metrics.tunnel_resumes.with_label_values(&[reception.listener.name.as_str()]).inc();
+                let listener = reception.listener.name.as_str();
+                reception.metrics.tunnels.resumed(listener, kept.length());
                 kept
             }
             None => Arriving::new(Arc::clone(reception), announced(offer, from)),
@@ -146,6 +170,19 @@ impl Receiver {
 
     fn lock(&self) -> MutexGuard<'_, Shelf<Key, Arriving>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an offer came to, in one word.
+fn outcome(answered: &Result<Answer, Gone>) -> &'static str {
+    match answered {
+        Ok(Answer::Stored { .. } | Answer::Resume { .. }) => "stored",
+        Ok(Answer::Have { .. }) => "had",
+        Ok(Answer::Refused { .. }) => "refused",
+        Ok(Answer::OtherBytes) => "other_bytes",
+        Err(Gone::Connection) => "broken",
+        Err(Gone::Silence) => "silent",
+        Err(Gone::Malformed(_)) => "malformed",
     }
 }
 

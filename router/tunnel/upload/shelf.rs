@@ -80,6 +80,11 @@ impl<K: Eq + Hash + Clone, T> Shelf<K, T> {
         (self.kept.len(), self.bytes())
     }
 
+    /// What waits, and the bytes of each.
+    pub fn each(&self) -> impl Iterator<Item = (&K, u64)> {
+        self.kept.iter().map(|(key, kept)| (key, kept.bytes))
+    }
+
     fn bytes(&self) -> u64 {
         self.kept.values().map(|kept| kept.bytes).sum()
     }
