@@ -221,14 +221,29 @@ fn by_tls_the_authority_and_one_of_the_pins_have_to_be_right_also_through_a_prox
     let other_authority = link([&pin, &spare], "");
     wait_for_line(&other_authority, "The tunnel cannot be opened");
     assert_eq!(gateway.node.metric("chrysalis_tunnel_sessions", &[]), 0.0);
-    let right = link([&spare, &pin], &format!("{ca}\nproxy = \"{}\"", proxy.address));
+    let through = format!("{ca}\nproxy = \"{}\"", proxy.address);
+    let nobody = link([&spare, &pin], &through);
+    wait_for_line(&nobody, "wants a user and a password: proxy_user and proxy_password_file (407)");
+    let said = nobody.run(&["status"]).output;
+    assert!(said.contains("no tunnel since") && said.contains("wants a user and a password"), "{said}");
+    let password = |password: &str| {
+        let path = folder.path().join(password);
+        std::fs::write(&path, password).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        format!("{through}\nproxy_user = \"ward\"\nproxy_password_file = \"{}\"", path.display())
+    };
+    let wrong = link([&spare, &pin], &password("canary-wrong"));
+    wait_for_line(&wrong, "does not take this user and password (407)");
+    assert!(!wrong.output().contains("canary") && !wrong.run(&["echo", "cloud"]).output.contains("canary"));
+    let right = link([&spare, &pin], &password("canary-right"));
     let instances = [Study::new(3).huge(1, 8 << 20)];
     store_all(&right, &instances);
     gateway.wait_for(&all(&instances));
     assert!(proxy.asked().starts_with("CONNECT localhost:"));
+    assert!(!right.output().contains("canary"));
 }
 
-/// A proxy that connects to whatever it is asked for, on this machine.
+/// A proxy that connects its one user to whatever he asks for, on this machine.
 struct HttpProxy {
     address: SocketAddr,
     asked: std::sync::Arc<std::sync::Mutex<String>>,
@@ -252,6 +267,12 @@ impl HttpProxy {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8_lossy(&head).into_owned();
+                // RFC 7617 2: "ward:canary-right".
+                if !head.contains("\r\nProxy-Authorization: Basic d2FyZDpjYW5hcnktcmlnaHQ=\r\n") {
+                    let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"test\"\r\n\r\n";
+                    let _ = client.write_all(refusal);
+                    continue;
+                }
                 let Some(target) = head.split(' ').nth(1) else { continue };
                 let Ok(server) = std::net::TcpStream::connect(target) else { continue };
                 *told.lock().unwrap() = head;

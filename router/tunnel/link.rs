@@ -265,6 +265,7 @@ impl Link {
         let dial = Dial {
             url: &settings.url,
             proxy: settings.proxy.as_ref(),
+            login: &settings.proxy_login,
             tls: kept.tls.as_ref().filter(|_| settings.url.is_secure),
             site: settings.site.as_str(),
             key,
