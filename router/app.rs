@@ -117,7 +117,7 @@ impl App {
         let live = Live::new(config);
         let config = live.now();
         let gateway = gateway(&live, &board, &audit);
-        services.spawn(gateway.clone().keep(halt.clone()));
+        services.spawn(gateway.clone().keep(queue.clone(), halt.clone()));
         let ports = Ports {
             gateway: gateway.clone(),
             queue: queue.clone(),

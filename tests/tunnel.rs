@@ -149,6 +149,37 @@ fn what_was_cut_is_counted_at_the_gateway_and_the_link_says_since_when_it_has_no
     assert!(site.contains("north  not connected") && site.contains("1, 1."), "{site}");
 }
 
+#[test]
+fn what_was_cut_is_given_back_when_nobody_goes_on_with_it_or_its_site_is_gone() {
+    for (settings, is_removed) in [("tunnel = { partial_age = \"3s\" }", false), ("", true)] {
+        let gateway = Gateway::with(settings, "");
+        let cut = |connection| if connection == 1 { 3 << 19 } else { 0 };
+        let proxy = Proxy::start(gateway.tunnel, move |n| Faults::forth(Fault::Cut(cut(n))));
+        let link = started(link(proxy.address, &gateway.code));
+        let empty = bytes_below(&gateway.node.data_dir);
+        assert_eq!(Modality::new(link.address).store(&Study::new(13).huge(1, 8 << 20)).unwrap().status, 0);
+        let partials = || gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]);
+        eventually("a part at the gateway", PATIENCE, || (partials() == 1.0).then_some(()));
+        assert!(bytes_below(&gateway.node.data_dir) > empty + (1 << 19));
+        if is_removed {
+            assert!(gateway.node.run(&["site", "remove", "north"]).status.success());
+        }
+        eventually("nothing in part", PATIENCE, || (partials() == 0.0).then_some(()));
+        assert!(bytes_below(&gateway.node.data_dir) < empty + (1 << 19));
+    }
+}
+
+/// Bytes of all files in a folder and those below it. What goes away meanwhile is nothing.
+fn bytes_below(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}
+
 /// Sends one large object through connections that are cut after so many bytes; says how many bytes went for each of it.
 fn cut_every(limit: u64, bytes: u64) -> f64 {
     let gateway = Gateway::start();

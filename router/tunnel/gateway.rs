@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use chrysalis_queue::{Admission, Queue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -149,8 +150,9 @@ impl Gateway {
         self.live().values().map(|live| live.shown.clone()).collect()
     }
 
-    /// Looks now and then for sites that were removed and for uploads that nobody went on with, until `halt`.
-    pub async fn keep(self, halt: CancellationToken) {
+    /// Looks now and then for sites that were removed and for uploads that nobody went on with, until `halt`. What is there
+    /// in part is given back when `queue` has no room: a cart comes before it.
+    pub async fn keep(self, queue: Queue, halt: CancellationToken) {
         loop {
             tokio::select! {
                 () = halt.cancelled() => return,
@@ -158,6 +160,21 @@ impl Gateway {
             }
             self.0.receiver.expire(Duration::from_millis(self.0.age.load(Ordering::Relaxed)));
             self.end_removed().await;
+            if !self.0.receiver.partials().is_empty() {
+                let queue = queue.clone();
+                let asked = tokio::task::spawn_blocking(move || queue.admission()).await;
+                if let Ok(Admission::Full) = asked {
+                    self.give_back("The disk is full: uploads in part are given back.", |_| true);
+                }
+            }
+        }
+    }
+
+    /// Gives back what these sites have uploaded in part.
+    fn give_back(&self, why: &str, is_of: impl FnMut(&str) -> bool) {
+        let Partials { count, bytes } = self.0.receiver.give_back(is_of);
+        if count > 0 {
+            tracing::warn!(count, bytes, "{why}");
         }
     }
 
@@ -371,11 +388,13 @@ impl Gateway {
 
     /// Ends the sessions of sites that were removed, or have another code.
     async fn end_removed(&self) {
-        if self.live().is_empty() {
+        if self.live().is_empty() && self.0.receiver.partials().is_empty() {
             return;
         }
         let sites = self.0.sites.clone();
         let Ok(Ok(known)) = tokio::task::spawn_blocking(move || sites.list()).await else { return };
+        let is_gone = |site: &str| site.parse().is_ok_and(|name| !known.contains_key(&name));
+        self.give_back("A site was removed: its uploads in part are given back.", is_gone);
         for (site, live) in self.live().iter() {
             let verifier = site.parse().ok().and_then(|name| known.get(&name)).map(|site| &site.verifier);
             if verifier != live.verifier.as_ref() {

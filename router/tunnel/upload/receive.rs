@@ -65,6 +65,12 @@ impl Receiver {
         drop(gone);
     }
 
+    /// Gives back what was uploaded in part by these sites: how much that was.
+    pub(crate) fn give_back(&self, mut is_of: impl FnMut(&str) -> bool) -> Partials {
+        let gone = self.lock().drain(|(site, ..)| is_of(site));
+        Partials { count: gone.len(), bytes: gone.iter().map(Arriving::length).sum() }
+    }
+
     /// What was cut and waits to be gone on with, by site.
     pub(crate) fn partials(&self) -> BTreeMap<String, Partials> {
         let mut partials = BTreeMap::<_, Partials>::new();
