@@ -261,7 +261,8 @@ fn a_link_that_does_not_reach_its_gateway_after_a_change_goes_back_by_itself_and
     gateway.node.kill();
     wait_for_line(&link, "the last good one is in force again");
     assert!(takes(good) && !takes(bad));
-    assert_eq!(status(&link)["remote_configuration"]["last"]["state"], "gone-back");
+    let is_told = || (status(&link)["remote_configuration"]["last"]["state"] == "gone-back").then_some(());
+    eventually("what became of it", PATIENCE, is_told);
     gateway.node.start();
     let shown = gateway.wait_for("gone-back");
     assert!(shown.contains("the gateway was not reached within 6s"), "{shown}");
@@ -290,6 +291,68 @@ fn a_link_that_is_killed_on_probation_goes_on_with_it_or_goes_back_as_it_would_h
     assert!(takes(first) && !takes(second));
     gateway.node.start();
     gateway.wait_for("gone-back");
+}
+
+#[test]
+fn a_link_that_is_started_three_times_on_probation_and_does_not_last_goes_back() {
+    let mut gateway = Gateway::start();
+    let mut link = link(&gateway, "10m");
+    let bad = free_address();
+    gateway.set(&listener(bad));
+    eventually("the new listener", PATIENCE, || takes(bad).then_some(()));
+    // Nobody says whether it is good: with the program that ends again and again it cannot be.
+    gateway.node.kill();
+    for _ in 0..3 {
+        link.kill();
+        link.start();
+        assert!(takes(bad), "it is tried again");
+    }
+    link.kill();
+    link.start();
+    assert!(!takes(bad));
+    assert_eq!(status(&link)["remote_configuration"]["last"]["state"], "gone-back");
+    gateway.node.start();
+    let shown = gateway.wait_for("gone-back");
+    assert!(shown.contains("the program started 3 times with it and did not last"), "{shown}");
+}
+
+#[test]
+fn a_link_whose_gateway_sets_the_way_to_itself_or_its_keys_goes_on_by_its_own() {
+    let gateway = Gateway::start();
+    let link = link(&gateway, "2s");
+    let folder = gateway.node.data_dir.join("site-configuration");
+    std::fs::create_dir_all(&folder).unwrap();
+    let hold = |serial: u64, text: &str| {
+        let held = serde_json::json!({
+            "serial": serial, "revision": format!("{serial}-x"), "since": 0, "by": "nobody", "text": text,
+        });
+        let path = folder.join("north.wanted");
+        // Whole or not there: the gateway reads it every second.
+        std::fs::write(path.with_extension("new"), held.to_string()).unwrap();
+        chrysalis::platform::replace(&path.with_extension("new"), &path).unwrap();
+    };
+    let port = free_address().port();
+    let sections = [
+        format!("url = \"ws://127.0.0.1:{port}/tunnel\""),
+        format!("pins = [\"{}\", \"{}\"]", "0".repeat(64), "1".repeat(64)),
+        "site = \"south\"".to_owned(),
+        "proxy = \"127.0.0.1:1\"".to_owned(),
+        "timeouts = { connect = \"1ms\" }".to_owned(),
+    ];
+    for (serial, line) in (1..).zip(&sections) {
+        hold(serial, &format!("[[destination]]\nname = \"cloud\"\n{line}\n"));
+        let refused = |shown: &String| {
+            shown.contains(&format!("# revision {serial}-x")) && shown.contains("\n# refused")
+        };
+        eventually(line, PATIENCE, || Some(gateway.show()).filter(refused));
+    }
+    assert_eq!(status(&link)["remote_configuration"]["in_force"], Value::Null);
+    assert_eq!(status(&link)["links"][0]["connected"], true);
+    assert_eq!(
+        link.metric("chrysalis_tunnel_dials_total", &["outcome=\"open\""]),
+        1.0,
+        "the session went on"
+    );
 }
 
 #[test]
