@@ -356,6 +356,20 @@ fn a_link_whose_gateway_sets_the_way_to_itself_or_its_keys_goes_on_by_its_own() 
 }
 
 #[test]
+fn how_what_goes_to_the_gateway_is_compressed_can_be_set_from_there() {
+    let gateway = Gateway::start();
+    let link = link(&gateway, "2s");
+    gateway.set("[[destination]]\nname = \"cloud\"\nimage = \"jpeg-lossless\"\n");
+    gateway.wait_for("applied");
+    let study = support::instance::Study::new(3);
+    let still = study.still(1);
+    store_all(&link, std::slice::from_ref(&still));
+    let path = eventually("the image", PATIENCE, || gateway.node.delivered("archive").pop());
+    let arrived = support::instance::Instance::from_part10(&path).unwrap();
+    assert_eq!(arrived.transfer_syntax, "1.2.840.10008.1.2.4.70");
+}
+
+#[test]
 fn a_link_that_was_installed_anew_gets_its_configuration_back() {
     let gateway = Gateway::start();
     let lost = link(&gateway, "2s");
