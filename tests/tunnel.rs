@@ -396,6 +396,44 @@ fn a_link_that_is_told_to_stop_leaves_and_goes_on_when_it_is_back() {
     gateway.wait_for(&all(&instances));
 }
 
+#[test]
+fn what_the_link_s_disk_has_damaged_never_becomes_an_instance_at_the_gateway() {
+    let gateway = Gateway::start();
+    let link = started(link(free_address(), &gateway.code));
+    let study = Study::new(14);
+    let (damaged, sound) = (study.huge(1, 3 << 20), study.huge(2, 3 << 20));
+    store_all(&link, &[damaged.clone(), sound.clone()]);
+    // The link finds its gateway only when its disk has gone bad.
+    for file in spool_files(&link.data_dir) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        if Instance::from_part10(&file).is_ok_and(|instance| instance.sop_instance == damaged.sop_instance) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+    let own = std::fs::read_to_string(link.config()).unwrap();
+    let (before, after) = own.split_once("ws://127.0.0.1:").unwrap();
+    let (_, rest) = after.split_once('/').unwrap();
+    std::fs::write(link.config(), format!("{before}ws://{}/{rest}", gateway.tunnel)).unwrap();
+    link.run(&["reload"]).expect_success();
+    gateway.wait_for(&all(&[sound]));
+    let held = || link.metric("chrysalis_held_instances", &["cloud"]) == 1.0;
+    eventually("the damaged one is held", PATIENCE, || held().then_some(()));
+    assert_eq!(gateway.arrived().len(), 1);
+    assert_eq!(gateway.node.metric("chrysalis_received_instances_total", &["links"]), 1.0);
+}
+
+/// The spool's finished files.
+fn spool_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of = |path: std::path::PathBuf| match path.is_dir() {
+        true => spool_files(&path),
+        false => vec![path],
+    };
+    entries.flat_map(of).filter(|path| path.extension().is_some_and(|end| end == "dcm")).collect()
+}
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }

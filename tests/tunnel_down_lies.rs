@@ -16,7 +16,7 @@ use chrysalis::tunnel::SUBPROTOCOL;
 use chrysalis::tunnel::code::Code;
 use chrysalis::tunnel::connection::{Accepted, Broken, Connection, Stream};
 use chrysalis::tunnel::session::{GatewayOpening, LinkOpening, Step};
-use chrysalis::tunnel::socket::{Socket, limits};
+use chrysalis::tunnel::socket::{Over, Socket, limits};
 use chrysalis::tunnel::upload::Offer;
 use chrysalis::tunnel::wire::{Kind, Why, Windows};
 use sha2::{Digest as _, Sha256};
@@ -72,7 +72,7 @@ async fn lying_link(address: SocketAddr, code: Code, told: Arc<Mutex<usize>>) {
     let mut request = format!("ws://{address}/tunnel").into_client_request().unwrap();
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    let (web, _) = client_async_with_config(request, stream, Some(limits())).await.unwrap();
+    let (web, _) = client_async_with_config(request, stream, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
     let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], WINDOWS);
     let opened = loop {
@@ -162,7 +162,7 @@ fn agree(_: &Request, mut response: Response) -> Result<Response, ErrorResponse>
 /// The session of the one link that calls.
 async fn session(listener: TcpListener, code: &Code) -> Connection {
     let (stream, _) = listener.accept().await.unwrap();
-    let web = accept_hdr_async_with_config(stream, agree, Some(limits())).await.unwrap();
+    let web = accept_hdr_async_with_config(stream, agree, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
     let opening = GatewayOpening::new([3; 32]);
     socket.say(opening.greeting()).await.unwrap();

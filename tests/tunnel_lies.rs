@@ -12,7 +12,7 @@ use chrysalis::tunnel::SUBPROTOCOL;
 use chrysalis::tunnel::code::Code;
 use chrysalis::tunnel::connection::{Accepted, Stream};
 use chrysalis::tunnel::session::{Close, GatewayOpening, LinkOpening, Step};
-use chrysalis::tunnel::socket::{Ended, Socket, limits};
+use chrysalis::tunnel::socket::{Ended, Over, Socket, limits};
 use chrysalis::tunnel::upload::{Answer, Offer};
 use chrysalis::tunnel::wire::{Greeting, Hello, Message, Windows};
 use sha2::{Digest as _, Sha256};
@@ -63,7 +63,9 @@ fn agree(_: &Request, mut response: Response) -> Result<Response, ErrorResponse>
 async fn lie(listener: TcpListener, code: Code, told: Arc<Mutex<Vec<Offer>>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let Ok(web) = accept_hdr_async_with_config(stream, agree, Some(limits())).await else { continue };
+        let Ok(web) = accept_hdr_async_with_config(stream, agree, Some(limits(Over::Plain))).await else {
+            continue;
+        };
         let mut socket = Socket::new(web);
         let opening = GatewayOpening::new([told.lock().unwrap().len() as u8; 32]);
         socket.say(opening.greeting()).await.unwrap();
@@ -143,7 +145,7 @@ async fn greeted(address: std::net::SocketAddr) -> (Socket<TcpStream>, bytes::By
     let mut request = format!("ws://{address}/tunnel").into_client_request().unwrap();
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    let (web, _) = client_async_with_config(request, stream, Some(limits())).await.unwrap();
+    let (web, _) = client_async_with_config(request, stream, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
     let greeting = socket.read().await.unwrap();
     (socket, greeting)

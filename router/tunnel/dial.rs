@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{self, Error};
 use super::SUBPROTOCOL;
 use super::code::{LinkKey, NoRandomness, random};
 use super::session::{Close, LinkOpening, Opened, OpeningError, Step};
-use super::socket::{Ended, Socket, limits};
+use super::socket::{Ended, Over, Socket, limits};
 use super::wire::Windows;
 use crate::config::{HostPort, TunnelDestination, TunnelUrl, WebLogin};
 use crate::dimse::socket::{self, ConnectError};
@@ -162,7 +162,8 @@ impl Dial<'_> {
         let upgrade = |error| DialError::Upgrade(Box::new(error));
         let mut request = self.url.plain().into_client_request().map_err(upgrade)?;
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        let upgrading = Box::pin(client_async_with_config(request, wire, Some(limits())));
+        let over = if self.tls.is_some() { Over::Tls } else { Over::Plain };
+        let upgrading = Box::pin(client_async_with_config(request, wire, Some(limits(over))));
         let (web, _) = upgrading.await.map_err(upgrade)?;
         self.hello(Socket::new(web)).await
     }

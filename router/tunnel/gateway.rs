@@ -29,7 +29,7 @@ use super::failures::Failures;
 use super::remote::{self, Holdings, Offering};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
-use super::socket::{Ended, Socket, limits};
+use super::socket::{Ended, Over, Socket, limits};
 use super::upload::{From, Limits, Partials, Receiver};
 use super::wire::{Kind, Why, Windows};
 use crate::audit::{self, Actor};
@@ -217,7 +217,8 @@ impl Gateway {
         let upgrade = Upgrade { path: &settings.path, may_try, is_full: is_over_limit };
         #[expect(clippy::result_large_err, reason = "the answer's type is the library's")]
         let answer = |request: &Request, response: Response| upgrade.answer(request, response);
-        let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits())).await {
+        let over = if reception.tls.is_some() { Over::Tls } else { Over::Plain };
+        let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits(over))).await {
             Ok(web) => Socket::new(web),
             Err(error) => {
                 reception.refused(if may_try { "no_upgrade" } else { "too_many_failures" });

@@ -245,7 +245,7 @@ impl Link {
         let settings = &self.0.settings;
         if settings.url.is_secure && kept.tls.is_none() {
             let tls = settings.tls();
-            let made = tokio::task::spawn_blocking(move || ClientTls::new(&tls)).await;
+            let made = tokio::task::spawn_blocking(move || ClientTls::for_bulk(&tls)).await;
             kept.tls = Some(made.map_err(|error| DialError::Code(error.to_string()))??);
         }
         let (source, known) = (settings.code.clone(), kept.code.take());

@@ -26,6 +26,9 @@ use crate::metrics::Meter;
 const WRITE_BUFFER: usize = 32 << 10;
 /// Bytes read at a time.
 const READ_BUFFER: usize = 64 << 10;
+/// The same over TLS, of which no more than a record comes at a time (RFC 8446 5.1). The library writes zeros first to as much as
+/// it asks for.
+const READ_RECORD: usize = 16 << 10;
 /// Messages that are read before it is the turn of writing.
 const TURN: usize = 64;
 /// How long the other side has to answer a close.
@@ -51,10 +54,23 @@ pub struct Ended {
     pub why: String,
 }
 
+/// What a WebSocket goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// TCP, or memory.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
 /// The limits of what is read and of what waits to be written.
-pub fn limits() -> WebSocketConfig {
+pub fn limits(over: Over) -> WebSocketConfig {
+    let read = match over {
+        Over::Plain => READ_BUFFER,
+        Over::Tls => READ_RECORD,
+    };
     WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
+        .read_buffer_size(read)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(WRITE_BUFFER + 4 * MAX_MESSAGE)
         .max_message_size(Some(MAX_MESSAGE))
