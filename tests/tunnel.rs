@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chrysalis::tls::Pin;
+use support::archive::Archive;
 use support::deliveries::{small, store_all};
 use support::faults::{Fault, Faults, Proxy};
 use support::instance::{Digest, Instance, Study};
@@ -92,6 +93,51 @@ fn give_code(node: &Node, code: &str) {
 fn started(mut node: Node) -> Node {
     node.start();
     node
+}
+
+/// What arrived at a PACS, in its order.
+fn order(archive: &Archive) -> Vec<Digest> {
+    archive.stored().into_iter().map(|arrival| arrival.digest).collect()
+}
+
+#[test]
+fn what_is_sent_again_is_owed_again_as_if_there_were_no_tunnel() {
+    let pacs = Archive::new();
+    let routes = format!(
+        "[[destination]]\nname = \"teaching\"\nkind = \"folder\"\npath = \"teaching\"\n[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"{}\"\ncalled_ae = \"PACS\"\n[[route]]\nwhen = {{ called_ae = \"DROP\" }}\naction = \"drop\"\n[[route]]\nwhen = {{ called_ae = \"TEACH\" }}\nto = [\"teaching\"]\n[[route]]\nwhen = {{ called_ae = \"PACS\" }}\nto = [\"pacs\"]\n[[route]]\nwhen = {{ called_ae = \"ARCHIVE\" }}\nto = [\"archive\"]\n",
+        pacs.address()
+    );
+    let gateway = Gateway::with("", &routes);
+    let link = started(link(gateway.tunnel, &gateway.code));
+    let send = |instance: &Instance, called: &str| {
+        let answer = Modality::new(link.address).called(called).store(instance).unwrap();
+        assert_eq!(answer.status, 0);
+        link.wait_drained();
+    };
+    let first = Study::new(40).small(1);
+    for called in ["DROP", "ARCHIVE", "TEACH"] {
+        send(&first, called);
+    }
+    gateway.wait_for(&all(std::slice::from_ref(&first)));
+    eventually("the one for teaching", PATIENCE, || {
+        (gateway.node.delivered("teaching").len() == 1).then_some(())
+    });
+    // The newest content is what a PACS is to have last, though it has been there before.
+    let other = first.edited(|bytes| *bytes.last_mut().unwrap() ^= 1);
+    for (number, instance) in [&first, &other, &first].into_iter().enumerate() {
+        send(instance, "PACS");
+        eventually("the next one at the PACS", PATIENCE, || (order(&pacs).len() == number + 1).then_some(()));
+    }
+    assert_eq!(order(&pacs), [first.digest(), other.digest(), first.digest()]);
+    // What somebody discarded is not sent because somebody sent it again, and it is not lost either.
+    let discarded = Study::new(41).small(1);
+    gateway.node.run(&["pause", "destination", "pacs"]).expect_success();
+    send(&discarded, "PACS");
+    let delivery = gateway.node.wait_state(&discarded, "pacs", "owed");
+    gateway.node.decide("discard", &delivery, "not wanted");
+    send(&discarded, "PACS");
+    let held = gateway.node.wait_state(&discarded, "pacs", "held");
+    assert!(held.reason.contains("discarded before"), "{held:?}");
 }
 
 #[track_caller]

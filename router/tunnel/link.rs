@@ -26,6 +26,7 @@ use super::push::Pushes;
 use super::remote::{self, Remote};
 use super::session::Close;
 use super::socket::Ended;
+use super::upload::Numbers;
 use super::wire::{Kind, Why};
 use crate::config::{Backoff, CodeSource, TunnelDestination};
 use crate::metrics::Metrics;
@@ -49,6 +50,7 @@ struct Inner {
     state: watch::Sender<State>,
     stop: CancellationToken,
     endpoints: Endpoints,
+    numbers: Numbers,
     seen: Mutex<Seen>,
     /// Told whenever a session has been opened.
     on_open: Box<dyn Fn() + Send + Sync>,
@@ -108,6 +110,7 @@ impl Link {
             state: watch::Sender::new(State::Dialling),
             stop: CancellationToken::new(),
             endpoints,
+            numbers: Numbers::default(),
             seen: Mutex::default(),
             on_open: Box::new(on_open),
         }))
@@ -130,6 +133,11 @@ impl Link {
             Ok(Ok(State::Down(why))) => Err(why),
             Ok(Ok(State::Dialling) | Err(_)) | Err(_) => Err("the tunnel is not open".to_owned()),
         }
+    }
+
+    /// The numbers of uploads of which it is not known what became of them.
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.0.numbers
     }
 
     /// How it is, and was.
