@@ -220,7 +220,7 @@ fn only_an_uploads_own_number_says_that_it_was_committed_before() {
             if has_bytes {
                 let first = Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap();
                 assert_eq!(first, Answer::Resume { offset: 0 });
-                stream.send(data.clone().into()).await.unwrap();
+                stream.send(bytes::Bytes::copy_from_slice(&data)).await.unwrap();
             }
             stream.finish();
             Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap()
