@@ -116,8 +116,8 @@ impl App {
         let routes = Live::new(Routes::new(&config));
         let live = Live::new(config);
         let config = live.now();
-        let gateway = gateway(&live, &board);
-        services.spawn(gateway.clone().keep(halt.clone()));
+        let gateway = gateway(&live, &board, &audit);
+        services.spawn(gateway.clone().keep(queue.clone(), halt.clone()));
         let ports = Ports {
             gateway: gateway.clone(),
             queue: queue.clone(),
@@ -219,11 +219,11 @@ impl App {
 }
 
 /// The sessions of links. What waits to be pushed through one is due as soon as it is open.
-fn gateway(live: &Live, board: &Board) -> Gateway {
+fn gateway(live: &Live, board: &Board, audit: &audit::Log) -> Gateway {
     let data_dir = &live.now().node.data_dir;
     let (sites, holdings) = (Sites::of(data_dir), Holdings::of(data_dir));
     let (live, board) = (live.clone(), board.clone());
-    Gateway::new(sites, holdings, move |opened| {
+    Gateway::new(sites, holdings, audit::Claims::new(audit.clone()), move |opened| {
         for destination in &live.now().destinations {
             if matches!(&destination.kind, DestinationKind::Site(at) if at.site.as_str() == opened) {
                 board.try_now(destination.name.as_str());

@@ -4,10 +4,13 @@
 //! in the log. When the file has grown to its limit it becomes `decisions.log.1` in place of the one before, so the two
 //! never need more than twice the limit. A record that cannot be written is a loud error and undoes nothing: what was
 //! decided about deliveries is in the queue's journals besides.
+//!
+//! Several processes write to it: a running node, and the command line where it changes something by itself. Each line is
+//! written under a lock, to the file that has the name at that moment.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +26,7 @@ use crate::platform;
 pub const FILE: &str = "decisions.log";
 /// Name of the file of security alerts in the data directory.
 pub const ALERTS: &str = "security.log";
-/// Alerts a minute that are written down; more are only counted, because whoever causes them needs no right to.
+/// Alerts a minute that are written down, and claims; more are only counted, because whoever causes them needs no right to.
 const MAX_ALERTS: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Bytes after which a file is full.
@@ -72,8 +75,8 @@ struct Record {
     path: PathBuf,
     old: PathBuf,
     limit: u64,
-    file: File,
-    length: u64,
+    /// Held by whoever writes.
+    lock: File,
 }
 
 /// The record cannot be opened.
@@ -95,9 +98,16 @@ impl Log {
 
     fn with_limit(data_dir: &Path, file: &str, limit: u64) -> Result<Self, AuditError> {
         let (path, old) = (data_dir.join(file), data_dir.join(format!("{file}.1")));
-        let opened = open(&path).map_err(|error| AuditError { path: path.clone(), error });
-        let (file, length) = opened?;
-        Ok(Self(Arc::new(Mutex::new(Record { path, old, limit, file, length }))))
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |error| AuditError { path, error }
+        };
+        let locked = data_dir.join(format!("{file}.lock"));
+        let mut options = OpenOptions::new();
+        let lock = platform::private(&mut options).write(true).create(true).truncate(false).open(&locked);
+        let record = Record { lock: lock.map_err(at(&locked))?, path: path.clone(), old, limit };
+        record.append(b"").map_err(at(&path))?;
+        Ok(Self(Arc::new(Mutex::new(record))))
     }
 
     /// Writes down that somebody did `decision` to `subject`, such as `pause` to `destination pacs`, with whatever else
@@ -115,7 +125,7 @@ impl Log {
     }
 
     fn append(&self, entry: &Value, what: &str) {
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = record.append(format!("{entry}\n").as_bytes()) {
             let file = record.path.display();
             tracing::error!(%file, %error, what, "What was done could not be written down; it stands.");
@@ -177,28 +187,71 @@ impl Rate {
     }
 }
 
-impl Record {
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.length > 0 && self.length + line.len() as u64 > self.limit {
-            platform::replace(&self.path, &self.old)?;
-            (self.file, self.length) = open(&self.path)?;
+/// The part of the record of decisions that others may write to without a right: what links say of themselves. Clones write
+/// to the same one.
+#[derive(Debug, Clone)]
+pub struct Claims {
+    log: Log,
+    rate: Arc<Mutex<Rate>>,
+}
+
+impl Claims {
+    /// In this record.
+    pub fn new(log: Log) -> Self {
+        let rate = Rate { minute: Instant::now(), written: 0, left_out: 0 };
+        Self { log, rate: Arc::new(Mutex::new(rate)) }
+    }
+
+    /// As [`Log::record`]; beyond twenty a minute it is only counted, and the next one says how many there were.
+    pub fn record(&self, by: &Actor, decision: &str, subject: &str, mut details: Value) {
+        let Some(left_out) = self.rate.lock().unwrap_or_else(PoisonError::into_inner).pass() else { return };
+        if let (Some(details), true) = (details.as_object_mut(), left_out > 0) {
+            details.insert("left_out".to_owned(), left_out.into());
         }
-        self.file.write_all(line)?;
-        self.length += line.len() as u64;
-        self.file.sync_data()
+        self.log.record(by, decision, subject, &details);
+    }
+}
+
+impl Record {
+    /// Another process may have made the file an older one since the last line.
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        self.lock.lock()?;
+        let written = self.append_alone(line);
+        self.lock.unlock()?;
+        written
+    }
+
+    fn append_alone(&self, line: &[u8]) -> io::Result<()> {
+        let (mut file, length) = open(&self.path)?;
+        if length > 0 && length + line.len() as u64 > self.limit {
+            platform::replace(&self.path, &self.old)?;
+            (file, _) = open(&self.path)?;
+        }
+        if line.is_empty() {
+            return Ok(());
+        }
+        file.write_all(line)?;
+        file.sync_data()
     }
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let is_new = !path.exists();
-    let mut file = platform::private(&mut OpenOptions::new()).append(true).create(true).open(path)?;
+    let mut file =
+        platform::private(&mut OpenOptions::new()).read(true).append(true).create(true).open(path)?;
     if let (true, Some(directory)) = (is_new, path.parent()) {
         platform::sync_directory(directory)?;
     }
-    let length = file.metadata()?.len();
-    // A line that the power cut short must not swallow the next one.
-    if length > 0 && !fs::read(path)?.ends_with(b"\n") {
-        file.write_all(b"\n")?;
+    let mut length = file.metadata()?.len();
+    if length > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        // A line that the power cut short must not swallow the next one.
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+            length += 1;
+        }
     }
     Ok((file, length))
 }
@@ -210,7 +263,7 @@ pub(crate) fn short(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Actor, FILE, Log, MAX_ALERTS, Rate};
+    use super::{Actor, Claims, FILE, Log, MAX_ALERTS, Rate};
     use serde_json::{Value, json};
     use std::fs;
 
@@ -270,6 +323,34 @@ mod tests {
         assert_eq!((passed, rate.left_out), (usize::try_from(MAX_ALERTS).unwrap(), 30));
         rate.minute = rate.minute.checked_sub(super::MINUTE).unwrap();
         assert_eq!((rate.pass(), rate.pass()), (Some(30), Some(0)));
+    }
+
+    #[test]
+    fn two_that_write_at_once_lose_no_line_of_each_other_when_the_file_becomes_the_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [node, command_line] = [0, 1].map(|_| Log::with_limit(folder.path(), FILE, 25_000).unwrap());
+        std::thread::scope(|scope| {
+            for (log, who) in [(&node, "node"), (&command_line, "command line")] {
+                scope.spawn(move || {
+                    (0..150)
+                        .for_each(|n| log.record(&Actor::local(who), "pause", &n.to_string(), &Value::Null));
+                });
+            }
+        });
+        let read = |name| fs::read_to_string(folder.path().join(name)).unwrap();
+        let kept = [lines(&read("decisions.log.1")), lines(&read(FILE))].concat();
+        assert_eq!(kept.len(), 300);
+    }
+
+    #[test]
+    fn what_links_say_of_themselves_fills_no_record_of_decisions() {
+        let folder = tempfile::tempdir().unwrap();
+        let claims = Claims::new(Log::open(folder.path()).unwrap());
+        for n in 0..1000 {
+            claims.record(&Actor::local("link"), "site configuration", &n.to_string(), json!({}));
+        }
+        let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert_eq!(text.lines().count(), usize::try_from(MAX_ALERTS).unwrap());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::pauses::{Pause, PauseError, Paused, Pauses, Subject};
 use crate::receive::{BindError, Bound, Ports};
 use crate::relay::{self, Relays};
 use crate::route::Routes;
+use crate::tunnel::Link;
 
 /// Changes how much is logged.
 pub type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
@@ -205,6 +206,11 @@ impl Control {
     /// As [`Control::reload`].
     pub async fn put_afar(&self, over: Option<Overlay>, by: &Actor) -> Result<Report, ReloadError> {
         self.put(Source::Afar(over), by).await
+    }
+
+    /// The link of a destination that is a tunnel.
+    pub fn link(&self, destination: &str) -> Option<Link> {
+        self.0.fleet.link(destination)
     }
 
     /// The configuration in force.

@@ -2,6 +2,7 @@
 
 mod relay;
 mod transcode;
+mod tunnel;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,7 @@ use crate::tls::{Certificates, HandshakeError, Role, Security};
 use crate::tunnel::remote::Standing;
 pub use relay::RelayMetrics;
 pub use transcode::{Made, Monochrome, TranscodeMetrics};
+pub use tunnel::{Meter, TunnelMetrics};
 
 /// Bounds of the acknowledgement histogram, in seconds: from a warm cache to a stalled disk.
 const ACKNOWLEDGE_SECONDS: &[f64] =
@@ -79,8 +81,8 @@ pub struct Metrics {
     transcodes: transcode::Families,
     /// Sessions of links open now, by listener.
     pub tunnel_sessions: IntGaugeVec,
-    /// Uploads that went on where an earlier connection had left them, by listener.
-    pub tunnel_resumes: IntCounterVec,
+    /// Those about what goes through tunnels.
+    pub tunnels: TunnelMetrics,
     /// 1 while the link's session is open, by destination.
     pub tunnel_connected: IntGaugeVec,
     /// Attempts of the link to open a session, by destination and outcome.
@@ -287,11 +289,7 @@ impl Metrics {
                 "Sessions of links that are open now.",
                 &["listener"],
             )?,
-            tunnel_resumes: make.counters(
-                "chrysalis_tunnel_resumes_total",
-                "Uploads that went on where an earlier connection had left them.",
-                &["listener"],
-            )?,
+            tunnels: TunnelMetrics::new(&registry)?,
             tunnel_connected: make.gauges(
                 "chrysalis_tunnel_connected",
                 "1 while the link to the gateway is up.",
@@ -332,6 +330,7 @@ impl Metrics {
     pub fn begin_at_zero(&self, config: &Config) {
         self.transcodes.begin_at_zero(config);
         self.relays.begin_at_zero(config);
+        self.tunnels.begin_at_zero(config);
         for outcome in ["applied", "refused"] {
             self.reloads.with_label_values(&[outcome]);
         }
@@ -349,7 +348,6 @@ impl Metrics {
             self.listener_paused.with_label_values(name);
             if matches!(listener.kind, ListenerKind::Tunnel(_)) {
                 self.tunnel_sessions.with_label_values(name);
-                self.tunnel_resumes.with_label_values(name);
             }
             let _: Histogram = self.acknowledge.with_label_values(name);
             if listener.tls.is_some() {

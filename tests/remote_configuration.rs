@@ -42,6 +42,17 @@ impl Gateway {
         said.output
     }
 
+    /// What the gateway's record of decisions has of the site: decision, state if any, who.
+    fn decisions(&self) -> Vec<(String, String, String)> {
+        let text = std::fs::read_to_string(self.node.data_dir.join("decisions.log")).unwrap();
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = lines.filter(|line| line["subject"] == "site north");
+        lines
+            .map(|line| (word(&line["decision"]), word(&line["details"]["state"]), word(&line["who"])))
+            .collect()
+    }
+
     fn show(&self) -> String {
         self.node.run(&["site", "config", "show", "north"]).output
     }
@@ -139,6 +150,45 @@ fn a_study_goes_where_the_gateway_says_and_everybody_is_told_who_said_so() {
 }
 
 #[test]
+fn the_gateway_writes_down_who_set_what_for_a_site_and_what_became_of_it_there() {
+    let mut gateway = Gateway::start();
+    let link = link(&gateway, "6s");
+    gateway.set(&listener(free_address()));
+    gateway.wait_for("applied");
+    gateway.set(&listener(free_address()));
+    let last = |gateway: &Gateway| gateway.decisions().pop().unwrap_or_default().1;
+    eventually("probation", PATIENCE, || (last(&gateway) == "probation").then_some(()));
+    gateway.node.kill();
+    wait_for_line(&link, "the last good one is in force again");
+    gateway.node.start();
+    eventually("gone back", PATIENCE, || (last(&gateway) == "gone-back").then_some(()));
+    // It says so again in every session, and that is no news.
+    gateway.node.restart();
+    gateway.node.run(&["site", "config", "clear", "north"]);
+    eventually("applied", PATIENCE, || (last(&gateway) == "applied").then_some(()));
+    gateway.node.run(&["site", "replace", "north"]);
+    gateway.node.run(&["site", "remove", "north"]);
+    let decisions = gateway.decisions();
+    let told: Vec<_> = decisions.iter().map(|(what, state, _)| (what.as_str(), state.as_str())).collect();
+    let states = |states: &[&'static str]| {
+        states.iter().map(|state| ("site configuration", *state)).collect::<Vec<_>>()
+    };
+    let expected = [
+        vec![("site add", ""), ("site config set", "")],
+        states(&["sent", "probation", "applied"]),
+        vec![("site config set", "")],
+        states(&["sent", "probation", "gone-back"]),
+        vec![("site config clear", "")],
+        states(&["sent", "probation", "applied"]),
+        vec![("site replace", ""), ("site remove", "")],
+    ];
+    assert_eq!(told, expected.concat());
+    assert!(
+        decisions.iter().all(|(what, _, who)| (what == "site configuration") == (who == "link of north"))
+    );
+}
+
+#[test]
 fn what_cannot_be_put_in_force_is_refused_with_the_reason_and_nothing_has_changed() {
     let gateway = Gateway::start();
     let link = link(&gateway, "2s");
@@ -211,7 +261,8 @@ fn a_link_that_does_not_reach_its_gateway_after_a_change_goes_back_by_itself_and
     gateway.node.kill();
     wait_for_line(&link, "the last good one is in force again");
     assert!(takes(good) && !takes(bad));
-    assert_eq!(status(&link)["remote_configuration"]["last"]["state"], "gone-back");
+    let is_told = || (status(&link)["remote_configuration"]["last"]["state"] == "gone-back").then_some(());
+    eventually("what became of it", PATIENCE, is_told);
     gateway.node.start();
     let shown = gateway.wait_for("gone-back");
     assert!(shown.contains("the gateway was not reached within 6s"), "{shown}");
@@ -240,6 +291,82 @@ fn a_link_that_is_killed_on_probation_goes_on_with_it_or_goes_back_as_it_would_h
     assert!(takes(first) && !takes(second));
     gateway.node.start();
     gateway.wait_for("gone-back");
+}
+
+#[test]
+fn a_link_that_is_started_three_times_on_probation_and_does_not_last_goes_back() {
+    let mut gateway = Gateway::start();
+    let mut link = link(&gateway, "10m");
+    let bad = free_address();
+    gateway.set(&listener(bad));
+    eventually("the new listener", PATIENCE, || takes(bad).then_some(()));
+    // Nobody says whether it is good: with the program that ends again and again it cannot be.
+    gateway.node.kill();
+    for _ in 0..3 {
+        link.kill();
+        link.start();
+        assert!(takes(bad), "it is tried again");
+    }
+    link.kill();
+    link.start();
+    assert!(!takes(bad));
+    assert_eq!(status(&link)["remote_configuration"]["last"]["state"], "gone-back");
+    gateway.node.start();
+    let shown = gateway.wait_for("gone-back");
+    assert!(shown.contains("the program started 3 times with it and did not last"), "{shown}");
+}
+
+#[test]
+fn a_link_whose_gateway_sets_the_way_to_itself_or_its_keys_goes_on_by_its_own() {
+    let gateway = Gateway::start();
+    let link = link(&gateway, "2s");
+    let folder = gateway.node.data_dir.join("site-configuration");
+    std::fs::create_dir_all(&folder).unwrap();
+    let hold = |serial: u64, text: &str| {
+        let held = serde_json::json!({
+            "serial": serial, "revision": format!("{serial}-x"), "since": 0, "by": "nobody", "text": text,
+        });
+        let path = folder.join("north.wanted");
+        // Whole or not there: the gateway reads it every second.
+        std::fs::write(path.with_extension("new"), held.to_string()).unwrap();
+        chrysalis::platform::replace(&path.with_extension("new"), &path).unwrap();
+    };
+    let port = free_address().port();
+    let sections = [
+        format!("url = \"ws://127.0.0.1:{port}/tunnel\""),
+        format!("pins = [\"{}\", \"{}\"]", "0".repeat(64), "1".repeat(64)),
+        "site = \"south\"".to_owned(),
+        "proxy = \"127.0.0.1:1\"".to_owned(),
+        "timeouts = { connect = \"1ms\" }".to_owned(),
+    ];
+    for (serial, line) in (1..).zip(&sections) {
+        hold(serial, &format!("[[destination]]\nname = \"cloud\"\n{line}\n"));
+        let refused = |shown: &String| {
+            shown.contains(&format!("# revision {serial}-x")) && shown.contains("\n# refused")
+        };
+        eventually(line, PATIENCE, || Some(gateway.show()).filter(refused));
+    }
+    assert_eq!(status(&link)["remote_configuration"]["in_force"], Value::Null);
+    assert_eq!(status(&link)["links"][0]["connected"], true);
+    assert_eq!(
+        link.metric("chrysalis_tunnel_dials_total", &["outcome=\"open\""]),
+        1.0,
+        "the session went on"
+    );
+}
+
+#[test]
+fn how_what_goes_to_the_gateway_is_compressed_can_be_set_from_there() {
+    let gateway = Gateway::start();
+    let link = link(&gateway, "2s");
+    gateway.set("[[destination]]\nname = \"cloud\"\nimage = \"jpeg-lossless\"\n");
+    gateway.wait_for("applied");
+    let study = support::instance::Study::new(3);
+    let still = study.still(1);
+    store_all(&link, std::slice::from_ref(&still));
+    let path = eventually("the image", PATIENCE, || gateway.node.delivered("archive").pop());
+    let arrived = support::instance::Instance::from_part10(&path).unwrap();
+    assert_eq!(arrived.transfer_syntax, "1.2.840.10008.1.2.4.70");
 }
 
 #[test]

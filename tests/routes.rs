@@ -223,6 +223,32 @@ fn the_route_command_says_what_would_happen_and_shows_patient_data_only_when_ask
 }
 
 #[test]
+fn the_route_command_says_what_becomes_of_what_comes_from_a_site() {
+    let routes = "[[route]]\nname = \"north\"\nwhen = { site = \"north\" }\nto = [\"archive\"]\n\
+                  [[route]]\nname = \"links\"\nwhen = { listener = \"links\" }\nto = [\"pacs\"]\n";
+    let links = "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"127.0.0.1:1\"\n";
+    let house = |tables: &str| Node::builder().folder("pacs").folder("archive").table(tables).prepare();
+    let node = house(&format!("{links}{routes}"));
+    let file = node.home().join("image.dcm");
+    image(1, &[]).write_part10(&file).unwrap();
+    let file = file.to_str().unwrap();
+    let said = node.run(&["route", file, "--site", "north"]).expect_success().output;
+    assert!(said.contains("sent to pacs, archive, by rule north and rule links"), "{said}");
+    let said = node.run(&["route", file, "--site", "south"]).expect_success().output;
+    assert!(said.contains("sent to pacs") && said.contains("site = \"north\": is \"south\""), "{said}");
+    let said = node.run(&["route", file]).expect_success().output;
+    assert!(said.contains("rule north does not apply: site = \"north\": there is none"), "{said}");
+    let said = node.run(&["route", file, "--site", "north", "--listener", "modalities"]);
+    assert!(
+        !said.status.success() && said.output.contains("of kind \"tunnel\"; there are links"),
+        "{}",
+        said.output
+    );
+    let said = house("").run(&["route", file, "--site", "north"]);
+    assert!(said.output.contains("of kind \"tunnel\"; there are none"), "{}", said.output);
+}
+
+#[test]
 fn a_rule_that_cannot_be_meant_keeps_the_node_from_starting() {
     let mut node = Node::builder()
         .folder("archive")

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use support::certificates::{Certificates, Pair};
+use support::deliveries::small;
 use support::instance::{Instance, Study};
+use support::modality::Modality;
 use support::node::{Node, NodeBuilder};
+use support::ports::free_address;
 use support::process::{self, Finished};
 use support::strangers::{Orthanc, Storescp, Stunnel, require, storescu};
 use support::wait::eventually;
@@ -541,12 +544,28 @@ fn a_renewed_certificate_is_shown_without_a_restart_and_open_connections_go_on()
     let node = node(&live, "").folder("archive").start();
     let Some(before) = s_client(node.address, &[]) else { return };
     assert!(before.output.contains("CN = first"), "{}", before.output);
+    // The cart's TLS is a relay's, so that an association can be left open.
+    let way = free_address();
+    let relay = format!(
+        "[[relay]]\nname = \"cart\"\nlisten = \"{way}\"\nconnect = \"{}\"\nconnect_tls = {{ verify = \"none\" }}\n",
+        node.address
+    );
+    let _relay = Node::builder().table(&relay).start();
+    let instances = small(40, 3);
+    let mut association = Modality::new(way).contexts_for(&instances).associate().unwrap();
+    assert_eq!(association.store(&instances[0]).unwrap().status, 0);
     std::fs::copy(&second.certificate, &live.certificate).unwrap();
     std::fs::copy(&second.key, &live.key).unwrap();
     eventually("the new certificate", PATIENCE, || {
         s_client(node.address, &[]).unwrap().output.contains("CN = second").then_some(())
     });
     wait_log(&node, "Certificate files have changed and are in force");
+    for instance in &instances[1..] {
+        assert_eq!(association.store(instance).unwrap().status, 0);
+    }
+    association.release().unwrap();
+    node.wait_drained();
+    assert_eq!(node.delivered("archive").len(), instances.len());
 }
 
 #[test]

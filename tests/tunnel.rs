@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chrysalis::tls::Pin;
+use support::archive::Archive;
 use support::deliveries::{small, store_all};
 use support::faults::{Fault, Faults, Proxy};
 use support::instance::{Digest, Instance, Study};
@@ -94,6 +95,51 @@ fn started(mut node: Node) -> Node {
     node
 }
 
+/// What arrived at a PACS, in its order.
+fn order(archive: &Archive) -> Vec<Digest> {
+    archive.stored().into_iter().map(|arrival| arrival.digest).collect()
+}
+
+#[test]
+fn what_is_sent_again_is_owed_again_as_if_there_were_no_tunnel() {
+    let pacs = Archive::new();
+    let routes = format!(
+        "[[destination]]\nname = \"teaching\"\nkind = \"folder\"\npath = \"teaching\"\n[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"{}\"\ncalled_ae = \"PACS\"\n[[route]]\nwhen = {{ called_ae = \"DROP\" }}\naction = \"drop\"\n[[route]]\nwhen = {{ called_ae = \"TEACH\" }}\nto = [\"teaching\"]\n[[route]]\nwhen = {{ called_ae = \"PACS\" }}\nto = [\"pacs\"]\n[[route]]\nwhen = {{ called_ae = \"ARCHIVE\" }}\nto = [\"archive\"]\n",
+        pacs.address()
+    );
+    let gateway = Gateway::with("", &routes);
+    let link = started(link(gateway.tunnel, &gateway.code));
+    let send = |instance: &Instance, called: &str| {
+        let answer = Modality::new(link.address).called(called).store(instance).unwrap();
+        assert_eq!(answer.status, 0);
+        link.wait_drained();
+    };
+    let first = Study::new(40).small(1);
+    for called in ["DROP", "ARCHIVE", "TEACH"] {
+        send(&first, called);
+    }
+    gateway.wait_for(&all(std::slice::from_ref(&first)));
+    eventually("the one for teaching", PATIENCE, || {
+        (gateway.node.delivered("teaching").len() == 1).then_some(())
+    });
+    // The newest content is what a PACS is to have last, though it has been there before.
+    let other = first.edited(|bytes| *bytes.last_mut().unwrap() ^= 1);
+    for (number, instance) in [&first, &other, &first].into_iter().enumerate() {
+        send(instance, "PACS");
+        eventually("the next one at the PACS", PATIENCE, || (order(&pacs).len() == number + 1).then_some(()));
+    }
+    assert_eq!(order(&pacs), [first.digest(), other.digest(), first.digest()]);
+    // What somebody discarded is not sent because somebody sent it again, and it is not lost either.
+    let discarded = Study::new(41).small(1);
+    gateway.node.run(&["pause", "destination", "pacs"]).expect_success();
+    send(&discarded, "PACS");
+    let delivery = gateway.node.wait_state(&discarded, "pacs", "owed");
+    gateway.node.decide("discard", &delivery, "not wanted");
+    send(&discarded, "PACS");
+    let held = gateway.node.wait_state(&discarded, "pacs", "held");
+    assert!(held.reason.contains("discarded before"), "{held:?}");
+}
+
 #[track_caller]
 fn wait_for_line(node: &Node, text: &str) {
     eventually(text, PATIENCE, || node.output().contains(text).then_some(()));
@@ -120,6 +166,64 @@ fn what_a_cart_sends_arrives_behind_the_gateway_byte_for_byte_and_is_routed_by_i
     assert!(gateway.node.api_get("/api/status").text().contains("\"site\":\"north\""));
     let received = gateway.node.metric("chrysalis_received_instances_total", &["links"]);
     assert_eq!(received, instances.len() as f64, "each of them once");
+    let stored = gateway.node.metric("chrysalis_tunnel_uploads_total", &["outcome=\"stored\""]);
+    assert_eq!(stored, instances.len() as f64);
+    let came = gateway.node.metric("chrysalis_tunnel_received_bytes_total", &["role=\"listener\"", "links"]);
+    let went = link.metric("chrysalis_tunnel_sent_bytes_total", &["role=\"destination\"", "cloud"]);
+    assert!(came >= (5 << 20) as f64 && went >= came, "{went} went, {came} came");
+    let status = |node: &Node| node.run(&["status"]).output;
+    assert!(status(&gateway.node).contains("north  20"), "{}", status(&gateway.node));
+    assert!(status(&link).contains("connected since 20"), "{}", status(&link));
+}
+
+#[test]
+fn what_was_cut_is_counted_at_the_gateway_and_the_link_says_since_when_it_has_no_tunnel() {
+    let gateway = Gateway::start();
+    let cut = |connection| if connection == 1 { 3 << 19 } else { 0 };
+    let proxy = Proxy::start(gateway.tunnel, move |connection| Faults::forth(Fault::Cut(cut(connection))));
+    let link = started(link(proxy.address, &gateway.code));
+    let instance = Study::new(12).huge(1, 8 << 20);
+    assert_eq!(Modality::new(link.address).store(&instance).unwrap().status, 0);
+    let partial = || gateway.node.metric("chrysalis_tunnel_partial_bytes", &[]);
+    eventually("a part at the gateway", PATIENCE, || (partial() >= (1 << 20) as f64).then_some(()));
+    assert_eq!(gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]), 1.0);
+    let said = || link.run(&["status"]).output;
+    let shown =
+        |said: &String| said.contains("cloud: no tunnel since 20") && said.contains("not connected since 20");
+    eventually("what the link says", PATIENCE, || Some(said()).filter(shown));
+    let site = gateway.node.run(&["status"]).output;
+    assert!(site.contains("north  not connected") && site.contains("1, 1."), "{site}");
+}
+
+#[test]
+fn what_was_cut_is_given_back_when_nobody_goes_on_with_it_or_its_site_is_gone() {
+    for (settings, is_removed) in [("tunnel = { partial_age = \"3s\" }", false), ("", true)] {
+        let gateway = Gateway::with(settings, "");
+        let cut = |connection| if connection == 1 { 3 << 19 } else { 0 };
+        let proxy = Proxy::start(gateway.tunnel, move |n| Faults::forth(Fault::Cut(cut(n))));
+        let link = started(link(proxy.address, &gateway.code));
+        let empty = bytes_below(&gateway.node.data_dir);
+        assert_eq!(Modality::new(link.address).store(&Study::new(13).huge(1, 8 << 20)).unwrap().status, 0);
+        let partials = || gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]);
+        eventually("a part at the gateway", PATIENCE, || (partials() == 1.0).then_some(()));
+        assert!(bytes_below(&gateway.node.data_dir) > empty + (1 << 19));
+        if is_removed {
+            assert!(gateway.node.run(&["site", "remove", "north"]).status.success());
+        }
+        eventually("nothing in part", PATIENCE, || (partials() == 0.0).then_some(()));
+        assert!(bytes_below(&gateway.node.data_dir) < empty + (1 << 19));
+    }
+}
+
+/// Bytes of all files in a folder and those below it. What goes away meanwhile is nothing.
+fn bytes_below(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// Sends one large object through connections that are cut after so many bytes; says how many bytes went for each of it.
@@ -133,6 +237,8 @@ fn cut_every(limit: u64, bytes: u64) -> f64 {
     gateway.wait_for(&all(&[instance]));
     link.wait_drained();
     assert!(gateway.node.metric("chrysalis_tunnel_resumes_total", &[]) > 0.0);
+    assert!(gateway.node.metric("chrysalis_tunnel_resumed_bytes_total", &[]) > 0.0);
+    assert_eq!(gateway.node.metric("chrysalis_tunnel_partial_uploads", &[]), 0.0);
     proxy.forth() as f64 / length as f64
 }
 
@@ -192,14 +298,29 @@ fn by_tls_the_authority_and_one_of_the_pins_have_to_be_right_also_through_a_prox
     let other_authority = link([&pin, &spare], "");
     wait_for_line(&other_authority, "The tunnel cannot be opened");
     assert_eq!(gateway.node.metric("chrysalis_tunnel_sessions", &[]), 0.0);
-    let right = link([&spare, &pin], &format!("{ca}\nproxy = \"{}\"", proxy.address));
+    let through = format!("{ca}\nproxy = \"{}\"", proxy.address);
+    let nobody = link([&spare, &pin], &through);
+    wait_for_line(&nobody, "wants a user and a password: proxy_user and proxy_password_file (407)");
+    let said = nobody.run(&["status"]).output;
+    assert!(said.contains("no tunnel since") && said.contains("wants a user and a password"), "{said}");
+    let password = |password: &str| {
+        let path = folder.path().join(password);
+        std::fs::write(&path, password).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        format!("{through}\nproxy_user = \"ward\"\nproxy_password_file = \"{}\"", path.display())
+    };
+    let wrong = link([&spare, &pin], &password("canary-wrong"));
+    wait_for_line(&wrong, "does not take this user and password (407)");
+    assert!(!wrong.output().contains("canary") && !wrong.run(&["echo", "cloud"]).output.contains("canary"));
+    let right = link([&spare, &pin], &password("canary-right"));
     let instances = [Study::new(3).huge(1, 8 << 20)];
     store_all(&right, &instances);
     gateway.wait_for(&all(&instances));
     assert!(proxy.asked().starts_with("CONNECT localhost:"));
+    assert!(!right.output().contains("canary"));
 }
 
-/// A proxy that connects to whatever it is asked for, on this machine.
+/// A proxy that connects its one user to whatever he asks for, on this machine.
 struct HttpProxy {
     address: SocketAddr,
     asked: std::sync::Arc<std::sync::Mutex<String>>,
@@ -223,6 +344,12 @@ impl HttpProxy {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8_lossy(&head).into_owned();
+                // RFC 7617 2: "ward:canary-right".
+                if !head.contains("\r\nProxy-Authorization: Basic d2FyZDpjYW5hcnktcmlnaHQ=\r\n") {
+                    let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"test\"\r\n\r\n";
+                    let _ = client.write_all(refusal);
+                    continue;
+                }
                 let Some(target) = head.split(' ').nth(1) else { continue };
                 let Ok(server) = std::net::TcpStream::connect(target) else { continue };
                 *told.lock().unwrap() = head;
@@ -313,6 +440,44 @@ fn a_link_that_is_told_to_stop_leaves_and_goes_on_when_it_is_back() {
     let instances = small(8, 5);
     store_all(&link, &instances);
     gateway.wait_for(&all(&instances));
+}
+
+#[test]
+fn what_the_link_s_disk_has_damaged_never_becomes_an_instance_at_the_gateway() {
+    let gateway = Gateway::start();
+    let link = started(link(free_address(), &gateway.code));
+    let study = Study::new(14);
+    let (damaged, sound) = (study.huge(1, 3 << 20), study.huge(2, 3 << 20));
+    store_all(&link, &[damaged.clone(), sound.clone()]);
+    // The link finds its gateway only when its disk has gone bad.
+    for file in spool_files(&link.data_dir) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        if Instance::from_part10(&file).is_ok_and(|instance| instance.sop_instance == damaged.sop_instance) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+    let own = std::fs::read_to_string(link.config()).unwrap();
+    let (before, after) = own.split_once("ws://127.0.0.1:").unwrap();
+    let (_, rest) = after.split_once('/').unwrap();
+    std::fs::write(link.config(), format!("{before}ws://{}/{rest}", gateway.tunnel)).unwrap();
+    link.run(&["reload"]).expect_success();
+    gateway.wait_for(&all(&[sound]));
+    let held = || link.metric("chrysalis_held_instances", &["cloud"]) == 1.0;
+    eventually("the damaged one is held", PATIENCE, || held().then_some(()));
+    assert_eq!(gateway.arrived().len(), 1);
+    assert_eq!(gateway.node.metric("chrysalis_received_instances_total", &["links"]), 1.0);
+}
+
+/// The spool's finished files.
+fn spool_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of = |path: std::path::PathBuf| match path.is_dir() {
+        true => spool_files(&path),
+        false => vec![path],
+    };
+    entries.flat_map(of).filter(|path| path.extension().is_some_and(|end| end == "dcm")).collect()
 }
 
 fn setting(name: &str) -> Option<u64> {

@@ -16,7 +16,7 @@ use chrysalis::tunnel::SUBPROTOCOL;
 use chrysalis::tunnel::code::Code;
 use chrysalis::tunnel::connection::{Accepted, Broken, Connection, Stream};
 use chrysalis::tunnel::session::{GatewayOpening, LinkOpening, Step};
-use chrysalis::tunnel::socket::{Socket, limits};
+use chrysalis::tunnel::socket::{Over, Socket, limits};
 use chrysalis::tunnel::upload::Offer;
 use chrysalis::tunnel::wire::{Kind, Why, Windows};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +34,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
 
 const WINDOWS: Windows = Windows { stream: 1 << 20, session: 4 << 20, streams: 64 };
+
+/// So little that what follows the first piece of a small instance stays in line as long as nobody takes the first.
+const NARROW: Windows = Windows { stream: 4096, session: 4096, streams: 64 };
 
 const SEND: &[u8] = b"\x01";
 const SUCCESS: &[u8] = b"\x02\0\0\0\0";
@@ -67,14 +70,14 @@ const LIES: [Lie; 9] = [
     Lie::CutsItOffInTheMiddle,
 ];
 
-async fn lying_link(address: SocketAddr, code: Code, told: Arc<Mutex<usize>>) {
+async fn lying_link(address: SocketAddr, code: Code, windows: Windows, told: Arc<Mutex<usize>>) {
     let stream = TcpStream::connect(address).await.unwrap();
     let mut request = format!("ws://{address}/tunnel").into_client_request().unwrap();
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    let (web, _) = client_async_with_config(request, stream, Some(limits())).await.unwrap();
+    let (web, _) = client_async_with_config(request, stream, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
-    let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], WINDOWS);
+    let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], windows);
     let opened = loop {
         let said = socket.read().await.unwrap();
         match opening.received(said, Duration::ZERO).unwrap() {
@@ -133,6 +136,13 @@ async fn pretend(lie: Lie, stream: Stream) {
 
 #[test]
 fn a_link_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_has_all_of_it() {
+    // Longer than what can be on its way before an answer is read.
+    lied_to_about(&Study::new(5).huge(1, 20 << 20), WINDOWS);
+    // Short enough to be in line with its end before an answer is read.
+    lied_to_about(&Study::new(5).huge(2, 60 << 10), NARROW);
+}
+
+fn lied_to_about(instance: &Instance, windows: Windows) {
     let tunnel = free_address();
     let table = format!(
         "[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n[[destination]]\nname = \"remote\"\nkind = \"site\"\nsite = \"north\"\nendpoint = \"pacs\"\nbackoff = {{ first = \"20ms\", max = \"50ms\" }}"
@@ -142,10 +152,8 @@ fn a_link_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_ha
     gateway.start();
     let runtime = Runtime::new().unwrap();
     let told: Arc<Mutex<usize>> = Arc::default();
-    runtime.spawn(lying_link(tunnel, code, Arc::clone(&told)));
-    // Longer than what can be on its way before an answer is read.
-    let instance = Study::new(5).huge(1, 20 << 20);
-    store_all(&gateway, std::slice::from_ref(&instance));
+    runtime.spawn(lying_link(tunnel, code, windows, Arc::clone(&told)));
+    store_all(&gateway, std::slice::from_ref(instance));
     let delivered = || gateway.metric("chrysalis_deliveries_total", &["remote", "outcome=\"delivered\""]);
     eventually("the truth", Duration::from_secs(60), || (delivered() == 1.0).then_some(()));
     assert_eq!(*told.lock().unwrap(), LIES.len() + 1, "each lie cost one more push");
@@ -162,7 +170,7 @@ fn agree(_: &Request, mut response: Response) -> Result<Response, ErrorResponse>
 /// The session of the one link that calls.
 async fn session(listener: TcpListener, code: &Code) -> Connection {
     let (stream, _) = listener.accept().await.unwrap();
-    let web = accept_hdr_async_with_config(stream, agree, Some(limits())).await.unwrap();
+    let web = accept_hdr_async_with_config(stream, agree, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
     let opening = GatewayOpening::new([3; 32]);
     socket.say(opening.greeting()).await.unwrap();

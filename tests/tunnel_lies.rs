@@ -8,15 +8,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrysalis::dicom::{AeTitle, Status, TransferSyntax, Uid};
 use chrysalis::tunnel::SUBPROTOCOL;
 use chrysalis::tunnel::code::Code;
-use chrysalis::tunnel::connection::{Accepted, Stream};
+use chrysalis::tunnel::connection::{Accepted, Connection, Stream};
 use chrysalis::tunnel::session::{Close, GatewayOpening, LinkOpening, Step};
-use chrysalis::tunnel::socket::{Ended, Socket, limits};
-use chrysalis::tunnel::upload::{Answer, Offer};
-use chrysalis::tunnel::wire::{Greeting, Hello, Message, Windows};
+use chrysalis::tunnel::socket::{Ended, Over, Socket, limits};
+use chrysalis::tunnel::upload::{Answer, Offer, Upload};
+use chrysalis::tunnel::wire::{Greeting, Hello, Kind, Message, Windows};
 use sha2::{Digest as _, Sha256};
 use support::deliveries::store_all;
+use support::instance::{DataSet, Instance, Study};
 use support::node::Node;
 use support::ports::free_address;
 use support::wait::eventually;
@@ -29,6 +31,9 @@ use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
 
 const WINDOWS: Windows = Windows { stream: 1 << 20, session: 4 << 20, streams: 64 };
 
+/// So little that what follows the first piece of a small instance stays in line as long as nobody takes the first.
+const NARROW: Windows = Windows { stream: 4096, session: 4096, streams: 64 };
+
 /// What a gateway answers to an offer, and after all bytes, and whether it waits for them.
 #[derive(Debug, Clone, Copy)]
 enum Lie {
@@ -37,17 +42,23 @@ enum Lie {
     StoredBeforeAnything,
     StoredBeforeTheEnd,
     StoredOtherBytes,
+    /// Refused, with a status under which an archive has stored it: a warning.
+    RefusedWithAWarning,
+    /// The same: it is there already.
+    RefusedAsDuplicate,
     SaysNothingOfTheKind,
     EndsWithoutAWord,
     None,
 }
 
-const LIES: [Lie; 7] = [
+const LIES: [Lie; 9] = [
     Lie::HasOtherBytes,
     Lie::HasMoreThanThereIs,
     Lie::StoredBeforeAnything,
     Lie::StoredBeforeTheEnd,
     Lie::StoredOtherBytes,
+    Lie::RefusedWithAWarning,
+    Lie::RefusedAsDuplicate,
     Lie::SaysNothingOfTheKind,
     Lie::EndsWithoutAWord,
 ];
@@ -60,24 +71,26 @@ fn agree(_: &Request, mut response: Response) -> Result<Response, ErrorResponse>
 }
 
 /// Answers one offer after the other by the list, and the truth when it is at its end.
-async fn lie(listener: TcpListener, code: Code, told: Arc<Mutex<Vec<Offer>>>) {
+async fn lie(listener: TcpListener, code: Code, windows: Windows, told: Arc<Mutex<Vec<Upload>>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let Ok(web) = accept_hdr_async_with_config(stream, agree, Some(limits())).await else { continue };
+        let Ok(web) = accept_hdr_async_with_config(stream, agree, Some(limits(Over::Plain))).await else {
+            continue;
+        };
         let mut socket = Socket::new(web);
         let opening = GatewayOpening::new([told.lock().unwrap().len() as u8; 32]);
         socket.say(opening.greeting()).await.unwrap();
         let hello = socket.read().await.unwrap();
         let judged = opening.received(hello, |_| Some(code.verifier())).unwrap();
-        let (welcome, session) = judged.open(WINDOWS, Duration::from_secs(15), Duration::ZERO);
+        let (welcome, session) = judged.open(windows, Duration::from_secs(15), Duration::ZERO);
         socket.say(welcome).await.unwrap();
         let (connection, driver) = socket.run(session);
         tokio::spawn(driver);
         while let Some(Accepted { body, stream, .. }) = connection.accept().await {
-            let offer = Offer::decode(body).unwrap();
+            let upload = Upload::decode(body).unwrap();
             let lie = LIES.get(told.lock().unwrap().len()).copied().unwrap_or(Lie::None);
-            told.lock().unwrap().push(offer.clone());
-            answer(lie, &offer, &stream).await;
+            told.lock().unwrap().push(upload.clone());
+            answer(lie, &upload.offer, &stream).await;
             stream.finish();
         }
     }
@@ -85,6 +98,7 @@ async fn lie(listener: TcpListener, code: Code, told: Arc<Mutex<Vec<Offer>>>) {
 
 async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
     let other = [9; 32];
+    let refused = |status| Answer::Refused { status: Status(status), comment: String::new() };
     let say = async |answer: Answer| {
         let _ = stream.send(answer.encode()).await;
     };
@@ -92,6 +106,8 @@ async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
         Lie::HasOtherBytes => return say(Answer::Have { sha256: other }).await,
         Lie::HasMoreThanThereIs => return say(Answer::Resume { offset: offer.length + 1 }).await,
         Lie::StoredBeforeAnything => return say(Answer::Stored { sha256: offer.sha256 }).await,
+        Lie::RefusedWithAWarning => return say(refused(0xB000)).await,
+        Lie::RefusedAsDuplicate => return say(refused(0x0111)).await,
         Lie::SaysNothingOfTheKind => {
             let _ = stream.send(vec![77; 40].into()).await;
             return;
@@ -113,12 +129,19 @@ async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
 
 #[test]
 fn a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_tells_the_truth() {
+    // Longer than what can be on its way before an answer is read.
+    lied_to_about(&Study::new(5).huge(1, 20 << 20), WINDOWS);
+    // Short enough to be in line with its end before an answer is read.
+    lied_to_about(&Study::new(5).huge(2, 60 << 10), NARROW);
+}
+
+fn lied_to_about(instance: &Instance, windows: Windows) {
     let runtime = Runtime::new().unwrap();
     let code = Code::generate().unwrap();
     let address = free_address();
     let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-    let told: Arc<Mutex<Vec<Offer>>> = Arc::default();
-    runtime.spawn(lie(listener, code.clone(), Arc::clone(&told)));
+    let told: Arc<Mutex<Vec<Upload>>> = Arc::default();
+    runtime.spawn(lie(listener, code.clone(), windows, Arc::clone(&told)));
     let table = format!(
         "[[destination]]\nname = \"cloud\"\nkind = \"tunnel\"\nurl = \"ws://{address}/tunnel\"\nsite = \"north\"\ncode_file = \"code\"\nuploads = 1\nbackoff = {{ first = \"20ms\", max = \"50ms\" }}"
     );
@@ -127,12 +150,15 @@ fn a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it
     std::fs::write(&path, code.reveal()).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     link.start();
-    // Longer than what can be on its way before an answer is read.
-    let instance = support::instance::Study::new(5).huge(1, 20 << 20);
-    store_all(&link, std::slice::from_ref(&instance));
+    store_all(&link, std::slice::from_ref(instance));
     let delivered = || link.metric("chrysalis_deliveries_total", &["cloud", "outcome=\"delivered\""]);
     eventually("the truth", Duration::from_secs(60), || (delivered() == 1.0).then_some(()));
-    assert_eq!(told.lock().unwrap().len(), LIES.len() + 1, "each lie cost one more offer");
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), LIES.len() + 1, "each lie cost one more offer");
+    assert!(
+        told.iter().all(|upload| *upload == told[0]),
+        "of the same upload, as nobody knew what became of it"
+    );
     link.wait_drained();
     assert!(link.output().contains("the gateway says what cannot be"));
 }
@@ -143,10 +169,68 @@ async fn greeted(address: std::net::SocketAddr) -> (Socket<TcpStream>, bytes::By
     let mut request = format!("ws://{address}/tunnel").into_client_request().unwrap();
     let protocol = HeaderValue::from_static(SUBPROTOCOL);
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-    let (web, _) = client_async_with_config(request, stream, Some(limits())).await.unwrap();
+    let (web, _) = client_async_with_config(request, stream, Some(limits(Over::Plain))).await.unwrap();
     let mut socket = Socket::new(web);
     let greeting = socket.read().await.unwrap();
     (socket, greeting)
+}
+
+/// An open session of site `north`.
+async fn session(address: std::net::SocketAddr, code: &Code) -> Connection {
+    let (mut socket, mut said) = greeted(address).await;
+    let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], WINDOWS);
+    loop {
+        match opening.received(said, Duration::ZERO).unwrap() {
+            Step::Say(bytes) => socket.say(bytes).await.unwrap(),
+            Step::Open(opened) => {
+                let (connection, driver) = socket.run(opened.session);
+                tokio::spawn(driver);
+                return connection;
+            }
+        }
+        said = socket.read().await.unwrap();
+    }
+}
+
+#[test]
+fn only_an_uploads_own_number_says_that_it_was_committed_before() {
+    let tunnel = free_address();
+    let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
+    let mut node = Node::builder().folder("archive").table(&table).prepare();
+    let code: Code = node.run(&["site", "add", "north"]).output.trim().parse().unwrap();
+    node.start();
+    let instance = Study::new(5).small(1);
+    let DataSet::Bytes(data) = instance.data_set.clone() else { panic!("in memory") };
+    let offer = Offer {
+        sop_class: Uid::new(&instance.sop_class),
+        sop_instance: Uid::new(&instance.sop_instance),
+        transfer_syntax: TransferSyntax(Uid::new(&instance.transfer_syntax)),
+        calling: AeTitle::from_text("CART7"),
+        called: AeTitle::from_text("CHRYSALIS"),
+        length: data.len() as u64,
+        sha256: Sha256::digest(&data).into(),
+    };
+    let (stored, had) = (Answer::Stored { sha256: offer.sha256 }, Answer::Have { sha256: offer.sha256 });
+    let received = || node.metric("chrysalis_received_instances_total", &["links"]);
+    Runtime::new().unwrap().block_on(async {
+        let connection = session(tunnel, &code).await;
+        let upload = async |number: u8, has_bytes: bool| {
+            let upload = Upload { number: [number; 16], offer: offer.clone() };
+            let stream = connection.open(Kind::Upload, upload.encode()).unwrap();
+            if has_bytes {
+                let first = Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap();
+                assert_eq!(first, Answer::Resume { offset: 0 });
+                stream.send(bytes::Bytes::copy_from_slice(&data)).await.unwrap();
+            }
+            stream.finish();
+            Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap()
+        };
+        assert_eq!(upload(1, true).await, stored);
+        assert_eq!((upload(1, false).await, received()), (had.clone(), 1.0), "its answer was lost");
+        assert_eq!((upload(2, false).await, received()), (had.clone(), 2.0), "somebody sent it again");
+        assert_eq!((upload(2, false).await, received()), (had.clone(), 2.0));
+        assert_eq!((upload(1, false).await, received()), (had, 2.0));
+    });
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn meta(n: u32) -> Meta {
         listener: "modalities".to_owned(),
         peer: ([192, 168, 10, 20], 40_000).into(),
         site: None,
+        upload: None,
         calling_ae: "VIVID1".to_owned(),
         called_ae: "CHRYSALIS".to_owned(),
         transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),

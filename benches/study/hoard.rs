@@ -86,6 +86,7 @@ fn meta(n: u32, instance: &Instance) -> Meta {
         listener: "modalities".to_owned(),
         peer: ([192, 168, 10, 20], 40_000).into(),
         site: None,
+        upload: None,
         calling_ae: title_of(n),
         called_ae: "CHRYSALIS".to_owned(),
         transfer_syntax: instance.transfer_syntax.clone(),

@@ -12,7 +12,7 @@ use chrysalis::tunnel::SUBPROTOCOL;
 use chrysalis::tunnel::code::Code;
 use chrysalis::tunnel::connection::{Connection, Stream};
 use chrysalis::tunnel::session::GatewayOpening;
-use chrysalis::tunnel::socket::{Socket, limits};
+use chrysalis::tunnel::socket::{Over, Socket, limits};
 use chrysalis::tunnel::upload::{Answer, Offer};
 use chrysalis::tunnel::wire::{Kind, Windows};
 use sha2::{Digest as _, Sha256};
@@ -262,7 +262,8 @@ async fn serve(listener: TcpListener, pair: &Pair, code: &Code, told: &Arc<Mutex
     let (stream, _) = listener.accept().await.unwrap();
     stream.set_nodelay(true).unwrap();
     let stream = accept_tls(stream, pair).await;
-    let mut socket = Socket::new(accept_hdr_async_with_config(stream, agree, Some(limits())).await.unwrap());
+    let mut socket =
+        Socket::new(accept_hdr_async_with_config(stream, agree, Some(limits(Over::Plain))).await.unwrap());
     let opening = GatewayOpening::new([7; 32]);
     socket.say(opening.greeting()).await.unwrap();
     let hello = socket.read().await.unwrap();

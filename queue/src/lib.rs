@@ -50,5 +50,5 @@ pub use keeper::{
 pub use ledger::{BY_ITSELF, Decision, LedgerDamage, LedgerEntry, LedgerError, LedgerSpan};
 pub use poison::{Poisoned, Scope};
 pub use queue::{Admission, Lease, Leased, Observer, Options, Queue};
-pub use spool::{Blob, BlobError, CHUNK, Checked, CommitError, Meta, StageError, Staged};
+pub use spool::{Blob, BlobError, CHUNK, Checked, Checking, CommitError, Meta, StageError, Staged};
 pub use view::{Tally, Totals};

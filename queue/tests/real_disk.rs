@@ -4,12 +4,13 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use chrysalis_queue::{
-    BlobError, CHUNK, Checked, Hold, Instance, Keys, Lease, LeaseRequest, LedgerDamage, LedgerSpan, Meta,
-    Observer, OpenError, Options, Outcome, Owed, Queue, Sequence, Unavailable,
+    BlobError, CHUNK, Checked, Checking, Hold, Instance, Keys, Lease, LeaseRequest, LedgerDamage, LedgerSpan,
+    Meta, Observer, OpenError, Options, Outcome, Owed, Queue, Sequence, Unavailable,
 };
 
 struct Ready(Sender<()>);
@@ -220,6 +221,40 @@ fn bytes_that_change_after_they_were_compared_are_never_handed_out() {
     }
     std::fs::write(&path, &sound[..sound.len() / 2]).unwrap();
     assert!(matches!(read()[..], [Ok(_), Err(BlobError::Damaged(_)), ..]));
+}
+
+#[test]
+fn what_is_compared_while_it_is_read_keeps_its_end_back_unless_all_of_it_is_right() {
+    for length in [1, CHUNK, 2 * CHUNK, 2 * CHUNK + 1000] {
+        let folder = tempfile::tempdir().unwrap();
+        let (queue, readies) = open(folder.path());
+        let payload: Vec<u8> = (0..length).map(|n| (n / 7) as u8).collect();
+        receive(&queue, "1.2.3", &payload);
+        let leased = lease(&queue, &readies, 1);
+        let instance = leased[0].instance();
+        let read = || {
+            let mut checking = Checking::new(Arc::new(queue.open_blob(instance).unwrap()));
+            let (mut all, mut chunk) = (Vec::new(), Vec::new());
+            loop {
+                match checking.next(&mut chunk) {
+                    Ok(()) if chunk.is_empty() => return (all, Ok(())),
+                    Ok(()) => all.extend_from_slice(&chunk),
+                    Err(error) => return (all, Err((error, chunk))),
+                }
+            }
+        };
+        let (all, end) = read();
+        assert!(all == payload && end.is_ok(), "{length}");
+        let (path, sound) = (queue.path(instance), std::fs::read(queue.path(instance)).unwrap());
+        for at in [0, length / 2, length - 1] {
+            let mut bent = sound.clone();
+            bent["HEAD".len() + at] ^= 1;
+            std::fs::write(&path, &bent).unwrap();
+            let (all, end) = read();
+            assert_eq!(all.len(), (length - 1) / CHUNK * CHUNK, "the last chunk is not there");
+            assert!(matches!(end, Err((BlobError::HashMismatch, chunk)) if chunk.is_empty()));
+        }
+    }
 }
 
 #[test]

@@ -160,6 +160,10 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     // A list that cannot be read leaves its last figures standing.
     ask(move || standings(&data_dir).map(|standings| metrics.set_site_configurations(&standings)).ok())
         .await?;
+    let partials = state.gateway.partials();
+    let (count, bytes) =
+        partials.values().fold((0, 0), |(count, bytes), of| (count + of.count, bytes + of.bytes));
+    state.metrics.tunnels.set_partials(count, bytes);
     let text = state.metrics.render();
     let text = text.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
@@ -191,23 +195,14 @@ fn is_closed(state: &AdminState) -> bool {
     config.listeners.iter().all(|listener| pauses.listener(listener.name.as_str()).is_some())
 }
 
-/// The links that are connected now, by the names of their sites.
-fn sites(gateway: &Gateway) -> Vec<Value> {
-    let mut sessions = gateway.sessions();
-    sessions.sort_by(|a, b| a.site.cmp(&b.site));
-    let shown = sessions.into_iter().map(|session| {
-        let since = humantime::format_rfc3339_seconds(session.since).to_string();
-        json!({ "site": session.site, "peer": session.peer, "software": session.software, "since": since })
-    });
-    shown.collect()
-}
-
 async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused> {
     let (config, queue, pauses) = (state.live.now(), state.queue.clone(), state.control.pauses());
     // Asked before the queue: what an association that is not open any more has brought is in the queue.
     let associations = |name: &str| state.metrics.associations.with_label_values(&[name]).get();
     let listeners = control::listeners(&config, pauses, associations);
     let stats = ask(move || queue.stats()).await??;
+    let (gateway, remote_seen) = (state.gateway.clone(), state.remote.seen());
+    let (sites, links) = (ask(move || sites::known(&gateway)).await?, sites::links(&config, &state));
     let (notices, now) = (state.board.notices(), OffsetDateTime::now_utc());
     // First those that are configured, then those that are owed something all the same.
     let configured = config.destinations.iter().map(|destination| destination.name.as_str());
@@ -240,11 +235,12 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "revision": config.revision,
-        "remote_configuration": config.afar_gateway().map(|(name, _)| remote(name.as_str(), &state.remote.seen())),
+        "remote_configuration": config.afar_gateway().map(|(name, _)| remote(name.as_str(), &remote_seen)),
         "poisoned": stats.poisoned,
         "listeners": listeners,
         "relays": control::relays(&config, |name| state.metrics.relays.open(name)),
-        "sites": sites(&state.gateway),
+        "sites": sites,
+        "links": links,
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {
             "instances": stats.totals.payloads,

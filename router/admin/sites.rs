@@ -1,6 +1,7 @@
-//! What is asked of a site's link over HTTP.
+//! Sites and links over HTTP: how they are, for the status, and what is asked of a site's link.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{AdminState, Refused, ask};
+use crate::config::{Config, DestinationKind};
+use crate::tunnel::Gateway;
 use crate::tunnel::echo::EchoError;
+use crate::tunnel::remote::Standing;
 
 pub(super) fn router() -> Router<AdminState> {
     Router::new().route("/api/sites/{site}/echo", post(echo))
@@ -54,4 +58,63 @@ async fn echo(
     let step = Duration::from_millis(order.step_milliseconds);
     let report = state.gateway.echo(&site, &order.endpoint, step).await?;
     Ok(Json(json!({ "report": report })))
+}
+
+/// Every site that this gateway knows, and every one whose link is connected, by name. Reads small files.
+pub(super) fn known(gateway: &Gateway) -> Vec<Value> {
+    // A list that cannot be read is told by whoever lets links in.
+    let known = gateway.sites().list().unwrap_or_default();
+    let sessions: BTreeMap<_, _> = gateway.sessions().into_iter().map(|of| (of.site.clone(), of)).collect();
+    let partials = gateway.partials();
+    let names: BTreeSet<_> = known.keys().map(ToString::to_string).chain(sessions.keys().cloned()).collect();
+    let site = |name: String| {
+        let session = sessions.get(&name);
+        let standing = name.parse().ok().and_then(|name| gateway.holdings().standing(&name).ok().flatten());
+        let partial = partials.get(&name).copied().unwrap_or_default();
+        json!({
+            "site": name,
+            "connected": session.is_some(),
+            "peer": session.map(|of| of.peer),
+            "software": session.map(|of| &of.software),
+            "since": session.map(|of| moment(of.since)),
+            "configuration": standing.as_ref().map(configuration),
+            "partial_uploads": partial.count,
+            "partial_bytes": partial.bytes,
+        })
+    };
+    names.into_iter().map(site).collect()
+}
+
+fn configuration(standing: &Standing) -> Value {
+    json!({
+        "revision": standing.held.overlay.revision,
+        "state": standing.word(),
+        "reasons": standing.reasons(),
+    })
+}
+
+/// The links that this node has to gateways.
+pub(super) fn links(config: &Config, state: &AdminState) -> Vec<Value> {
+    let links = config.destinations.iter().filter_map(|destination| {
+        let DestinationKind::Tunnel(tunnel) = &destination.kind else { return None };
+        let name = destination.name.as_str();
+        let seen = state.control.link(name).map(|link| link.seen()).unwrap_or_default();
+        let error = seen.last_error.map(|(at, error)| json!({ "at": moment(at), "error": error }));
+        let takes = tunnel.remote_configuration;
+        Some(json!({
+            "destination": name,
+            "gateway": tunnel.url.to_string(),
+            "site": tunnel.site.as_str(),
+            "connected": seen.open_since.is_some(),
+            "since": seen.open_since.or(seen.closed_since).map(moment),
+            "software": seen.software,
+            "last_error": error,
+            "configuration": state.remote.seen().in_force.filter(|_| takes),
+        }))
+    });
+    links.collect()
+}
+
+fn moment(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
 }

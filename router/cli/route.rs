@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::table::printable;
-use crate::config::{Config, Listener, RouteAction};
+use crate::config::{Config, Listener, ListenerKind, RouteAction};
 use crate::dicom::AeTitle;
 use crate::dicom::part10::FileHead;
 use crate::dicom::stored::walk_whole;
 use crate::route::{Decision, Facts, Found, Header, Miss, Outcome, Routes};
+use crate::tunnel::SiteName;
 
 /// Which files, and how they are thought to come.
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct RouteArgs {
     /// The address that it calls from.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub source: IpAddr,
+    /// The site that it comes from through the tunnel; the listener is then one of kind `tunnel`.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<SiteName>,
     /// Show the values that conditions met, which may be patient data.
     #[arg(long)]
     pub reveal: bool,
@@ -81,11 +85,23 @@ impl RouteArgs {
     }
 
     fn listener<'c>(&self, config: &'c Config) -> anyhow::Result<&'c Listener> {
-        let wanted =
-            |listener: &&Listener| self.listener.as_ref().is_none_or(|name| name == listener.name.as_str());
-        config.listeners.iter().find(wanted).with_context(|| {
-            let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
-            format!("there is no such listener; there are {}", names.join(", "))
+        let named =
+            |listener: &Listener| self.listener.as_ref().is_none_or(|name| name == listener.name.as_str());
+        let fits = |listener: &Listener| match (&listener.kind, &self.site) {
+            (ListenerKind::Tunnel(_), Some(_)) | (ListenerKind::Dicom, None) => true,
+            // Whoever names a listener for links may ask what becomes of what comes from no site in particular.
+            (ListenerKind::Tunnel(_), None) => self.listener.is_some(),
+            (ListenerKind::Dicom, Some(_)) => false,
+        };
+        config.listeners.iter().find(|listener| named(listener) && fits(listener)).with_context(|| {
+            let of = |listener: &&Listener| {
+                self.site.is_none() || matches!(listener.kind, ListenerKind::Tunnel(_))
+            };
+            let known = config.listeners.iter().filter(of).map(|listener| listener.name.as_str());
+            let known: Vec<_> = known.collect();
+            let kind = if self.site.is_some() { " of kind \"tunnel\"" } else { "" };
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            format!("there is no such listener{kind}; there are {known}")
         })
     }
 
@@ -111,7 +127,7 @@ impl RouteArgs {
             calling_ae: &calling_ae,
             called_ae: &called_ae,
             peer_addr: self.source,
-            site: None,
+            site: self.site.as_ref().map(SiteName::as_str),
             sop_class: &head.sop_class,
             attributes: &scan.attributes,
             header: Header::of(&scan, routes.tags()),

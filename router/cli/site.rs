@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::site_config::SiteConfig;
 use super::table::printable;
 use super::{AdminClient, Exit};
+use crate::audit::{Actor, Log};
 use crate::config::Config;
+use crate::platform;
 use crate::tunnel::code::Code;
 use crate::tunnel::remote::Holdings;
 use crate::tunnel::{SiteName, Sites};
@@ -68,11 +72,20 @@ impl SiteArgs {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let sites = Sites::of(&config.node.data_dir);
         match &self.action {
-            SiteAction::Add { name } => print(&sites.add(name, now())?, out)?,
-            SiteAction::Replace { name } => print(&sites.replace(name, now())?, out)?,
+            SiteAction::Add { name } => {
+                let code = sites.add(name, now())?;
+                record(config, "site add", name, &Value::Null)?;
+                print(&code, out)?;
+            }
+            SiteAction::Replace { name } => {
+                let code = sites.replace(name, now())?;
+                record(config, "site replace", name, &Value::Null)?;
+                print(&code, out)?;
+            }
             SiteAction::Remove { name } => {
                 sites.remove(name)?;
                 Holdings::of(&config.node.data_dir).forget(name)?;
+                record(config, "site remove", name, &Value::Null)?;
             }
             SiteAction::Echo { site, endpoint, timeout, json } => {
                 let report = AdminClient::new(config).site_echo(site, endpoint, *timeout)?;
@@ -103,6 +116,19 @@ impl SiteArgs {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Writes down what somebody did to a site at the command line: the running node, if there is one, knows nothing of it.
+pub(super) fn record(
+    config: &Config,
+    decision: &str,
+    site: &SiteName,
+    details: &Value,
+) -> anyhow::Result<()> {
+    let by = Actor::local(&platform::user_name());
+    let log = Log::open(&config.node.data_dir).context("it is done, and cannot be written down")?;
+    log.record(&by, decision, &format!("site {site}"), details);
+    Ok(())
 }
 
 pub(super) fn moment(seconds: u64) -> impl std::fmt::Display {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
+use serde_json::json;
 
-use super::site::{moment, now};
+use super::site::{moment, now, record};
 use super::table::printable;
 use crate::config::{Config, MAX_AFAR_BYTES};
 use crate::platform;
@@ -49,9 +50,15 @@ impl SiteConfig {
         match self {
             Self::Set { file, .. } => {
                 let text = read(file)?;
-                said(&set(&holdings, name, &text, &file.display().to_string())?, out)?;
+                let held = set(&holdings, name, &text, &file.display().to_string())?;
+                recorded(config, "site config set", name, &held)?;
+                said(&held, out)?;
             }
-            Self::Clear { .. } => said(&set(&holdings, name, "", "nothing")?, out)?,
+            Self::Clear { .. } => {
+                let held = set(&holdings, name, "", "nothing")?;
+                recorded(config, "site config clear", name, &held)?;
+                said(&held, out)?;
+            }
             Self::Show { .. } => match holdings.standing(name)? {
                 Some(standing) => show(&standing, out)?,
                 None => writeln!(out, "Nothing is held for site {name}.")?,
@@ -63,6 +70,11 @@ impl SiteConfig {
 
 fn set(holdings: &Holdings, name: &SiteName, text: &str, origin: &str) -> anyhow::Result<Held> {
     Ok(holdings.set(name, text, origin, &platform::user_name(), now())?)
+}
+
+fn recorded(config: &Config, decision: &str, name: &SiteName, held: &Held) -> anyhow::Result<()> {
+    let details = json!({ "revision": held.overlay.revision, "bytes": held.overlay.text.len() });
+    record(config, decision, name, &details)
 }
 
 fn said(held: &Held, out: &mut dyn Write) -> std::io::Result<()> {

@@ -69,6 +69,8 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
     listeners.write(out)?;
     writeln!(out)?;
     relays(status, out)?;
+    sites(status, out)?;
+    links(status, out)?;
     let mut destinations = Table::new(&["DESTINATION", "SECURITY", "QUEUED", "HELD", "OLDEST", "STATE"]);
     for destination in list(&status["destinations"]) {
         let troubles = troubles(destination);
@@ -112,6 +114,53 @@ fn relays(status: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out)
 }
 
+/// At a gateway: the sites that it knows.
+fn sites(status: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    if list(&status["sites"]).next().is_none() {
+        return Ok(());
+    }
+    let mut sites = Table::new(&["SITE", "CONNECTED SINCE", "FROM", "CONFIGURATION", "PARTIAL UPLOADS"]);
+    for site in list(&status["sites"]) {
+        let since = if site["connected"] == true { text(&site["since"]) } else { "not connected".to_owned() };
+        let held = &site["configuration"];
+        let configuration = match held.is_object() {
+            true => format!("{} {}", text(&held["revision"]), text(&held["state"])),
+            false => String::new(),
+        };
+        let partial = match count(&site["partial_uploads"]) {
+            0 => String::new(),
+            uploads => format!("{uploads}, {}", size(count(&site["partial_bytes"]))),
+        };
+        sites.row([text(&site["site"]), since, text(&site["peer"]), configuration, partial]);
+    }
+    sites.write(out)?;
+    writeln!(out)
+}
+
+/// At a link: the gateways that it is to be connected to.
+fn links(status: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    if list(&status["links"]).next().is_none() {
+        return Ok(());
+    }
+    let mut links = Table::new(&["LINK", "GATEWAY", "SITE", "STATE", "LAST ERROR"]);
+    for link in list(&status["links"]) {
+        let since = text(&link["since"]);
+        let state = match (link["connected"] == true, since.is_empty()) {
+            (true, _) => format!("connected since {since}"),
+            (false, true) => "connecting".to_owned(),
+            (false, false) => format!("not connected since {since}"),
+        };
+        let last = &link["last_error"];
+        let error = match last.is_object() {
+            true => format!("{}: {}", text(&last["at"]), text(&last["error"])),
+            false => String::new(),
+        };
+        links.row([text(&link["destination"]), text(&link["gateway"]), text(&link["site"]), state, error]);
+    }
+    links.write(out)?;
+    writeln!(out)
+}
+
 /// What somebody has to look at, a line for each.
 fn needs(status: &Value) -> Vec<String> {
     let mut needs = Vec::new();
@@ -133,6 +182,21 @@ fn needs(status: &Value) -> Vec<String> {
         let reasons: Vec<_> = reasons.filter(|reason| !reason.is_empty()).collect();
         let revision = text(&last["revision"]);
         needs.push(format!("the gateway's configuration {revision} {word}: {}", reasons.join("; ")));
+    }
+    for site in list(&status["sites"]) {
+        let held = &site["configuration"];
+        if let Some(state @ ("refused" | "gone-back")) = held["state"].as_str() {
+            let word = if state == "refused" { "is refused there" } else { "was undone there" };
+            let reasons: Vec<_> = list(&held["reasons"]).map(text).collect();
+            let (name, revision) = (text(&site["site"]), text(&held["revision"]));
+            needs.push(format!("site {name}: its configuration {revision} {word}: {}", reasons.join("; ")));
+        }
+    }
+    for link in list(&status["links"]).filter(|link| link["connected"] == false) {
+        if let Some(error) = link["last_error"]["error"].as_str() {
+            let (name, since) = (text(&link["destination"]), text(&link["since"]));
+            needs.push(format!("{name}: no tunnel since {since}: {}", printable(error)));
+        }
     }
     for listener in list(&status["listeners"]) {
         let name = text(&listener["listener"]);
@@ -240,6 +304,37 @@ mod tests {
         assert!(shown.contains("wards     127.0.0.1:11112  Unsecured  2     takes associations"), "{shown}");
         assert!(shown.contains("pacs         Secured   3       0     12s     well"), "{shown}");
         assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
+    }
+
+    #[test]
+    fn sites_and_links_are_shown_with_what_somebody_has_to_do_about_them() {
+        let mut status = status(Value::Null, json!({}));
+        status["sites"] = json!([
+            { "site": "north", "connected": true, "peer": "10.0.0.1:5", "since": "2026-11-22T08:00:00Z",
+              "configuration": { "revision": "3-0a", "state": "gone-back", "reasons": ["no gateway"] },
+              "partial_uploads": 2, "partial_bytes": 1536 },
+            { "site": "south", "connected": false, "peer": null, "since": null, "configuration": null,
+              "partial_uploads": 0, "partial_bytes": 0 },
+        ]);
+        status["links"] = json!([{ "destination": "cloud", "gateway": "wss://g:443/t", "site": "east", "connected": false,
+            "since": "2026-11-22T09:00:00Z", "last_error": { "at": "2026-11-22T09:05:00Z", "error": "no session" } }]);
+        let mut out = Vec::new();
+        write(&status, &[], &mut out).expect("a vector takes everything");
+        let shown = String::from_utf8(out).expect("text");
+        let (site, missing) =
+            ("north  2026-11-22T08:00:00Z  10.0.0.1:5  3-0a gone-back  2, 1.5 KiB", "south  not connected");
+        assert!(shown.contains(site) && shown.contains(missing), "{shown}");
+        assert!(
+            shown.contains("not connected since 2026-11-22T09:00:00Z  2026-11-22T09:05:00Z: no session"),
+            "{shown}"
+        );
+        assert_eq!(
+            needs(&status),
+            [
+                "site north: its configuration 3-0a was undone there: no gateway",
+                "cloud: no tunnel since 2026-11-22T09:00:00Z: no session",
+            ]
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::load::on_deep_stack;
 use super::overrides::moved;
 
 /// Every key that can be set from afar, by section. Nothing that names a file, that is a secret or says where one is, that belongs to
-/// `[node]`, or that says who is believed to be whom; nothing of a tunnel.
+/// `[node]`, or that says who is believed to be whom; of a tunnel nothing but how what goes there is compressed.
 pub const AFAR: &[(&str, &[&str])] = &[
     (
         "listener",
@@ -74,6 +74,10 @@ pub const AFAR: &[(&str, &[&str])] = &[
     ("destination.backoff", &["first", "max"]),
     ("route", &["name", "when", "action", "to"]),
 ];
+
+/// Of these, what can be set of a tunnel that the link's own file has: how what goes there is compressed.
+const OF_TUNNELS: &[&str] =
+    &["name", "image", "loop", "image_quality", "loop_quality", "monochrome", "lossy_source", "lossy_uid"];
 
 /// The most that is taken from afar, in bytes.
 pub const MAX_AFAR_BYTES: usize = 64 << 10;
@@ -282,6 +286,13 @@ fn guard(source: &Source<'_>, list: &str, own: &DeTable<'_>, over: &DeTable<'_>)
         Err(source.problem(span, format!("{list}.{key}"), message))
     };
     match (list, kind) {
+        ("destination", "tunnel") => {
+            let other = over.keys().find(|key| !OF_TUNNELS.contains(&key.get_ref().as_ref()));
+            other.map_or(Ok(()), |key| {
+                let key = shown(key.get_ref());
+                refuse(&key, "is of kind \"tunnel\" in the site's own file; only its compression may be changed from afar".to_owned())
+            })
+        }
         ("listener" | "destination", kind) if kind != "dicom" => {
             let message = "is of kind \"{}\" in the site's own file; only those of kind \"dicom\" may be changed from afar";
             refuse("name", message.replace("{}", &shown(kind)))

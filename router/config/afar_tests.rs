@@ -148,8 +148,16 @@ fn every_key_on_the_list_is_one_and_none_names_a_file_or_a_secret() {
 fn what_is_verified_stays_so_and_tunnels_and_folders_are_left_alone() {
     for (text, expected) in [
         (
-            "[[destination]]\nname = \"cloud\"\nimage = \"jpeg-lossless\"\n",
-            "destination.name: is of kind \"tunnel\"",
+            "[[destination]]\nname = \"cloud\"\nimage = \"jpeg-lossless\"\nbackoff = { first = \"1s\" }\n",
+            "from afar, line 4: destination.backoff: is of kind \"tunnel\"",
+        ),
+        (
+            "[[destination]]\nname = \"cloud\"\nkind = \"dicom\"\naddress = \"a:1\"\ncalled_ae = \"A\"\n",
+            "is of kind \"tunnel\"",
+        ),
+        (
+            "[[destination]]\nname = \"cloud\"\nurl = \"ws://127.0.0.1:1/t\"\n",
+            "url: may not be set from afar",
         ),
         (
             "[[destination]]\nname = \"archive\"\nimage = \"uncompressed\"\n",
@@ -179,6 +187,17 @@ fn what_is_verified_stays_so_and_tunnels_and_folders_are_left_alone() {
     }
     let large = format!("#{}", "x".repeat(MAX_AFAR_BYTES));
     assert!(refused(&large).contains("is larger than"));
+}
+
+#[test]
+fn how_what_goes_through_a_tunnel_is_compressed_can_be_set_and_nothing_else_of_it() {
+    let config = under(
+        "[[destination]]\nname = \"cloud\"\nimage = \"jpeg-lossless\"\nloop = \"jpeg-lossy\"\nloop_quality = 80\n",
+    );
+    let (config, alone) = (config.unwrap(), Config::parse(OWN, "own.toml").unwrap());
+    let (cloud, own) = (config.destination("cloud").unwrap(), alone.destination("cloud").unwrap());
+    assert_eq!(cloud.kind, own.kind);
+    assert_ne!(cloud.compression, own.compression);
 }
 
 #[test]

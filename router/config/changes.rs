@@ -289,6 +289,7 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                     pins,
                     ca,
                     proxy,
+                    proxy_login,
                     uploads,
                     endpoints,
                     timeouts,
@@ -296,7 +297,11 @@ fn destination_keys(old: &Destination, new: &Destination, own_title_changed: boo
                     remote_probation
                 ]
             );
-            keys.extend(keys_of.into_iter().map(|key| if key == "code" { "code_file" } else { key }));
+            keys.extend(keys_of.into_iter().map(|key| match key {
+                "code" => "code_file",
+                "proxy_login" => "proxy_user",
+                other => other,
+            }));
         }
         (DestinationKind::Site(old), DestinationKind::Site(new)) => {
             keys.remove(kind);

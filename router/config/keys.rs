@@ -572,6 +572,27 @@ pub const KEYS: &[Key] = &[
         "`tunnel` only. The authorities of the gateway's certificate; without it those that the system trusts.",
     ),
     key("destination", "proxy", "none", "host:port", "`tunnel` only. An HTTP proxy to go through (CONNECT)."),
+    key(
+        "destination",
+        "proxy_user",
+        "none",
+        "text without `:`",
+        "`tunnel` only. Our user at the proxy, with one of the two that follow (basic authentication, RFC 7617).",
+    ),
+    key(
+        "destination",
+        "proxy_password_file",
+        "none",
+        "path",
+        "`tunnel` only. The file with that user's password, which nobody else may read. Read again for each connection.",
+    ),
+    key(
+        "destination",
+        "proxy_password_variable",
+        "none",
+        "name",
+        "`tunnel` only. The same in a variable of the environment.",
+    ),
     key("destination", "uploads", "4", "1..32", "`tunnel` only. Instances that are on their way at once."),
     key(
         "destination",

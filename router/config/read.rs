@@ -266,6 +266,9 @@ const KINDS: [Kind; 5] = [
             "pins",
             "ca",
             "proxy",
+            "proxy_user",
+            "proxy_password_file",
+            "proxy_password_variable",
             "uploads",
             "endpoints",
             "remote_configuration",
@@ -440,11 +443,7 @@ fn web_url(item: &Item<'_>) -> Read<WebUrl> {
 fn login(section: &Section<'_>) -> Read<WebLogin> {
     let token = secret_place(section, "token_file", "token_variable");
     let password = secret_place(section, "password_file", "password_variable");
-    let user = section.or("user", None, |item| match item.text()? {
-        "" => Err(item.fail("is empty")),
-        text if text.contains(':') || text.contains(char::is_control) => Err(item.fail("has a colon")),
-        text => Ok(Some(text.to_owned())),
-    });
+    let user = section.or("user", None, |item| user_name(item).map(Some));
     match (token?, user?, password?) {
         (None, None, None) => Ok(WebLogin::Anonymous),
         (Some(token), None, None) => Ok(WebLogin::Bearer(token)),
@@ -455,7 +454,16 @@ fn login(section: &Section<'_>) -> Read<WebLogin> {
     }
 }
 
-fn secret_place(section: &Section<'_>, file: &str, variable: &str) -> Read<Option<SecretPlace>> {
+/// The name of a user of HTTP's basic authentication (RFC 7617 2).
+pub(super) fn user_name(item: &Item<'_>) -> Read<String> {
+    match item.text()? {
+        "" => Err(item.fail("is empty")),
+        text if text.contains(':') || text.contains(char::is_control) => Err(item.fail("has a colon")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn secret_place(section: &Section<'_>, file: &str, variable: &str) -> Read<Option<SecretPlace>> {
     let path = section.or(file, None, |item| path(item).map(|path| Some(SecretPlace::File(path))));
     let name = section.or(variable, None, |item| match item.secret()? {
         "" => Err(item.fail("is empty")),

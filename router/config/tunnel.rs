@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use super::file::{Item, Read, Section};
 use super::meaning::{DestinationKind, DestinationTimeouts, HostPort, Listener};
 use super::names::DestinationName;
-use super::read::{host_port, non_empty, path, timeout};
+use super::read::{host_port, non_empty, path, secret_place, timeout, user_name};
 use super::tls::{ClientTls, Verify};
+use super::web::WebLogin;
 use crate::tls::{Pin, Security};
 use crate::tunnel::SiteName;
 
@@ -62,6 +63,8 @@ pub struct TunnelDestination {
     pub ca: Option<PathBuf>,
     /// An HTTP proxy to go through.
     pub proxy: Option<HostPort>,
+    /// Who we are there: nobody, or a user with a password.
+    pub proxy_login: WebLogin,
     /// Instances that are on their way at once.
     pub uploads: usize,
     /// Destinations here that the gateway may echo and push to.
@@ -274,6 +277,7 @@ pub(super) fn destination(
     let pins = non_empty(section, "pins", Item::parse::<Pin>);
     let ca = section.or("ca", None, |item| path(item).map(Some));
     let proxy = section.or("proxy", None, |item| host_port(item).map(Some));
+    let proxy_login = proxy_login(section);
     let uploads = section.or("uploads", 4, |item| item.count(1..=32));
     let endpoints = endpoints(section);
     let remote_configuration = section.or("remote_configuration", false, Item::truth);
@@ -295,6 +299,7 @@ pub(super) fn destination(
         pins,
         ca: ca?,
         proxy: proxy?,
+        proxy_login: proxy_login?,
         uploads: uploads?,
         endpoints: endpoints?,
         timeouts: timeouts?,
@@ -305,6 +310,22 @@ pub(super) fn destination(
 
 const PROBATION: Duration = Duration::from_secs(120);
 const PROBATIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+fn proxy_login(section: &Section<'_>) -> Read<WebLogin> {
+    let password = secret_place(section, "proxy_password_file", "proxy_password_variable");
+    let user = section.or("proxy_user", None, |item| user_name(item).map(Some));
+    if section.get("proxy_user").is_some() && section.get("proxy").is_none() {
+        return Err(section.fail("proxy_user", "has no meaning without proxy"));
+    }
+    match (user?, password?) {
+        (None, None) => Ok(WebLogin::Anonymous),
+        (Some(user), Some(password)) => Ok(WebLogin::Basic { user, password }),
+        (Some(_), None) => {
+            Err(section.fail("proxy_user", "needs proxy_password_file or proxy_password_variable"))
+        }
+        (None, Some(_)) => Err(section.fail("proxy_user", "is missing beside a password")),
+    }
+}
 
 fn endpoints(section: &Section<'_>) -> Read<Vec<DestinationName>> {
     section.each("endpoints", Item::parse::<DestinationName>)
@@ -369,6 +390,19 @@ mod tests {
         let config = Config::parse(&text, "test").unwrap();
         let DestinationKind::Tunnel(tunnel) = &config.destinations[0].kind else { panic!("a tunnel") };
         assert_eq!((tunnel.code.clone(), tunnel.uploads), (CodeSource::File("code".into()), 4));
+        for (lines, why) in [
+            ("proxy_user = \"u\"\n", "needs proxy_password_file"),
+            ("proxy_password_file = \"p\"\n", "is missing beside a password"),
+            ("proxy_user = \"a:b\"\nproxy_password_file = \"p\"\n", "has a colon"),
+            ("user = \"u\"\npassword_file = \"p\"\n", "has no meaning for a destination of kind \"tunnel\""),
+        ] {
+            let said = problems(&format!("{text}{lines}"));
+            assert!(said.contains(why), "{said}");
+        }
+        let basic = format!("{text}proxy_user = \"u\"\nproxy_password_file = \"p\"\n");
+        assert!(Config::parse(&basic, "test").is_ok());
+        let nowhere = basic.replace("proxy = \"proxy:3128\"\n", "");
+        assert!(problems(&nowhere).contains("has no meaning without proxy"));
         let one = text.replace(&format!(", \"{}\"", "1".repeat(64)), "");
         assert!(problems(&one).contains("two or more"), "{}", problems(&one));
         let none = text.replace("code_file = \"code\"\n", "");

@@ -29,6 +29,10 @@ fn advised(error: &DialError) -> Advised {
             "The gateway is not who it has to be, or something stands in between that reads along.",
             "Compare the pins with what `chrysalis cert check` shows, from here and from elsewhere.",
         ),
+        DialError::ProxyLogin { .. } => (
+            "The proxy wants to know who we are.",
+            "Check proxy_user and proxy_password_file with whoever runs the proxy.",
+        ),
         DialError::Proxy { .. } => ("The proxy does not let this through.", "Ask whoever runs the proxy."),
         _ => ("The gateway cannot be reached from here.", "Check url, proxy and firewall."),
     };

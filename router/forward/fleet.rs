@@ -21,7 +21,7 @@ use super::dispatcher::Dispatcher;
 use crate::config::{Config, Destination, Live};
 use crate::metrics::Metrics;
 use crate::transcode::Engine;
-use crate::tunnel::{Gateway, Remote};
+use crate::tunnel::{Gateway, Link, Remote};
 
 /// What dispatchers are made of and run in. Clones are the same fleet.
 #[derive(Clone)]
@@ -51,10 +51,10 @@ pub struct Fleet {
 }
 
 /// One dispatcher, from its configuration to its end.
-#[derive(Debug)]
 pub struct Generation {
     stop: CancellationToken,
     ended: CancellationToken,
+    link: Option<Link>,
 }
 
 impl Fleet {
@@ -63,13 +63,14 @@ impl Fleet {
         let name = destination.name.as_str();
         self.board.add(name);
         let (stop, ended) = (self.drain.child_token(), CancellationToken::new());
-        let generation = Generation { stop: stop.clone(), ended: ended.clone() };
+        let dispatcher = Dispatcher::new(config, destination, self, &stop);
+        let link = dispatcher.link().cloned();
+        let generation = Generation { stop: stop.clone(), ended: ended.clone(), link };
         let before = self.lock().insert(name.to_owned(), generation);
         if before.is_none() {
             self.board.forget(name);
         }
         let before = before.inspect(|before| before.stop.cancel()).map(|before| before.ended);
-        let dispatcher = Dispatcher::new(config, destination, self, &stop);
         let (fleet, name, ended) = (self.clone(), name.to_owned(), ended.drop_guard());
         self.tasks.spawn(async move {
             if let Some(before) = before {
@@ -90,6 +91,11 @@ impl Fleet {
         running.retain(|_, generation| !generation.ended.is_cancelled());
         self.board.remove(name);
         self.metrics.certificates.destination(name, None);
+    }
+
+    /// The link of a destination that is a tunnel.
+    pub fn link(&self, name: &str) -> Option<Link> {
+        self.lock().get(name).and_then(|generation| generation.link.clone())
     }
 
     /// The circuit is new: what waited for the old one's back-off is due.

@@ -1,9 +1,10 @@
 //! What is really sent of an instance: the original, or a copy as its destination wants it.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrysalis_queue::{BlobError, CHUNK, Checked, History, Queue};
+use chrysalis_queue::{Blob, BlobError, CHUNK, Checked, Checking, History, Queue};
 use tokio::task::JoinHandle;
 
 use super::carrier::Item;
@@ -44,7 +45,28 @@ pub(super) struct Effort {
 #[derive(Clone)]
 enum Bytes {
     Original(Checked),
+    /// The original, compared while it is sent: for who does nothing with what has no end.
+    Unread(Arc<Unread>),
     Copy(Made),
+}
+
+/// What is compared while it is sent; or once before it is gone on with, because that may be often.
+pub(super) struct Unread {
+    blob: Arc<Blob>,
+    checked: OnceLock<Checked>,
+}
+
+impl Unread {
+    /// Compared as a whole, if that was not done yet.
+    fn checked(&self) -> Result<&Checked, BlobError> {
+        match self.checked.get() {
+            Some(checked) => Ok(checked),
+            None => {
+                let checked = Checked::new(Arc::clone(&self.blob))?;
+                Ok(self.checked.get_or_init(|| checked))
+            }
+        }
+    }
 }
 
 impl Outgoing {
@@ -62,6 +84,17 @@ impl Outgoing {
     /// An instance as it was received, although something else was wanted.
     pub(super) fn original_after_all(item: &Item, checked: Checked, why: &str) -> Self {
         Self { note: Some(format!("as received: {why}")), ..Self::original(item, checked) }
+    }
+
+    /// An instance as it was received, which is compared while it leaves: its last piece leaves only if all of it is right.
+    pub(super) fn unread(item: &Item, blob: Blob) -> Self {
+        Self {
+            syntax: item.transfer_syntax.clone(),
+            sop_instance: item.sop_instance.clone(),
+            bytes: Bytes::Unread(Arc::new(Unread { blob: Arc::new(blob), checked: OnceLock::new() })),
+            note: None,
+            effort: Effort::default(),
+        }
     }
 
     /// The same, and what was gone through for it.
@@ -88,6 +121,7 @@ impl Outgoing {
     pub(super) fn len(&self) -> u64 {
         match &self.bytes {
             Bytes::Original(checked) => checked.blob().payload_len(),
+            Bytes::Unread(unread) => unread.blob.payload_len(),
             Bytes::Copy(made) => made.length,
         }
     }
@@ -101,6 +135,7 @@ impl Outgoing {
     pub(super) fn head(&self, item: &Item) -> io::Result<Vec<u8>> {
         match &self.bytes {
             Bytes::Original(checked) => checked.blob().head(),
+            Bytes::Unread(unread) => unread.blob.head(),
             Bytes::Copy(made) => Ok(part10::head(&HeadFields {
                 sop_class: &item.sop_class,
                 sop_instance: &made.sop_instance,
@@ -111,11 +146,11 @@ impl Outgoing {
         }
     }
 
-    /// The original, if it is that.
+    /// The original, if it is that and was compared before.
     pub(super) fn as_original(&self) -> Option<&Checked> {
         match &self.bytes {
             Bytes::Original(checked) => Some(checked),
-            Bytes::Copy(_) => None,
+            Bytes::Unread(_) | Bytes::Copy(_) => None,
         }
     }
 
@@ -123,6 +158,7 @@ impl Outgoing {
     pub(super) fn pieces(&self) -> Pieces {
         match &self.bytes {
             Bytes::Original(checked) => Pieces::Original { checked: Box::new(checked.clone()), offset: 0 },
+            Bytes::Unread(unread) => Pieces::Unread(Box::new(Checking::new(Arc::clone(&unread.blob)))),
             Bytes::Copy(made) => Pieces::Copy(Box::new(made.reader())),
         }
     }
@@ -161,9 +197,11 @@ pub(super) async fn history(
     asked.ok().and_then(Result::ok).unwrap_or(History { delivered_before: false, other_content: true })
 }
 
-/// The bytes of a data set in order. Each piece is compared before it is handed out.
+/// The bytes of a data set in order. Each piece is compared before it is handed out, or all of them before the last is.
 pub(super) enum Pieces {
     Original { checked: Box<Checked>, offset: u64 },
+    Unread(Box<Checking>),
+    Rest { unread: Arc<Unread>, offset: u64 },
     Copy(Box<Reader>),
 }
 
@@ -182,6 +220,12 @@ impl Pieces {
         match self {
             Self::Original { checked, offset } => {
                 checked.read_chunk(*offset, buffer)?;
+                *offset += buffer.len() as u64;
+                Ok(())
+            }
+            Self::Unread(checking) => Ok(checking.next(buffer)?),
+            Self::Rest { unread, offset } => {
+                unread.checked()?.read_chunk(*offset, buffer)?;
                 *offset += buffer.len() as u64;
                 Ok(())
             }
@@ -261,13 +305,17 @@ pub(super) struct TailSource {
 impl TailSource {
     pub(super) fn new(outgoing: &Outgoing, offset: u64) -> Self {
         let left = outgoing.len().saturating_sub(offset);
-        // A copy is read from its beginning: it may be made while it is read.
-        let (pieces, skip) = match outgoing.pieces() {
-            Pieces::Original { checked, .. } => {
-                let skip = offset % CHUNK as u64;
-                (Pieces::Original { checked, offset: offset - skip }, skip)
+        let within = offset % CHUNK as u64;
+        let (pieces, skip) = match &outgoing.bytes {
+            Bytes::Original(checked) => {
+                (Pieces::Original { checked: Box::new(checked.clone()), offset: offset - within }, within)
             }
-            copy @ Pieces::Copy(_) => (copy, offset),
+            Bytes::Unread(unread) if offset > 0 => {
+                (Pieces::Rest { unread: Arc::clone(unread), offset: offset - within }, within)
+            }
+            Bytes::Unread(_) => (outgoing.pieces(), 0),
+            // From its beginning: it may be made while it is read.
+            Bytes::Copy(_) => (outgoing.pieces(), offset),
         };
         Self { pieces: Some(pieces), skip, left, ahead: None }
     }

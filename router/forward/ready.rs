@@ -84,6 +84,11 @@ pub(super) fn unreadable_source(error: &io::Error) -> Attempted {
 
 fn ready(queue: &Queue, preparer: &Preparer, item: &Item, accepts: &Accepts) -> Result<Ready, Unready> {
     let blob = queue.open_blob(&item.instance).map_err(Unready::Spool)?;
+    // Whoever is offered the hash keeps nothing that has another one, and nothing without an end.
+    if preparer.takes_as_it_is(item, accepts) {
+        let outgoing = Outgoing::unread(item, blob);
+        return Ok(Ready { offer: offer(item, &outgoing, *item.instance.sha256()), outgoing });
+    }
     let checked = Checked::new(blob).map_err(Unready::Spool)?;
     let wanted = preparer.prepare(item, checked.clone(), accepts).map_err(Unready::Unprepared)?;
     match hash(&wanted, item) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrysalis_queue::{History, Queue};
+use chrysalis_queue::{History, Queue, Sequence};
 use tokio::time::timeout;
 
 use super::carrier::{Association, Attempted, Item};
@@ -45,22 +45,29 @@ impl TunnelCarrier {
         match Ready::of(&self.queue, &self.preparer, item, Accepts::Anything).await {
             Ok(ready) => {
                 self.preparer.count(item, &ready.outgoing);
-                self.carry(ready).await
+                self.carry(ready, item.instance.sequence).await
             }
             Err(attempted) => attempted,
         }
     }
 
     /// Over as many sessions as it takes, as long as each carries something.
-    async fn carry(&self, ready: Ready) -> Attempted {
+    async fn carry(&self, ready: Ready, sequence: Sequence) -> Attempted {
         let (mut idle, mut was_sent) = (0, false);
+        let number = match self.link.numbers().of(sequence) {
+            Ok(number) => number,
+            Err(error) => return unreachable(error.to_string(), was_sent),
+        };
         loop {
             let connection = match self.link.session(self.connect).await {
                 Ok(connection) => connection,
                 Err(why) => return unreachable(why, was_sent),
             };
-            match Box::pin(send(&connection, &ready, self.patience)).await {
-                Ok(sent) => return arrived(sent, &ready),
+            match Box::pin(send(&connection, number, &ready, self.patience)).await {
+                Ok(sent) => {
+                    self.link.numbers().settled(sequence);
+                    return arrived(sent, &ready);
+                }
                 Err(SendError::Broken { carried }) => {
                     was_sent |= carried > 0;
                     idle = if carried > 0 { 0 } else { idle + 1 };
@@ -97,7 +104,9 @@ fn arrived(sent: Sent, ready: &Ready) -> Attempted {
     let length = ready.offer.length;
     match sent {
         Sent::Stored => Attempted::sent(response(Status::SUCCESS, String::new(), None), length),
-        Sent::Had => Attempted::sent(response(Status::SUCCESS, String::new(), Some("was there already")), 0),
+        Sent::Had => {
+            Attempted::sent(response(Status::SUCCESS, String::new(), Some("its bytes were there already")), 0)
+        }
         Sent::Refused { status, comment } => Attempted::sent(response(status, comment, None), length),
         Sent::OtherBytes => Attempted {
             end: End::Aborted { what: "other bytes arrived than were sent".to_owned(), times: 0 },

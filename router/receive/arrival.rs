@@ -19,6 +19,9 @@ pub struct Arrival {
     /// The site whose link sent it through the tunnel, if it came so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// The number of that upload, in hexadecimal digits: the link may ask whether it was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
     /// Calling AE title, as received.
     pub calling_ae: String,
     /// Called AE title, as received.

@@ -61,12 +61,18 @@ pub(crate) struct Announced {
     pub(crate) identity: Option<Identity>,
     /// The site, where it comes through the tunnel.
     pub(crate) site: Option<String>,
+    /// The number of that upload.
+    pub(crate) upload: Option<String>,
     pub(crate) calling: AeTitle,
     pub(crate) called: AeTitle,
     pub(crate) sop_class: Uid,
     pub(crate) sop_instance: Uid,
     pub(crate) transfer_syntax: TransferSyntax,
 }
+
+/// What was received in part cannot be gone on with.
+#[derive(Debug)]
+pub(crate) struct Paused;
 
 /// Why an instance is not stored.
 enum Refusal {
@@ -86,6 +92,7 @@ pub(super) async fn receive<S: Transport>(
         peer: caller.peer,
         identity: caller.leaf.as_ref().map(Identity::from),
         site: None,
+        upload: None,
         calling: request.calling.clone(),
         called: request.called.clone(),
         sop_class: message.command.sop_class.clone(),
@@ -128,6 +135,20 @@ impl Arriving {
         self.length += bytes.len() as u64;
         self.walk.feed(bytes);
         self.intake.push(bytes).await;
+    }
+
+    /// Nothing more comes for a while: the space that was reserved ahead goes back.
+    ///
+    /// # Errors
+    /// The disk failed: what there is of it cannot be gone on with.
+    pub(crate) async fn pause(mut self) -> Result<Self, Paused> {
+        self.intake.pause().await.map_err(|_| Paused)?;
+        Ok(self)
+    }
+
+    /// Its number is another one now, and everything else the same.
+    pub(crate) fn renumber(&mut self, upload: Option<String>) {
+        self.announced.upload = upload;
     }
 
     /// All of it is there: routes it and makes it durable, if it is what was announced.
@@ -248,6 +269,7 @@ impl Coming<'_> {
             listener: self.reception.listener.name.as_str().to_owned(),
             peer: self.announced.peer,
             site: self.announced.site.clone(),
+            upload: self.announced.upload.clone(),
             calling_ae: self.announced.calling.as_str().to_owned(),
             called_ae: self.announced.called.as_str().to_owned(),
             transfer_syntax: self.announced.transfer_syntax.0.as_str().to_owned(),
@@ -364,6 +386,15 @@ impl Intake {
             spare.clear();
             (written, spare)
         }));
+    }
+
+    /// Waits for what is being written, and gives back what is reserved beyond it.
+    async fn pause(&mut self) -> Result<(), Refusal> {
+        let (Some(mut staged), spare) = self.take_staged().await? else { return Ok(()) };
+        let pausing =
+            tokio::task::spawn_blocking(move || (staged.give_back_reserved().map(|()| staged), spare));
+        self.writer = Writer::Writing(pausing);
+        Ok(())
     }
 
     /// The blob as far as it is written, once it is, with a buffer to use again.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,7 +21,7 @@ use super::material::{self, MaterialError};
 use super::sniff::Sniffed;
 use super::verify::{Seen, ServerTrust, VerifyServer};
 use super::watch::{Renewable, Watched};
-use super::{Security, provider};
+use super::{Security, provider, provider_for_bulk};
 use crate::config::{ClientTls as Settings, Verify};
 use crate::dimse::Transport;
 
@@ -59,9 +60,21 @@ impl ClientTls {
     /// # Errors
     /// [`MaterialError`]: a file is of no use.
     pub fn new(settings: &Settings) -> Result<Self, MaterialError> {
+        Self::with(settings, provider())
+    }
+
+    /// The same for a peer that is this program too, with the cipher that is fastest for both.
+    ///
+    /// # Errors
+    /// [`MaterialError`]: a file is of no use.
+    pub fn for_bulk(settings: &Settings) -> Result<Self, MaterialError> {
+        Self::with(settings, provider_for_bulk())
+    }
+
+    fn with(settings: &Settings, provider: Arc<CryptoProvider>) -> Result<Self, MaterialError> {
         let settings = Arc::new(settings.clone());
         let from = Arc::clone(&settings);
-        let material = Watched::new(files(&settings), move || Material::read(&from))?;
+        let material = Watched::new(files(&settings), move || Material::read(&from, &provider))?;
         Ok(Self { settings, material })
     }
 
@@ -149,7 +162,7 @@ impl Renewable for Material {
 }
 
 impl Material {
-    fn read(settings: &Settings) -> Result<Self, MaterialError> {
+    fn read(settings: &Settings, provider: &Arc<CryptoProvider>) -> Result<Self, MaterialError> {
         let trust = Arc::new(match &settings.verify {
             Verify::Ca(file) => ServerTrust::Ca(authorities(file.as_ref())?),
             Verify::CaAndPin(file, pins) => ServerTrust::CaAndPins(authorities(file.as_ref())?, pins.clone()),
@@ -157,7 +170,7 @@ impl Material {
             Verify::Nobody => ServerTrust::Nobody,
         });
         let verifier = VerifyServer { trust: Arc::clone(&trust), seen: Seen::default() };
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| ours(&error))?
             .dangerous()

@@ -50,6 +50,27 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
+/// The same with AES-128 before AES-256, for who sends much and has the same program at the other end: a server takes what the
+/// client likes best of what both have.
+pub fn provider_for_bulk() -> Arc<CryptoProvider> {
+    use rustls::CipherSuite::{
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        TLS13_AES_128_GCM_SHA256,
+    };
+    const FIRST: [rustls::CipherSuite; 3] = [
+        TLS13_AES_128_GCM_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let made = PROVIDER.get_or_init(|| {
+        let mut provider = CryptoProvider::clone(&provider());
+        provider.cipher_suites.sort_by_key(|suite| !FIRST.contains(&suite.suite()));
+        Arc::new(provider)
+    });
+    Arc::clone(made)
+}
+
 /// Makes [`provider`] that of the process too, for libraries that ask for one. The first thing a program does.
 pub fn install() {
     // Somebody who was faster has installed the same one: there is no other in this program.

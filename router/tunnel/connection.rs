@@ -231,6 +231,11 @@ impl Stream {
         self.shared.driver.wake();
     }
 
+    /// Whether everything of this side has gone out, its end too: until then nobody can have dealt with all of it.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().session.mux.has_ended(self.id)
+    }
+
     /// The next bytes; none at the end. Asking says that what came before has been dealt with.
     ///
     /// # Errors

@@ -14,10 +14,11 @@ use tokio_tungstenite::tungstenite::{self, Error};
 use super::SUBPROTOCOL;
 use super::code::{LinkKey, NoRandomness, random};
 use super::session::{Close, LinkOpening, Opened, OpeningError, Step};
-use super::socket::{Ended, Socket, limits};
+use super::socket::{Ended, Over, Socket, limits};
 use super::wire::Windows;
-use crate::config::{HostPort, TunnelDestination, TunnelUrl};
+use crate::config::{HostPort, TunnelDestination, TunnelUrl, WebLogin};
 use crate::dimse::socket::{self, ConnectError};
+use crate::forward::authorization;
 use crate::tls::{ClientTls, HandshakeError, MaterialError};
 
 /// The longest answer of a proxy, in bytes.
@@ -42,6 +43,14 @@ pub enum DialError {
         proxy: HostPort,
         /// Its first line.
         answer: String,
+    },
+    /// The proxy wants to know who we are, or our password cannot be had.
+    #[error("the proxy {proxy} {why}")]
+    ProxyLogin {
+        /// Which.
+        proxy: HostPort,
+        /// In words, without the password.
+        why: String,
     },
     /// The connection broke.
     #[error("the connection broke: {0}")]
@@ -77,7 +86,7 @@ impl DialError {
     pub fn is_for_a_person(&self) -> bool {
         match self {
             Self::Ended(ended) => matches!(ended.close, Close::Unauthorised | Close::Version),
-            Self::Opening(_) | Self::Material(_) | Self::Code(_) => true,
+            Self::Opening(_) | Self::Material(_) | Self::Code(_) | Self::ProxyLogin { .. } => true,
             Self::Tls(error) => error.is_for_a_person(),
             Self::Connect(_)
             | Self::Proxy { .. }
@@ -93,6 +102,7 @@ impl DialError {
         match self {
             Self::Connect(_) | Self::Io(_) => "unreachable",
             Self::Proxy { .. } => "proxy",
+            Self::ProxyLogin { .. } => "proxy_login",
             Self::Tls(_) | Self::Material(_) => "tls",
             Self::Upgrade(_) => "no_upgrade",
             Self::Ended(Ended { close: Close::Unauthorised, .. }) | Self::Code(_) => "code",
@@ -106,6 +116,7 @@ impl DialError {
 pub(super) struct Dial<'a> {
     pub(super) url: &'a TunnelUrl,
     pub(super) proxy: Option<&'a HostPort>,
+    pub(super) login: &'a WebLogin,
     pub(super) tls: Option<&'a ClientTls>,
     pub(super) site: &'a str,
     pub(super) key: LinkKey,
@@ -118,7 +129,7 @@ pub(super) struct Dial<'a> {
 /// [`DialError`]
 pub async fn reach(tunnel: &TunnelDestination, limit: Duration) -> Result<String, DialError> {
     let reaching = async {
-        let stream = connect(&tunnel.url, tunnel.proxy.as_ref(), limit).await?;
+        let stream = connect(&tunnel.url, tunnel.proxy.as_ref(), &tunnel.proxy_login, limit).await?;
         let address = stream.peer_addr()?.to_string();
         if tunnel.url.is_secure {
             let settings = tunnel.tls();
@@ -140,7 +151,7 @@ impl Dial<'_> {
     }
 
     async fn open_in_time(self) -> Result<(Socket<Box<dyn Wire>>, Opened), DialError> {
-        let stream = connect(self.url, self.proxy, self.limit).await?;
+        let stream = connect(self.url, self.proxy, self.login, self.limit).await?;
         let wire: Box<dyn Wire> = match self.tls {
             None => Box::new(stream),
             Some(tls) => {
@@ -151,7 +162,8 @@ impl Dial<'_> {
         let upgrade = |error| DialError::Upgrade(Box::new(error));
         let mut request = self.url.plain().into_client_request().map_err(upgrade)?;
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        let upgrading = Box::pin(client_async_with_config(request, wire, Some(limits())));
+        let over = if self.tls.is_some() { Over::Tls } else { Over::Plain };
+        let upgrading = Box::pin(client_async_with_config(request, wire, Some(limits(over))));
         let (web, _) = upgrading.await.map_err(upgrade)?;
         self.hello(Socket::new(web)).await
     }
@@ -175,22 +187,48 @@ impl Dial<'_> {
     }
 }
 
-async fn connect(url: &TunnelUrl, proxy: Option<&HostPort>, limit: Duration) -> Result<TcpStream, DialError> {
+async fn connect(
+    url: &TunnelUrl,
+    proxy: Option<&HostPort>,
+    login: &WebLogin,
+    limit: Duration,
+) -> Result<TcpStream, DialError> {
     let Some(proxy) = proxy else {
         return Ok(socket::connect(&url.host, url.port, limit).await?);
     };
+    let authorization = proxy_authorization(proxy, login).await?;
     let mut stream = socket::connect(&proxy.host, proxy.port, limit).await?;
     let target = HostPort { host: url.host.clone(), port: url.port };
-    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let answer = read_answer(&mut stream).await?;
-    if is_success(&answer) {
-        return Ok(stream);
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    if let Some(value) = &authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
     }
-    Err(DialError::Proxy { proxy: proxy.clone(), answer })
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await?;
+    let answer = read_answer(&mut stream).await?;
+    match status(&answer) {
+        Some(200..=299) => Ok(stream),
+        Some(407) => {
+            Err(DialError::ProxyLogin { proxy: proxy.clone(), why: login_words(login, &schemes(&answer)) })
+        }
+        _ => Err(DialError::Proxy { proxy: proxy.clone(), answer: first_line(&answer) }),
+    }
 }
 
-/// The first line of a proxy's answer; all of the answer has been read, and not a byte more is there.
+/// What the proxy is told of us.
+async fn proxy_authorization(proxy: &HostPort, login: &WebLogin) -> Result<Option<HeaderValue>, DialError> {
+    let login = login.clone();
+    let read = tokio::task::spawn_blocking(move || authorization(&login)).await;
+    let failed = |error: String| DialError::ProxyLogin {
+        proxy: proxy.clone(),
+        why: format!("is not asked, because our password cannot be had: {error}"),
+    };
+    read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// The head of a proxy's answer; all of it has been read, and not a byte more.
 async fn read_answer(stream: &mut TcpStream) -> Result<String, DialError> {
     let mut answer = Vec::new();
     // Byte by byte: what comes after it is somebody else's.
@@ -200,15 +238,43 @@ async fn read_answer(stream: &mut TcpStream) -> Result<String, DialError> {
         }
         answer.push(stream.read_u8().await?);
     }
-    let first = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let text = String::from_utf8_lossy(first);
-    Ok(text.chars().filter(|c| !c.is_control()).take(120).collect())
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn is_success(answer: &str) -> bool {
-    let mut words = answer.split(' ');
-    words.next().is_some_and(|version| version.starts_with("HTTP/1."))
-        && words.next().is_some_and(|status| status.len() == 3 && status.starts_with('2'))
+fn first_line(answer: &str) -> String {
+    let first = answer.split('\r').next().unwrap_or_default();
+    first.chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+fn status(answer: &str) -> Option<u16> {
+    let first = first_line(answer);
+    let mut words = first.split(' ');
+    words.next().filter(|version| version.starts_with("HTTP/1."))?;
+    words.next().filter(|status| status.len() == 3)?.parse().ok()
+}
+
+/// The ways of saying who one is that a proxy offers (RFC 9110 11.7.1), as it calls them.
+fn schemes(answer: &str) -> Vec<String> {
+    let fields = answer.split("\r\n").filter_map(|line| line.split_once(':'));
+    let offers = fields.filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"));
+    let scheme = |value: &str| {
+        let word = value.split_whitespace().next().unwrap_or_default();
+        word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(20).collect::<String>()
+    };
+    offers.map(|(_, value)| scheme(value)).filter(|scheme| !scheme.is_empty()).take(8).collect()
+}
+
+/// What a 407 means.
+fn login_words(login: &WebLogin, schemes: &[String]) -> String {
+    let is_basic = schemes.is_empty() || schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
+    let said = match login {
+        _ if !is_basic => {
+            return format!("wants a login by {}, and this program has Basic only (407)", schemes.join(", "));
+        }
+        WebLogin::Anonymous => "wants a user and a password: proxy_user and proxy_password_file",
+        WebLogin::Basic { .. } | WebLogin::Bearer(_) => "does not take this user and password",
+    };
+    format!("{said} (407)")
 }
 
 fn upgrade_words(error: &Error) -> String {
@@ -229,13 +295,35 @@ fn upgrade_words(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_success;
+    use super::{login_words, schemes, status};
+    use crate::config::{SecretPlace, WebLogin};
 
     #[test]
     fn a_proxy_lets_through_with_any_success_and_nothing_else() {
-        assert!(is_success("HTTP/1.1 200 Connection established") && is_success("HTTP/1.0 204"));
-        for refusal in ["HTTP/1.1 407 Proxy Authentication Required", "SSH-2.0", "", "HTTP/1.1 2000 x"] {
-            assert!(!is_success(refusal), "{refusal}");
+        let success = |answer: &str| matches!(status(answer), Some(200..=299));
+        assert!(success("HTTP/1.1 200 Connection established\r\n\r\n") && success("HTTP/1.0 204"));
+        for refusal in [
+            "HTTP/1.1 407 Proxy Authentication Required",
+            "SSH-2.0",
+            "",
+            "HTTP/1.1 2000 x",
+            "x\r\nHTTP/1.1 200",
+        ] {
+            assert!(!success(refusal), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_407_is_said_in_words_by_what_we_said_and_what_the_proxy_offers() {
+        let basic = "HTTP/1.1 407 x\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate: Basic realm=\"a\"\r\n\r\n";
+        assert_eq!(schemes(basic), ["Negotiate", "Basic"]);
+        let (nobody, user) = (
+            WebLogin::Anonymous,
+            WebLogin::Basic { user: "u".into(), password: SecretPlace::Variable("P".into()) },
+        );
+        assert!(login_words(&nobody, &schemes(basic)).contains("proxy_password_file"));
+        assert!(login_words(&user, &schemes(basic)).contains("does not take this user and password"));
+        let other = schemes("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n");
+        assert!(login_words(&user, &other).contains("by NTLM, and this program has Basic only"));
     }
 }

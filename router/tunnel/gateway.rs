@@ -6,12 +6,13 @@
 //!                                                                 upload ──► routed like a C-STORE
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use chrysalis_queue::{Admission, Queue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -25,15 +26,17 @@ use super::code::{Verifier, random};
 use super::connection::{Accepted, Connection, Stream};
 use super::echo::{self, EchoError};
 use super::failures::Failures;
-use super::remote::{self, Holdings};
+use super::remote::{self, Holdings, Offering};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
 use super::sites::Sites;
-use super::socket::{Ended, Socket, limits};
-use super::upload::{From, Limits, Receiver};
+use super::socket::{Ended, Over, Socket, limits};
+use super::upload::{From, Limits, Partials, Receiver};
 use super::wire::{Kind, Why, Windows};
+use crate::audit::{self, Actor};
 use crate::config::{ListenerKind, TunnelListener};
 use crate::echo::Report;
 use crate::receive::Reception;
+use crate::tls::Role;
 
 /// How long the older session of a site has to finish what it is storing.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -47,6 +50,7 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     sites: Sites,
     holdings: Holdings,
+    claims: audit::Claims,
     base: Instant,
     failures: Mutex<Failures>,
     live: Mutex<HashMap<String, Live>>,
@@ -89,11 +93,18 @@ struct Known<S> {
 }
 
 impl Gateway {
-    /// No sessions yet. `on_open` is called with the site whenever a session has been opened.
-    pub fn new(sites: Sites, holdings: Holdings, on_open: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// No sessions yet. What links say of their configuration is written down in `claims`; `on_open` is called with the site
+    /// whenever a session has been opened.
+    pub fn new(
+        sites: Sites,
+        holdings: Holdings,
+        claims: audit::Claims,
+        on_open: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(Inner {
             sites,
             holdings,
+            claims,
             base: Instant::now(),
             failures: Mutex::default(),
             live: Mutex::default(),
@@ -103,6 +114,16 @@ impl Gateway {
             numbers: AtomicU64::new(0),
             age: AtomicU64::new(u64::MAX),
         }))
+    }
+
+    /// What is held of each site's configuration.
+    pub fn holdings(&self) -> &Holdings {
+        &self.0.holdings
+    }
+
+    /// Uploads that were cut and wait to be gone on with, and their bytes, by site.
+    pub fn partials(&self) -> BTreeMap<String, Partials> {
+        self.0.receiver.partials()
     }
 
     /// The sites whose links are let in.
@@ -129,8 +150,9 @@ impl Gateway {
         self.live().values().map(|live| live.shown.clone()).collect()
     }
 
-    /// Looks now and then for sites that were removed and for uploads that nobody went on with, until `halt`.
-    pub async fn keep(self, halt: CancellationToken) {
+    /// Looks now and then for sites that were removed and for uploads that nobody went on with, until `halt`. What is there
+    /// in part is given back when `queue` has no room: a cart comes before it.
+    pub async fn keep(self, queue: Queue, halt: CancellationToken) {
         loop {
             tokio::select! {
                 () = halt.cancelled() => return,
@@ -138,6 +160,21 @@ impl Gateway {
             }
             self.0.receiver.expire(Duration::from_millis(self.0.age.load(Ordering::Relaxed)));
             self.end_removed().await;
+            if !self.0.receiver.partials().is_empty() {
+                let queue = queue.clone();
+                let asked = tokio::task::spawn_blocking(move || queue.admission()).await;
+                if let Ok(Admission::Full) = asked {
+                    self.give_back("The disk is full: uploads in part are given back.", |_| true);
+                }
+            }
+        }
+    }
+
+    /// Gives back what these sites have uploaded in part.
+    fn give_back(&self, why: &str, is_of: impl FnMut(&str) -> bool) {
+        let Partials { count, bytes } = self.0.receiver.give_back(is_of);
+        if count > 0 {
+            tracing::warn!(count, bytes, "{why}");
         }
     }
 
@@ -180,7 +217,8 @@ impl Gateway {
         let upgrade = Upgrade { path: &settings.path, may_try, is_full: is_over_limit };
         #[expect(clippy::result_large_err, reason = "the answer's type is the library's")]
         let answer = |request: &Request, response: Response| upgrade.answer(request, response);
-        let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits())).await {
+        let over = if reception.tls.is_some() { Over::Tls } else { Over::Plain };
+        let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits(over))).await {
             Ok(web) => Socket::new(web),
             Err(error) => {
                 reception.refused(if may_try { "no_upgrade" } else { "too_many_failures" });
@@ -263,7 +301,8 @@ impl Gateway {
         if socket.say(welcome).await.is_err() {
             return;
         }
-        let (connection, driver) = socket.run(session);
+        let meter = reception.metrics.tunnels.meter(Role::Listener, listener);
+        let (connection, driver) = socket.counted(meter).run(session);
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let ended = CancellationToken::new();
         let shown =
@@ -304,7 +343,10 @@ impl Gateway {
         let mut driver = std::pin::pin!(driver);
         let mut streams = JoinSet::new();
         if let Ok(site) = from.site.parse() {
-            streams.spawn(remote::hold(connection.clone(), self.0.holdings.clone(), site));
+            let by = Actor::new(Some(&format!("link of {site}")), from.peer);
+            let offering =
+                Offering { holdings: self.0.holdings.clone(), site, claims: self.0.claims.clone(), by };
+            streams.spawn(remote::hold(connection.clone(), offering));
         }
         let end = loop {
             tokio::select! {
@@ -347,11 +389,13 @@ impl Gateway {
 
     /// Ends the sessions of sites that were removed, or have another code.
     async fn end_removed(&self) {
-        if self.live().is_empty() {
+        if self.live().is_empty() && self.0.receiver.partials().is_empty() {
             return;
         }
         let sites = self.0.sites.clone();
         let Ok(Ok(known)) = tokio::task::spawn_blocking(move || sites.list()).await else { return };
+        let is_gone = |site: &str| site.parse().is_ok_and(|name| !known.contains_key(&name));
+        self.give_back("A site was removed: its uploads in part are given back.", is_gone);
         for (site, live) in self.live().iter() {
             let verifier = site.parse().ok().and_then(|name| known.get(&name)).map(|site| &site.verifier);
             if verifier != live.verifier.as_ref() {

@@ -8,8 +8,8 @@
 //! session took the place of this one it is as long as it may be, because two links have one code.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,11 +26,12 @@ use super::push::Pushes;
 use super::remote::{self, Remote};
 use super::session::Close;
 use super::socket::Ended;
+use super::upload::Numbers;
 use super::wire::{Kind, Why};
 use crate::config::{Backoff, CodeSource, TunnelDestination};
 use crate::metrics::Metrics;
 use crate::platform;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, Role};
 
 /// The longest pause after a session that was open and carried something: it is worth trying at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -49,6 +50,8 @@ struct Inner {
     state: watch::Sender<State>,
     stop: CancellationToken,
     endpoints: Endpoints,
+    numbers: Numbers,
+    seen: Mutex<Seen>,
     /// Told whenever a session has been opened.
     on_open: Box<dyn Fn() + Send + Sync>,
     /// Where a configuration from the gateway goes, if it may set any.
@@ -64,6 +67,19 @@ pub enum State {
     Open(Connection),
     /// It will be tried again later.
     Down(String),
+}
+
+/// What there is to say of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Since when a session is open; none while there is none.
+    pub open_since: Option<SystemTime>,
+    /// Since when there is none, if there was one or it was tried.
+    pub closed_since: Option<SystemTime>,
+    /// What the gateway calls itself.
+    pub software: Option<String>,
+    /// When and why the last session ended or did not come about.
+    pub last_error: Option<(SystemTime, String)>,
 }
 
 /// What is kept from one dialling to the next.
@@ -94,6 +110,8 @@ impl Link {
             state: watch::Sender::new(State::Dialling),
             stop: CancellationToken::new(),
             endpoints,
+            numbers: Numbers::default(),
+            seen: Mutex::default(),
             on_open: Box::new(on_open),
         }))
     }
@@ -117,6 +135,20 @@ impl Link {
         }
     }
 
+    /// The numbers of uploads of which it is not known what became of them.
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.0.numbers
+    }
+
+    /// How it is, and was.
+    pub fn seen(&self) -> Seen {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn saw(&self, note: impl FnOnce(&mut Seen)) {
+        note(&mut self.0.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Ends the session and does not open another.
     pub fn stop(&self) {
         self.0.stop.cancel();
@@ -134,6 +166,16 @@ impl Link {
                 outcome = self.once(&mut kept) => outcome,
             };
             connected.set(0);
+            let now = SystemTime::now();
+            let why = match &dialled {
+                Ok((ended, _)) => format!("the tunnel was closed: {ended}"),
+                Err(error) => error.to_string(),
+            };
+            self.saw(|seen| {
+                seen.open_since = None;
+                seen.closed_since.get_or_insert(now);
+                seen.last_error = Some((now, why.clone()));
+            });
             let pause = match &dialled {
                 Ok((ended, true)) if ended.close != Close::Replaced => {
                     failures = 0;
@@ -144,10 +186,6 @@ impl Link {
                     failures += 1;
                     pause(inner.backoff, failures, chance())
                 }
-            };
-            let why = match dialled {
-                Ok((ended, _)) => format!("the tunnel was closed: {ended}"),
-                Err(error) => error.to_string(),
             };
             if inner.stop.is_cancelled() {
                 break;
@@ -186,7 +224,12 @@ impl Link {
         };
         count("open");
         tracing::info!(destination, software = opened.software, "The tunnel is open.");
-        let (connection, driver) = socket.run(opened.session);
+        let meter = inner.metrics.tunnels.meter(Role::Destination, destination);
+        let (connection, driver) = socket.counted(meter).run(opened.session);
+        self.saw(|seen| {
+            (seen.open_since, seen.closed_since) = (Some(SystemTime::now()), None);
+            seen.software = Some(opened.software.clone());
+        });
         inner.metrics.tunnel_connected.with_label_values(&[destination]).set(1);
         inner.state.send_replace(State::Open(connection.clone()));
         (inner.on_open)();
@@ -210,7 +253,7 @@ impl Link {
         let settings = &self.0.settings;
         if settings.url.is_secure && kept.tls.is_none() {
             let tls = settings.tls();
-            let made = tokio::task::spawn_blocking(move || ClientTls::new(&tls)).await;
+            let made = tokio::task::spawn_blocking(move || ClientTls::for_bulk(&tls)).await;
             kept.tls = Some(made.map_err(|error| DialError::Code(error.to_string()))??);
         }
         let (source, known) = (settings.code.clone(), kept.code.take());
@@ -230,6 +273,7 @@ impl Link {
         let dial = Dial {
             url: &settings.url,
             proxy: settings.proxy.as_ref(),
+            login: &settings.proxy_login,
             tls: kept.tls.as_ref().filter(|_| settings.url.is_secure),
             site: settings.site.as_str(),
             key,

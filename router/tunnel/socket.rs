@@ -20,11 +20,15 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 use super::connection::Connection;
 use super::session::{Close, Session};
 use super::wire::MAX_MESSAGE;
+use crate::metrics::Meter;
 
 /// Bytes that gather before they are written, and about as many as can wait in this program: nothing overtakes them.
 const WRITE_BUFFER: usize = 32 << 10;
 /// Bytes read at a time.
 const READ_BUFFER: usize = 64 << 10;
+/// The same over TLS, of which no more than a record comes at a time (RFC 8446 5.1). The library writes zeros first to as much as
+/// it asks for.
+const READ_RECORD: usize = 16 << 10;
 /// Messages that are read before it is the turn of writing.
 const TURN: usize = 64;
 /// How long the other side has to answer a close.
@@ -35,6 +39,7 @@ const MAX_REASON: usize = 120;
 /// A WebSocket that carries the tunnel's messages.
 pub struct Socket<S> {
     web: WebSocketStream<S>,
+    meter: Option<Meter>,
 }
 
 /// How a session, or an attempt at one, ended.
@@ -49,10 +54,23 @@ pub struct Ended {
     pub why: String,
 }
 
+/// What a WebSocket goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// TCP, or memory.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
 /// The limits of what is read and of what waits to be written.
-pub fn limits() -> WebSocketConfig {
+pub fn limits(over: Over) -> WebSocketConfig {
+    let read = match over {
+        Over::Plain => READ_BUFFER,
+        Over::Tls => READ_RECORD,
+    };
     WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
+        .read_buffer_size(read)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(WRITE_BUFFER + 4 * MAX_MESSAGE)
         .max_message_size(Some(MAX_MESSAGE))
@@ -90,7 +108,13 @@ impl Ended {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Over a WebSocket that is open.
     pub fn new(web: WebSocketStream<S>) -> Self {
-        Self { web }
+        Self { web, meter: None }
+    }
+
+    /// The same, and what goes over its session is counted.
+    #[must_use]
+    pub fn counted(self, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// The next message.
@@ -149,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let connection = Connection::new(session);
         let driver = Driver {
             web: self.web,
+            meter: self.meter,
             connection: connection.clone(),
             base: Instant::now(),
             timer: Box::pin(sleep_until(Instant::now())),
@@ -182,6 +207,7 @@ fn sort(frame: Result<Frame, Error>) -> ControlFlow<Ended, Option<Bytes>> {
 /// Moves messages between a session and its connection.
 struct Driver<S> {
     web: WebSocketStream<S>,
+    meter: Option<Meter>,
     connection: Connection,
     base: Instant,
     timer: Pin<Box<Sleep>>,
@@ -192,15 +218,26 @@ struct Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn run(mut self) -> Ended {
         let guard = EndsWith(self.connection.clone());
-        let ended = poll_fn(|cx| self.poll(cx)).await;
+        let ended = poll_fn(|cx| {
+            let polled = self.poll(cx);
+            self.count();
+            polled
+        })
+        .await;
         drop(guard);
-        let mut socket = Socket { web: self.web };
+        let mut socket = Socket { web: self.web, meter: None };
         socket.close(&ended).await;
         ended
     }
 
     fn now(&self) -> Duration {
         self.base.elapsed()
+    }
+
+    fn count(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.count(self.connection.traffic());
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{Ended, Socket, limits};
+use super::{Ended, Over, Socket, limits};
 use crate::tunnel::connection::{Broken, Connection};
 use crate::tunnel::mux::{Mux, Side};
 use crate::tunnel::session::{Close, Session};
@@ -21,7 +21,7 @@ fn session(side: Side) -> Session {
 }
 
 async fn socket(stream: DuplexStream, role: Role) -> Socket<DuplexStream> {
-    Socket::new(WebSocketStream::from_raw_socket(stream, role, Some(limits())).await)
+    Socket::new(WebSocketStream::from_raw_socket(stream, role, Some(limits(Over::Plain))).await)
 }
 
 struct End {

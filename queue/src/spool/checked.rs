@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::blob::{Blob, BlobError};
 
 /// Bytes that are read at a time, but for the last of a payload.
@@ -16,7 +18,7 @@ pub const CHUNK: usize = 256 << 10;
 pub struct Checked(Arc<Inner>);
 
 struct Inner {
-    blob: Blob,
+    blob: Arc<Blob>,
     /// CRC32C of each chunk.
     sums: Vec<u32>,
     /// All of a payload that fits into one chunk: what was compared is what is handed out.
@@ -28,7 +30,8 @@ impl Checked {
     ///
     /// # Errors
     /// [`BlobError::HashMismatch`], or that it cannot be read.
-    pub fn new(blob: Blob) -> Result<Self, BlobError> {
+    pub fn new(blob: impl Into<Arc<Blob>>) -> Result<Self, BlobError> {
+        let blob = blob.into();
         let mut sums = Vec::with_capacity(blob.payload_len().div_ceil(CHUNK as u64) as usize);
         let last = blob.compare(|chunk| sums.push(crc32c::crc32c(chunk)))?;
         let whole = (sums.len() == 1).then_some(last);
@@ -110,6 +113,42 @@ impl Checked {
         let found = chunk.get(within..within + part.len()).ok_or(CHANGED)?;
         part.copy_from_slice(found);
         Ok(())
+    }
+}
+
+/// A blob that is read once, from its beginning to its end, and compared meanwhile: its last chunk is handed out only when the
+/// payload as a whole is what was received. For a receiver that does nothing with a payload of which the end is missing, this
+/// says the same as [`Checked`] with one reading less.
+pub struct Checking {
+    blob: Arc<Blob>,
+    hasher: Sha256,
+    at: u64,
+}
+
+impl Checking {
+    /// Nothing has been read yet.
+    #[must_use]
+    pub fn new(blob: Arc<Blob>) -> Self {
+        Self { blob, hasher: Sha256::new(), at: 0 }
+    }
+
+    /// Reads the next chunk in place of what is in the buffer. Nothing is left in it behind the end.
+    ///
+    /// # Errors
+    /// [`BlobError::HashMismatch`] in place of the last chunk, or what the disk says; the buffer is empty then.
+    pub fn next(&mut self, buffer: &mut Vec<u8>) -> Result<(), BlobError> {
+        self.blob.read_piece(self.at, CHUNK, buffer).inspect_err(|_| buffer.clear())?;
+        self.hasher.update(&*buffer);
+        self.at += buffer.len() as u64;
+        if buffer.is_empty() || self.at < self.blob.payload_len() {
+            return Ok(());
+        }
+        let digest: [u8; 32] = std::mem::take(&mut self.hasher).finalize().into();
+        if digest == self.blob.extent().sha256 {
+            return Ok(());
+        }
+        buffer.clear();
+        Err(BlobError::HashMismatch)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::instance::Instance;
 use crate::poison::Poison;
 
 pub use blob::{Blob, BlobError};
-pub use checked::{CHUNK, Checked};
+pub use checked::{CHUNK, Checked, Checking};
 pub use staged::{CommitError, Meta, StageError, Staged};
 
 use names::{FromNames, NamePool};

@@ -146,6 +146,19 @@ impl Staged {
         self.hasher.clone().finalize().into()
     }
 
+    /// Gives back the space that is reserved ahead of what was taken so far: for when nothing more comes for a while. What
+    /// comes later reserves its own.
+    ///
+    /// # Errors
+    /// [`StageError::Io`] when the file fails; the blob must be dropped then.
+    pub fn give_back_reserved(&mut self) -> Result<(), StageError> {
+        if self.reserved_to > self.written.max(UNRESERVED) {
+            self.file.set_len(self.written)?;
+            self.reserved_to = self.written.max(UNRESERVED);
+        }
+        Ok(())
+    }
+
     /// Makes the instance durable: tail, envelope, trailer, one `fdatasync`.
     ///
     /// `tail` is called with the length of what will follow it, and gives the bytes to put before that.

@@ -196,6 +196,11 @@ impl Mux {
         }
     }
 
+    /// Whether our end of a stream has been said.
+    pub fn has_ended(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(Stream::has_said_end)
+    }
+
     /// What came on a stream. Asking for more says that what came before has been dealt with.
     pub fn take(&mut self, id: u32) -> Incoming {
         let Some(stream) = self.streams.get_mut(&id) else { return Incoming::Reset(Why::Cancelled) };

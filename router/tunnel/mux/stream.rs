@@ -97,6 +97,10 @@ impl Stream {
         }
     }
 
+    pub(super) fn has_said_end(&self) -> bool {
+        self.ours == Half::Ended
+    }
+
     /// Only its end is still to be said: that needs no credit.
     pub(super) fn is_at_its_end(&self) -> bool {
         self.outgoing.is_empty() && self.ours == Half::Ending

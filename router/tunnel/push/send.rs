@@ -90,13 +90,12 @@ pub(crate) async fn push<S: DataSource>(
             early = receive(&stream) => Some(early?),
         }
     };
-    let is_all_sent = early.is_none();
     let last = match early {
         Some(answer) => answer,
         None => answer(&stream, patience.answer).await?,
     };
     match last {
-        Answer::Response { .. } | Answer::OtherBytes if !is_all_sent => {
+        Answer::Response { .. } | Answer::OtherBytes if !stream.has_ended() => {
             Err(PushError::Untrue(format!("{} before all was sent", last.name())))
         }
         Answer::Response { .. } | Answer::Unreachable(_) | Answer::Aborted { .. } | Answer::OtherBytes => {

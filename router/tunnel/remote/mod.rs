@@ -20,6 +20,6 @@ pub use held::{Held, HeldError, Holdings, Standing, StandingsError, Stood, stand
 pub(super) use keeper::take;
 pub use keeper::{Keeper, Remote, Seen};
 pub use message::{Announcement, Reply};
-pub(super) use offer::hold;
+pub(super) use offer::{Offering, hold};
 pub use state::{Candidate, Event, Kept, Outcome, Report, Then};
 pub use store::StoreError;

@@ -4,13 +4,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use serde_json::json;
 
 use super::held::{Held, Holdings, Stood};
 use super::message::{Announcement, Lines, Reply};
 use super::state::{Outcome, Report};
+use super::store::StoreError;
+use crate::audit::{Actor, Claims};
 use crate::config::MAX_AFAR_BYTES;
 use crate::tunnel::SiteName;
-use crate::tunnel::connection::{Broken, Connection};
+use crate::tunnel::connection::{Broken, Connection, Stream};
 use crate::tunnel::mux::Refused;
 use crate::tunnel::wire::{Kind, Malformed, Why};
 
@@ -30,11 +33,21 @@ enum OfferError {
     Malformed(#[from] Malformed),
 }
 
+/// What is offered to one link, and where it is written down.
+pub(in crate::tunnel) struct Offering {
+    pub(in crate::tunnel) holdings: Holdings,
+    pub(in crate::tunnel) site: SiteName,
+    pub(in crate::tunnel) claims: Claims,
+    /// The link.
+    pub(in crate::tunnel) by: Actor,
+}
+
 /// Offers a link what is held for its site, until the session is over.
-pub(in crate::tunnel) async fn hold(connection: Connection, holdings: Holdings, site: SiteName) {
+pub(in crate::tunnel) async fn hold(connection: Connection, offering: Offering) {
+    let Offering { holdings, site, .. } = &offering;
     let mut offered: Option<String> = None;
     loop {
-        let held = look(&holdings, &site).await;
+        let held = look(holdings, site).await;
         let news = held.filter(|held| offered.as_ref() != Some(&held.overlay.revision));
         let round = async {
             let Some(held) = &news else {
@@ -42,7 +55,7 @@ pub(in crate::tunnel) async fn hold(connection: Connection, holdings: Holdings, 
                 return Done::No;
             };
             tokio::select! {
-                outcome = offer(&connection, held, &holdings, &site) => match outcome {
+                outcome = offering.offer(&connection, held) => match outcome {
                     Ok(()) => Done::Yes,
                     Err(error) => {
                         let revision = &held.overlay.revision;
@@ -52,7 +65,7 @@ pub(in crate::tunnel) async fn hold(connection: Connection, holdings: Holdings, 
                     }
                 },
                 // The one on probation there is given up for the newer one.
-                () = changed(&holdings, &site, &held.overlay.revision) => Done::Yes,
+                () = changed(holdings, site, &held.overlay.revision) => Done::Yes,
             }
         };
         let done = tokio::select! {
@@ -92,59 +105,87 @@ async fn look(holdings: &Holdings, site: &SiteName) -> Option<Held> {
     }
 }
 
-/// Offers one, and notes what the link says of it until that is final.
-async fn offer(
-    connection: &Connection,
-    held: &Held,
-    holdings: &Holdings,
-    site: &SiteName,
-) -> Result<(), OfferError> {
-    let body = Announcement::of(&held.overlay).encode();
-    let stream = connection.open(Kind::Configuration, body).map_err(OfferError::NoStream)?;
-    let mut lines = Lines::default();
-    loop {
-        let bytes = match stream.receive().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(()),
-            Err(Broken::Reset(Why::Unsupported)) => {
-                let problems = vec!["the link is of a version that takes no configuration".to_owned()];
-                note(holdings, site, held, Outcome::Refused { problems }).await;
-                return Ok(());
-            }
-            Err(broken) => return Err(broken.into()),
-        };
-        for reply in lines.push(&bytes)? {
-            match reply {
-                Reply::Wanted => {
-                    let text = held.overlay.text.as_bytes();
-                    for piece in text.get(..MAX_AFAR_BYTES.min(text.len())).unwrap_or_default().chunks(PIECE)
-                    {
-                        stream.send(Bytes::copy_from_slice(piece)).await?;
-                    }
-                    stream.finish();
+impl Offering {
+    /// Offers one, and notes what the link says of it until that is final.
+    async fn offer(&self, connection: &Connection, held: &Held) -> Result<(), OfferError> {
+        let body = Announcement::of(&held.overlay).encode();
+        let stream = connection.open(Kind::Configuration, body).map_err(OfferError::NoStream)?;
+        let (mut lines, mut last) = (Lines::default(), None);
+        loop {
+            let bytes = match stream.receive().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(()),
+                Err(Broken::Reset(Why::Unsupported)) => {
+                    let problems = vec!["the link is of a version that takes no configuration".to_owned()];
+                    self.note(held, Outcome::Refused { problems }).await;
+                    return Ok(());
                 }
-                Reply::Report(outcome) => note(holdings, site, held, outcome).await,
+                Err(broken) => return Err(broken.into()),
+            };
+            for reply in lines.push(&bytes)? {
+                match reply {
+                    Reply::Wanted => {
+                        self.send(&stream, held).await?;
+                        self.record(held, "sent", &[]).await;
+                    }
+                    Reply::Report(outcome) if may_follow(last.as_ref(), &outcome) => {
+                        self.note(held, outcome.clone()).await;
+                        last = Some(outcome);
+                    }
+                    Reply::Report(_) => return Err(Malformed::Value("an answer after the last one").into()),
+                }
             }
         }
+    }
+
+    async fn send(&self, stream: &Stream, held: &Held) -> Result<(), Broken> {
+        let text = held.overlay.text.as_bytes();
+        for piece in text.get(..MAX_AFAR_BYTES.min(text.len())).unwrap_or_default().chunks(PIECE) {
+            stream.send(Bytes::copy_from_slice(piece)).await?;
+        }
+        stream.finish();
+        Ok(())
+    }
+
+    /// Writes down what the link said, if it is news.
+    async fn note(&self, held: &Held, outcome: Outcome) {
+        let (site, revision) = (&self.site, held.overlay.revision.as_str());
+        let state = outcome.word();
+        let reasons = outcome.reasons().join("; ");
+        match &outcome {
+            Outcome::Probation | Outcome::Applied => {
+                tracing::info!(%site, revision, state, "A link has the configuration of its site.");
+            }
+            Outcome::Refused { .. } | Outcome::GoneBack { .. } => {
+                tracing::warn!(%site, revision, state, reasons, "A link does not have the configuration of its site.");
+            }
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let stood = Stood { report: Report { revision: revision.to_owned(), outcome: outcome.clone() }, at };
+        let (holdings, name) = (self.holdings.clone(), site.clone());
+        let noting = tokio::task::spawn_blocking(move || {
+            let before = holdings.standing(&name)?.and_then(|standing| standing.stood);
+            holdings.note(&name, &stood)?;
+            Ok::<_, StoreError>(before.is_none_or(|before| before.report != stood.report))
+        });
+        match noting.await {
+            Ok(Ok(true)) => self.record(held, state, outcome.reasons()).await,
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%site, %error, "What a link said of its configuration cannot be written down.");
+            }
+        }
+    }
+
+    async fn record(&self, held: &Held, state: &str, reasons: &[String]) {
+        let details = json!({ "revision": held.overlay.revision, "state": state, "reasons": reasons });
+        let (claims, by, subject) = (self.claims.clone(), self.by.clone(), format!("site {}", self.site));
+        let recording = move || claims.record(&by, "site configuration", &subject, details);
+        let _ = tokio::task::spawn_blocking(recording).await;
     }
 }
 
-async fn note(holdings: &Holdings, site: &SiteName, held: &Held, outcome: Outcome) {
-    let revision = held.overlay.revision.as_str();
-    let reasons = outcome.reasons().join("; ");
-    match &outcome {
-        Outcome::Probation | Outcome::Applied => {
-            tracing::info!(%site, revision, state = outcome.word(), "A link has the configuration of its site.");
-        }
-        Outcome::Refused { .. } | Outcome::GoneBack { .. } => {
-            tracing::warn!(%site, revision, state = outcome.word(), reasons, "A link does not have the configuration of its site.");
-        }
-    }
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let stood = Stood { report: Report { revision: revision.to_owned(), outcome }, at };
-    let (holdings, name) = (holdings.clone(), site.clone());
-    let written = tokio::task::spawn_blocking(move || holdings.note(&name, &stood)).await;
-    if let Ok(Err(error)) = written {
-        tracing::error!(%site, %error, "What a link said of its configuration cannot be written down.");
-    }
+/// On probation is said once and first, and after anything else nothing more.
+fn may_follow(last: Option<&Outcome>, outcome: &Outcome) -> bool {
+    last.is_none_or(|last| !last.is_final() && outcome.is_final())
 }

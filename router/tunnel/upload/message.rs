@@ -6,8 +6,20 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::dicom::{AeTitle, Status, TransferSyntax, Uid};
 use crate::tunnel::wire::{Fields, Malformed, put_text};
 
-/// What the link has: the body of the OPEN.
+/// Tells an upload from another one of the same bytes. Random; a link says it again until it knows what became of the upload.
+pub type Number = [u8; 16];
+
+/// The body of the OPEN.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Which one it is.
+    pub number: Number,
+    /// What the link has.
+    pub offer: Offer,
+}
+
+/// What the link has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Offer {
     /// SOP Class UID.
     pub sop_class: Uid,
@@ -28,7 +40,7 @@ pub struct Offer {
 /// What the gateway says of an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// These very bytes are durable there, from this site.
+    /// It is durable, and what it is owed is recorded with it: from before, or made of the same bytes that are there.
     Have {
         /// Of what is there.
         sha256: [u8; 32],
@@ -60,6 +72,22 @@ const RESUME: u8 = 2;
 const REFUSED: u8 = 3;
 const STORED: u8 = 4;
 const OTHER_BYTES: u8 = 5;
+
+impl Upload {
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
+        [&self.number[..], &self.offer.encode()].concat().into()
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Malformed`]
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut fields = Fields(bytes);
+        Ok(Self { number: fields.array()?, offer: Offer::decode(fields.0)? })
+    }
+}
 
 impl Offer {
     /// Its bytes.
@@ -102,6 +130,17 @@ impl Offer {
 }
 
 impl Answer {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Have { .. } => "HAVE",
+            Self::Resume { .. } => "RESUME",
+            Self::Refused { .. } => "REFUSED",
+            Self::Stored { .. } => "STORED",
+            Self::OtherBytes => "OTHER BYTES",
+        }
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
@@ -140,8 +179,8 @@ impl Answer {
             RESUME => Self::Resume { offset: fields.u64()? },
             REFUSED => {
                 let (status, comment) = (Status(fields.u16()?), fields.text()?);
-                if status == Status::SUCCESS {
-                    return Err(Malformed::Value("refused with success"));
+                if !is_refusal(status) {
+                    return Err(Malformed::Value("refused with a status that is none of a refusal"));
                 }
                 Self::Refused { status, comment }
             }
@@ -154,12 +193,18 @@ impl Answer {
     }
 }
 
+/// Whether nothing is stored under this status (PS3.7 Annex C): no success, no warning, nothing pending or cancelled, and not
+/// that it is there already.
+fn is_refusal(status: Status) -> bool {
+    matches!(status.0, 0x0105..=0x0124 | 0x0210..=0x0213 | 0xA000..=0xAFFF | 0xC000..=0xCFFF)
+        && status != Status::DUPLICATE_INSTANCE
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{Answer, Offer};
+    use super::{Answer, Offer, Upload};
     use crate::dicom::{AeTitle, Status, TransferSyntax, Uid};
 
     fn offer() -> Offer {
@@ -203,7 +248,21 @@ mod tests {
         for answer in answers {
             assert_eq!(Answer::decode(answer.encode()), Ok(answer));
         }
-        assert!(Answer::decode(Bytes::from_static(&[3, 0, 0, 0, 0])).is_err(), "refused with success");
+    }
+
+    #[test]
+    fn nothing_that_may_mean_stored_is_a_refusal() {
+        for status in [0x0000, 0x0001, 0x0111, 0xB000, 0xB007, 0xFE00, 0xFF00] {
+            let said = Answer::Refused { status: Status(status), comment: String::new() };
+            assert!(Answer::decode(said.encode()).is_err(), "{status:04X}");
+        }
+    }
+
+    #[test]
+    fn an_upload_is_its_number_and_its_offer() {
+        let upload = Upload { number: *b"0123456789abcdef", offer: offer() };
+        assert_eq!(upload.encode(), [&b"0123456789abcdef"[..], &offer().encode()].concat());
+        assert_eq!(Upload::decode(upload.encode()), Ok(upload));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::message::{Answer, Offer};
+use super::message::{Answer, Number, Offer, Upload};
 use crate::dicom::Status;
 use crate::dimse::DataSource;
 use crate::tunnel::connection::{Broken, Connection, Stream};
@@ -66,11 +66,13 @@ pub(crate) enum SendError {
 /// with the right hash, after all of it was sent.
 pub(crate) async fn send<O: Offering>(
     connection: &Connection,
+    number: Number,
     offering: &O,
     patience: Duration,
 ) -> Result<Sent, SendError> {
     let offer = offering.offer();
-    let stream = match connection.open(Kind::Upload, offer.encode()) {
+    let upload = Upload { number, offer: offer.clone() };
+    let stream = match connection.open(Kind::Upload, upload.encode()) {
         Ok(stream) => stream,
         Err(Refused::TooManyStreams | Refused::Full) => return Err(SendError::NoStream),
         Err(Refused::Over(_)) => return Err(SendError::Broken { carried: 0 }),
@@ -84,19 +86,16 @@ pub(crate) async fn send<O: Offering>(
         Answer::Have { .. } => return Err(SendError::Untrue("it has other bytes".to_owned())),
         Answer::Refused { status, comment } => return Ok(Sent::Refused { status, comment }),
         other @ (Answer::Stored { .. } | Answer::OtherBytes) => {
-            return Err(SendError::Untrue(format!("{other:?} before anything was sent")));
+            return Err(SendError::Untrue(format!("{} before anything was sent", other.name())));
         }
     };
     let mut carried = 0;
-    let (early, is_all_sent) = {
+    let early = {
         let sending = carry(connection, &stream, offering.from(offset), patience, &mut carried);
         tokio::select! {
             biased;
-            sent = sending => {
-                let is_whole = sent.is_ok();
-                (sent.map(|()| None), is_whole)
-            }
-            early = receive(&stream) => (early.map(Some), false),
+            sent = sending => sent.map(|()| None),
+            early = receive(&stream) => early.map(Some),
         }
     };
     let last = match early {
@@ -106,7 +105,7 @@ pub(crate) async fn send<O: Offering>(
         Err(other) => return Err(other),
     };
     match last {
-        Answer::Stored { .. } if !is_all_sent => {
+        Answer::Stored { .. } if !stream.has_ended() => {
             Err(SendError::Untrue("it stored what was not sent yet".to_owned()))
         }
         Answer::Stored { sha256 } if sha256 == offer.sha256 => Ok(Sent::Stored),
@@ -114,7 +113,7 @@ pub(crate) async fn send<O: Offering>(
         Answer::Refused { status, comment } => Ok(Sent::Refused { status, comment }),
         Answer::OtherBytes => Ok(Sent::OtherBytes),
         other @ (Answer::Have { .. } | Answer::Resume { .. }) => {
-            Err(SendError::Untrue(format!("{other:?} after it began")))
+            Err(SendError::Untrue(format!("{} after it began", other.name())))
         }
     }
 }

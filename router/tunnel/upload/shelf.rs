@@ -75,9 +75,20 @@ impl<K: Eq + Hash + Clone, T> Shelf<K, T> {
         old.map(|(_, kept)| kept.thing).collect()
     }
 
+    /// What is not to be continued, by its key.
+    pub fn drain(&mut self, mut is_over: impl FnMut(&K) -> bool) -> Vec<T> {
+        let over = self.kept.extract_if(|key, _| is_over(key));
+        over.map(|(_, kept)| kept.thing).collect()
+    }
+
     /// Things that wait, and their bytes.
     pub fn size(&self) -> (usize, u64) {
         (self.kept.len(), self.bytes())
+    }
+
+    /// What waits, and the bytes of each.
+    pub fn each(&self) -> impl Iterator<Item = (&K, u64)> {
+        self.kept.iter().map(|(key, kept)| (key, kept.bytes))
     }
 
     fn bytes(&self) -> u64 {
@@ -114,6 +125,8 @@ mod tests {
         shelf.put(6, 6, 10, at(6), LIMITS);
         assert_eq!((shelf.expire(at(66), LIMITS.age), shelf.expire(at(67), LIMITS.age)), (vec![], vec![6]));
         assert_eq!(shelf.size(), (0, 0));
+        (7..10).for_each(|n| drop(shelf.put(n, n, 10, at(n), LIMITS)));
+        assert_eq!((shelf.drain(|n| *n == 8), shelf.size()), (vec![8], (2, 20)));
     }
 
     #[test]
