@@ -69,6 +69,8 @@ struct Study {
     states: BTreeMap<&'static str, u64>,
     oldest_age_seconds: u64,
     calling_ae: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sites: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patient: Option<Patient>,
 }
@@ -116,9 +118,13 @@ impl Studies {
         line.bytes += row.instance.payload_len();
         *line.states.entry(standing(row, scope.config, scope.board).0).or_default() += 1;
         line.oldest_age_seconds = line.oldest_age_seconds.max(age_seconds(row.instance.since).as_secs());
-        let sender = Arrival::of(&row.instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
+        let (sender, site) =
+            Arrival::of(&row.instance).map(|arrival| (arrival.calling_ae, arrival.site)).unwrap_or_default();
         if line.calling_ae.len() < MAX_SENDERS && !line.calling_ae.contains(&sender) {
             line.calling_ae.push(sender);
+        }
+        if let Some(site) = site.filter(|site| line.sites.len() < MAX_SENDERS && !line.sites.contains(site)) {
+            line.sites.push(site);
         }
     }
 
@@ -141,6 +147,7 @@ impl Studies {
                     states: BTreeMap::new(),
                     oldest_age_seconds: 0,
                     calling_ae: Vec::new(),
+                    sites: Vec::new(),
                     patient: None,
                 });
                 self.lines.len() - 1

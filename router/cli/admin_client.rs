@@ -140,6 +140,9 @@ pub struct Delivery {
     pub bytes: u64,
     /// Who sent it.
     pub calling_ae: String,
+    /// The site whose link brought it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Its data is in the spool.
     pub has_data: bool,
     /// Whose it is, where that was asked for.
@@ -176,6 +179,9 @@ pub struct StudyLine {
     pub oldest_age_seconds: f64,
     /// Who sent it; the first few.
     pub calling_ae: Vec<String>,
+    /// The sites whose links brought it; the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<String>,
     /// Whose it is, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<Patient>,

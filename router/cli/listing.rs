@@ -55,7 +55,8 @@ pub(super) fn print(
         let removed = (!delivery.has_data).then(|| "data removed".to_owned());
         let reason = delivery.reason.into_iter().chain(removed).collect::<Vec<_>>().join("; ");
         let study = short(&study_instance_uid, look.wide);
-        let cells = [instance, study, destination, state.to_string(), age, size, delivery.calling_ae, reason];
+        let from = from(&[delivery.calling_ae], delivery.site.as_slice());
+        let cells = [instance, study, destination, state.to_string(), age, size, from, reason];
         table.row(words(patient, look.reveal).into_iter().chain(cells));
     }
     table.write(out)?;
@@ -82,7 +83,7 @@ pub(super) fn print_studies(
             size(study.bytes),
             states.join(", "),
             age(study.oldest_age_seconds),
-            study.calling_ae.join(", "),
+            from(&study.calling_ae, &study.sites),
         ];
         table.row(words(study.patient, look.reveal).into_iter().chain(cells));
     }
@@ -91,6 +92,12 @@ pub(super) fn print_studies(
     print_unsecured(&to, config, out)?;
     print_unread(studies.unread, out)?;
     print_more(studies.more, look.limit, out)
+}
+
+/// Who sent it, and at which site where that is known.
+fn from(titles: &[String], sites: &[String]) -> String {
+    let titles = titles.join(", ");
+    if sites.is_empty() { titles } else { format!("{titles} at {}", sites.join(", ")) }
 }
 
 /// Names those of the destinations that are Unsecured: a column would say it again with each instance.
