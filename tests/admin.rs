@@ -290,6 +290,15 @@ fn a_stop_by_sigterm_or_sigint_ends_with_0() {
 }
 
 #[test]
+fn a_stop_while_it_starts_ends_with_0_as_well() {
+    let mut node = Node::builder().folder("archive").prepare();
+    node.spawn();
+    // The spool is opened before anything answers.
+    eventually("the spool", SOON, || node.data_dir.join("spool").is_dir().then_some(()));
+    assert_eq!(node.terminate().code(), Some(0), "{}", node.output());
+}
+
+#[test]
 fn mistakes_in_the_configuration_end_with_78_and_name_the_line() {
     let table = [
         ("[node]\nae_titel = \"X\"", "ae_titel", "ae_title"),
