@@ -18,7 +18,7 @@ use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
-use crate::platform::Volume;
+use crate::platform::{self, Volume};
 use crate::receive::{BindError, Bound, Ports};
 use crate::relay::{self, Relays};
 use crate::route::Routes;
@@ -28,6 +28,9 @@ use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
 const CACHE: &str = "cache";
+
+/// The program's own folders in the data directory. Others in it, such as a destination's, have the modes that somebody wants.
+const OWN_FOLDERS: [&str; 6] = [CACHE, "index", "journal", "spool", "remote", "site-configuration"];
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -106,6 +109,7 @@ impl App {
         let board = Board::new(pauses.clone());
         destinations().for_each(|name| board.add(name));
         let queue = open(&config, &board).await?;
+        make_private(&config);
         metrics.set_volume(Volume::of(&config.node.data_dir));
         let token = Token::open(&config.node.data_dir)?;
         let audit = audit::Log::open(&config.node.data_dir)?;
@@ -325,6 +329,22 @@ fn report(recovered: &Recovered, took: std::time::Duration) {
     }
     if *damaged_journals > 0 {
         tracing::error!(damaged_journals, "Journals are damaged; what was open in them is held.");
+    }
+}
+
+/// Earlier versions made some of their folders for everybody to look into.
+fn make_private(config: &Config) {
+    for name in OWN_FOLDERS {
+        let folder = config.node.data_dir.join(name);
+        match platform::make_private(&folder) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(folder = %folder.display(), "A folder was open to others, and is private now.");
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "A folder is open to others.");
+            }
+        }
     }
 }
 

@@ -232,6 +232,52 @@ pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions 
     options
 }
 
+/// Makes a folder, and those above it that are not there, for its owner only.
+///
+/// # Errors
+/// As [`std::fs::create_dir_all`].
+#[cfg(unix)]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700).create(path)
+}
+
+/// See the Unix version: elsewhere the rights of the folder above have to do.
+///
+/// # Errors
+/// As [`std::fs::create_dir_all`].
+#[cfg(not(unix))]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Takes from everybody but its owner what they may do in a folder. True when there was something; one that is not there is
+/// none.
+///
+/// # Errors
+/// It is another user's.
+#[cfg(unix)]
+pub fn make_private(folder: &std::path::Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = match std::fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    // What a link leads to was made by whoever made the link.
+    if !metadata.is_dir() || is_private(&metadata) {
+        return Ok(false);
+    }
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map(|()| true)
+}
+
+/// See the Unix version.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn make_private(_folder: &std::path::Path) -> std::io::Result<bool> {
+    Ok(false)
+}
+
 /// Whether nobody but its owner can read or write a file.
 #[cfg(unix)]
 pub fn is_private(metadata: &std::fs::Metadata) -> bool {

@@ -9,6 +9,7 @@ use super::site_config::SiteConfig;
 use super::table::printable;
 use super::{AdminClient, Exit};
 use crate::config::Config;
+use crate::platform;
 use crate::tunnel::code::Code;
 use crate::tunnel::remote::Holdings;
 use crate::tunnel::{SiteName, Sites};
@@ -68,7 +69,11 @@ impl SiteArgs {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let sites = Sites::of(&config.node.data_dir);
         match &self.action {
-            SiteAction::Add { name } => print(&sites.add(name, now())?, out)?,
+            SiteAction::Add { name } => {
+                // A site may be the first thing that a gateway is given.
+                platform::private_folder(&config.node.data_dir)?;
+                print(&sites.add(name, now())?, out)?;
+            }
             SiteAction::Replace { name } => print(&sites.replace(name, now())?, out)?,
             SiteAction::Remove { name } => {
                 sites.remove(name)?;

@@ -125,7 +125,7 @@ const EXTENSION: &str = ".copy";
 /// Makes the folder, or takes away what an earlier run has left in it: names of the cache's own only, because the path was
 /// typed by somebody.
 fn empty(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)?;
+    crate::platform::private_folder(path)?;
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
