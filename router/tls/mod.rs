@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bind::{Bindings, Titles};
 pub use client::{ClientStream, ClientTls};
-pub use error::{Fault, HandshakeError, io_words};
+pub use error::{Fault, HandshakeError, Pinning, io_words};
 pub use expiry::{Certificates, Role};
 pub use leaf::{Leaf, LeafError, San, public_key};
 pub use material::{MaterialError, What, certificates, identity, private_key, roots};

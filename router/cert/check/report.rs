@@ -119,10 +119,14 @@ impl Report {
     /// The profile, with what keeps it from the next better one.
     fn profile_words(&self) -> String {
         let profile = self.profile();
-        let why: Vec<_> = self.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
+        let why: Vec<_> =
+            self.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
         match profile {
             Profile::Modified if !why.is_empty() => {
-                format!("{profile}; it takes {}, which B.13 permits with keys of 2048 bits or more", why.join("; "))
+                format!(
+                    "{profile}; it takes {}, which B.13 permits with keys of 2048 bits or more",
+                    why.join("; ")
+                )
             }
             Profile::Bcp195 => format!("{profile}: it takes {}", why.join("; ")),
             Profile::Modified | Profile::Downgrading | Profile::Newest | Profile::None => profile.to_string(),
@@ -261,7 +265,8 @@ fn nothing_in_common(report: &Report) -> String {
         report.versions.iter().any(|(_, taken)| matches!(taken, Taken::No(why) if why.contains(what)))
     };
     let takes_old = report.versions.iter().any(|(_, taken)| matches!(taken, Taken::Yes(_)));
-    let old: Vec<_> = report.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
+    let old: Vec<_> =
+        report.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
     if !old.is_empty() {
         return format!(
             "The peer has only ciphers that are not spoken here ({}): switch ECDHE with AES-GCM on there, or put stunnel before it (see SECURITY).",
@@ -283,7 +288,7 @@ fn fix(error: &HandshakeError, leaf: Option<&Leaf>) -> String {
     let pin = leaf.map(|leaf| format!("verify = \"pin\", pins = [\"{}\"]", leaf.pin));
     let pin = pin.unwrap_or_else(|| "verify = \"pin\"".to_owned());
     match error {
-        HandshakeError::Certificate { fault, leaf } => match fault {
+        HandshakeError::Certificate { fault, leaf, .. } => match fault {
             Fault::Expired => "have the certificate renewed by whoever runs the peer".to_owned(),
             Fault::NotYetValid => "set the clock of this machine, or wait".to_owned(),
             Fault::UnknownIssuer => {
@@ -330,7 +335,10 @@ mod tests {
             address: "a:1".to_owned(),
             now: OffsetDateTime::UNIX_EPOCH,
             versions: names.map(answer).to_vec(),
-            old_suites: old_suites.iter().map(|(kind, suite)| (*kind, Taken::Yes((*suite).to_owned()))).collect(),
+            old_suites: old_suites
+                .iter()
+                .map(|(kind, suite)| (*kind, Taken::Yes((*suite).to_owned())))
+                .collect(),
             chain: Vec::new(),
             asks: Asks::No,
             own: None,
@@ -360,11 +368,20 @@ mod tests {
         }
         let words = |taken: &[&'static str], old: &[(Old, &str)]| report(taken, old).to_string();
         let with_dhe = words(&["TLS 1.2"], dhe);
-        assert!(with_dhe.contains("TLS 1.2 with DHE  yes  TLS_DHE_RSA_WITH_AES_256_GCM_SHA384 (0x009F)"), "{with_dhe}");
+        assert!(
+            with_dhe.contains("TLS 1.2 with DHE  yes  TLS_DHE_RSA_WITH_AES_256_GCM_SHA384 (0x009F)"),
+            "{with_dhe}"
+        );
         assert!(!with_dhe.contains("without"), "it has forward secrecy and AEAD: {with_dhe}");
         let with_rsa = words(&["TLS 1.2"], rsa);
-        assert!(with_rsa.contains("it takes TLS_RSA_WITH_AES_128_CBC_SHA (0x002F), without forward secrecy"), "{with_rsa}");
-        assert!(words(&[], cbc).contains("not spoken here (TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA (0xC014), without AEAD)"));
+        assert!(
+            with_rsa.contains("it takes TLS_RSA_WITH_AES_128_CBC_SHA (0x002F), without forward secrecy"),
+            "{with_rsa}"
+        );
+        assert!(
+            words(&[], cbc)
+                .contains("not spoken here (TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA (0xC014), without AEAD)")
+        );
         assert!(words(&["TLS 1.0"], no).contains("before TLS 1.2"));
     }
 }
