@@ -156,6 +156,23 @@ fn studies_are_listed_with_their_states_counted() {
 }
 
 #[test]
+fn senders_for_which_there_is_no_room_are_counted_and_all_there_with_wide() {
+    let studies = r#"{"studies":[{"study_instance_uid":"1.2","destination":"pacs","instances":6,"bytes":1,"states":{"held":6},
+        "oldest_age_seconds":1,"calling_ae":["A","B","C","D","E","F"],"sites":["north"],"more_senders":false}],"more":false,"unread":0}"#;
+    let many: &str = studies.replace("\"more_senders\":false", "\"more_senders\":true").leak();
+    let node = Node::answering([(200, studies), (200, studies), (200, many)]);
+    for (args, expected) in [
+        ("list --by-study", "A, B, C, D and 2 more at north\n"),
+        ("list --by-study --wide", "A, B, C, D, E, F at north\n"),
+        ("list --by-study --wide", "A, B, C, D, E, F at north and others\n"),
+    ] {
+        let (outcome, out) = node.run(args);
+        assert_eq!(outcome.expect("a list"), Exit::Done);
+        assert!(out.ends_with(expected), "{out}");
+    }
+}
+
+#[test]
 fn a_decision_carries_the_token_and_who_decides_and_names_what_failed() {
     let answer = r#"{"matched":3,"changed":1,"failed":[{"instance":"01B","destination":"pacs","error":"not held"}],
         "failed_total":2,"gone":1,"unread":0}"#;
