@@ -98,6 +98,8 @@ fn by_tls_from_a_cart_through_the_node_to_an_archive_with_and_without_client_cer
         assert!(status.contains("Secured") && !status.contains("Unsecured"), "{status}");
         let echo = node.run(&["echo", "pacs"]).expect_success().output;
         assert!(echo.contains("Secured: encrypted, and the peer is who it should be"), "{echo}");
+        let own = if is_strict { "Authenticated" } else { "Anonymous" };
+        assert!(echo.contains(&format!("this node is {own}")) && status.contains(&format!("Secured, {own}")), "{echo}{status}");
         assert!(echo.contains("TLS 1.3") && echo.contains("CN=pacs"), "{echo}");
         if is_strict {
             wait_log(&node, "CN=vivid");

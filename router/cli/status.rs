@@ -76,7 +76,8 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
         let oldest = destination["oldest_age_seconds"].as_f64().map(age).unwrap_or_default();
         let (queued, held) = (count(&destination["queued"]), count(&destination["held"]));
         let name = text(&destination["destination"]);
-        let security = text(&destination["security"]);
+        let (security, own) = (text(&destination["security"]), text(&destination["authentication"]));
+        let security = if own.is_empty() { security } else { format!("{security}, {own}") };
         destinations.row([name, security, queued.to_string(), held.to_string(), oldest, state]);
     }
     destinations.write(out)?;
@@ -239,6 +240,13 @@ mod tests {
         let shown = String::from_utf8(out).expect("text");
         assert!(shown.contains("wards     127.0.0.1:11112  Unsecured  2     takes associations"), "{shown}");
         assert!(shown.contains("pacs         Secured   3       0     12s     well"), "{shown}");
+        assert!(!shown.contains("Anonymous"), "{shown}");
+        let mut encrypted = status.clone();
+        encrypted["destinations"][0]["authentication"] = json!("Authenticated");
+        let mut out = Vec::new();
+        write(&encrypted, &[], &mut out).expect("a vector takes everything");
+        let told = String::from_utf8(out).expect("text");
+        assert!(told.contains("pacs         Secured, Authenticated  3"), "{told}");
         assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
     }
 

@@ -80,3 +80,22 @@ impl fmt::Display for Security {
         f.pad(self.word())
     }
 }
+
+/// Whether this node shows by TLS who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authentication {
+    /// It has no certificate for the peer.
+    Anonymous,
+    /// It has one.
+    Authenticated,
+}
+
+impl Authentication {
+    /// The word that people see.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Anonymous => "Anonymous",
+            Self::Authenticated => "Authenticated",
+        }
+    }
+}
