@@ -179,9 +179,10 @@ fn troubles(destination: &Value) -> Vec<String> {
         let whom = if title.is_empty() { String::new() } else { format!(" for {title}") };
         // A peer that rejects us is not paused by anybody.
         let reason = text(&lane["reason"]);
-        // Of TLS, the reason says who rejects whom.
+        // Of TLS, the reason says who rejects whom; without credentials nobody was asked.
         let health = match lane["health"] == "paused" {
-            true if reason.starts_with("TLS: ") => "paused",
+            true if reason.starts_with("TLS: ") || reason.starts_with("credentials: ") => "paused",
+            true if reason.starts_with("it ") => "takes nothing",
             true => "rejects us",
             false => "ill",
         };
@@ -257,6 +258,7 @@ mod tests {
         let busy = json!([{ "calling_ae": "", "health": "ill", "reason": "HTTP 503 (Service Unavailable)",
             "left_alone_until": "2026-11-21T20:14:05.123Z" }]);
         let untrusted = json!([{ "calling_ae": "", "health": "paused", "reason": "TLS: the certificate of CN=a has expired" }]);
+        let rejected = json!([{ "calling_ae": "", "health": "paused", "reason": "it rejects the association: no reason given, permanent (1/1/1)" }]);
         let rejects = json!([{ "calling_ae": "A", "health": "paused", "reason": "unknown" }]);
         for (status, expected) in [
             (
@@ -273,6 +275,10 @@ mod tests {
                 "pacs: ill: HTTP 503 (Service Unavailable); it asked to be left alone until 2026-11-21T20:14:05Z",
             ),
             (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
+            (
+                status(Value::Null, json!({ "lanes": rejected })),
+                "pacs: takes nothing: it rejects the association: no reason given, permanent (1/1/1)",
+            ),
             (
                 status(Value::Null, json!({ "lanes": untrusted })),
                 "pacs: paused: TLS: the certificate of CN=a has expired",

@@ -49,7 +49,10 @@ impl Secure {
         let Some(login) = self.login.clone() else { return Ok(()) };
         let read = tokio::task::spawn_blocking(move || authorization(&login).map(drop)).await;
         let read = read.map_err(|error| End::Unreachable(error.to_string()))?;
-        read.map_err(|error| End::NotAdmitted { what: error.to_string(), comment: String::new() })
+        read.map_err(|error| End::NotAdmitted {
+            what: format!("credentials: {error}"),
+            comment: String::new(),
+        })
     }
 
     /// Connects, and makes the connection an encrypted one if that is configured.
