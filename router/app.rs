@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminState, Headers, Server, Token, TokenError};
 use crate::audit::{self, AuditError};
-use crate::config::{Config, DestinationKind, Live, Loader};
+use crate::config::{Config, Destination, DestinationKind, Live, Loader};
 use crate::control::{Control, Reins, SetLevel};
 use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
@@ -22,7 +22,7 @@ use crate::platform::{self, Volume};
 use crate::receive::{BindError, Bound, Ports};
 use crate::relay::{self, Relays};
 use crate::route::Routes;
-use crate::transcode::{Engine, Settings};
+use crate::transcode::{Claimed, Engine, Settings};
 use crate::tunnel::remote::{Holdings, Keeper};
 use crate::tunnel::{Gateway, Sites};
 
@@ -308,6 +308,19 @@ pub fn engine_settings(config: &Config, cache: Option<PathBuf>) -> Settings {
         decoder: this_program(),
         cache_dir: cache,
         cache_budget: config.transcode.cache,
+        cache_claimed: claimed(config),
+    }
+}
+
+/// Room for copies is taken at start where somebody wants them, or may take nothing else. A reload may add such a destination.
+fn claimed(config: &Config) -> Claimed {
+    let may_want = |destination: &Destination| match &destination.kind {
+        DestinationKind::Dicom(_) | DestinationKind::Web(_) | DestinationKind::Site(_) => true,
+        DestinationKind::Folder(_) | DestinationKind::Tunnel(_) => !destination.compression.is_as_received(),
+    };
+    match config.destinations.iter().any(may_want) {
+        true => Claimed::AtStart,
+        false => Claimed::WithTheFirstCopy,
     }
 }
 
