@@ -12,22 +12,25 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminState, Headers, Server, Token, TokenError};
 use crate::audit::{self, AuditError};
-use crate::config::{Config, DestinationKind, Live, Loader};
+use crate::config::{Config, Destination, DestinationKind, Live, Loader};
 use crate::control::{Control, Reins, SetLevel};
 use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
 use crate::metrics::{Metrics, MetricsError};
 use crate::pauses::Pauses;
-use crate::platform::Volume;
+use crate::platform::{self, Volume};
 use crate::receive::{BindError, Bound, Ports};
 use crate::relay::{self, Relays};
 use crate::route::Routes;
-use crate::transcode::{Engine, Settings};
+use crate::transcode::{Claimed, Engine, Settings};
 use crate::tunnel::remote::{Holdings, Keeper};
 use crate::tunnel::{Gateway, Sites};
 
 /// The folder of copies in the data directory.
 const CACHE: &str = "cache";
+
+/// The program's own folders in the data directory. Others in it, such as a destination's, have the modes that somebody wants.
+const OWN_FOLDERS: [&str; 6] = [CACHE, "index", "journal", "spool", "remote", "site-configuration"];
 
 /// Extension of spool files: they are DICOM Part 10 files.
 const EXTENSION: &str = "dcm";
@@ -106,6 +109,7 @@ impl App {
         let board = Board::new(pauses.clone());
         destinations().for_each(|name| board.add(name));
         let queue = open(&config, &board).await?;
+        make_private(&config);
         metrics.set_volume(Volume::of(&config.node.data_dir));
         let token = Token::open(&config.node.data_dir)?;
         let audit = audit::Log::open(&config.node.data_dir)?;
@@ -304,6 +308,19 @@ pub fn engine_settings(config: &Config, cache: Option<PathBuf>) -> Settings {
         decoder: this_program(),
         cache_dir: cache,
         cache_budget: config.transcode.cache,
+        cache_claimed: claimed(config),
+    }
+}
+
+/// Room for copies is taken at start where somebody wants them, or may take nothing else. A reload may add such a destination.
+fn claimed(config: &Config) -> Claimed {
+    let may_want = |destination: &Destination| match &destination.kind {
+        DestinationKind::Dicom(_) | DestinationKind::Web(_) | DestinationKind::Site(_) => true,
+        DestinationKind::Folder(_) | DestinationKind::Tunnel(_) => !destination.compression.is_as_received(),
+    };
+    match config.destinations.iter().any(may_want) {
+        true => Claimed::AtStart,
+        false => Claimed::WithTheFirstCopy,
     }
 }
 
@@ -325,6 +342,22 @@ fn report(recovered: &Recovered, took: std::time::Duration) {
     }
     if *damaged_journals > 0 {
         tracing::error!(damaged_journals, "Journals are damaged; what was open in them is held.");
+    }
+}
+
+/// Earlier versions made some of their folders for everybody to look into.
+fn make_private(config: &Config) {
+    for name in OWN_FOLDERS {
+        let folder = config.node.data_dir.join(name);
+        match platform::make_private(&folder) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(folder = %folder.display(), "A folder was open to others, and is private now.");
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "A folder is open to others.");
+            }
+        }
     }
 }
 

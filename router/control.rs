@@ -12,7 +12,7 @@ use crate::config::{
     CallingAe, Changes, Config, ConfigError, DestinationKind, Live, Loader, LogLevel, Overlay, Place,
 };
 use crate::dicom::AeTitle;
-use crate::forward::{Fleet, Health};
+use crate::forward::{self, FilesError, Fleet, Health};
 use crate::metrics::Metrics;
 use crate::pauses::{Pause, PauseError, Paused, Pauses, Subject};
 use crate::receive::{BindError, Bound, Ports};
@@ -375,6 +375,8 @@ impl Control {
         if reins.fleet.drain.is_cancelled() {
             return Err(ReloadError::Stopping);
         }
+        // What a gateway sets names no files, and must not be kept by one from being undone.
+        let names_files = !matches!(source, Source::Afar(_));
         let loader = reins.loader.clone();
         let read = move || match source {
             Source::Text(text) => loader.candidate(&text).map(|config| (config, None)),
@@ -391,6 +393,9 @@ impl Control {
         let changes = Changes::between(&running, &new);
         let refused =
             |errors: Vec<BindError>| ReloadError::Mistakes(errors.iter().map(Mistake::from).collect());
+        if names_files {
+            files_of(&new, &changes).await?;
+        }
         let ports = reins.ports.bind(&new).await.map_err(refused)?;
         let relays = reins.relays.bind(&new).await.map_err(refused)?;
         let bound = Sockets { ports, relays };
@@ -522,6 +527,25 @@ impl From<&BindError> for Mistake {
     fn from(error: &BindError) -> Self {
         Self { line: None, key: String::new(), message: error.to_string() }
     }
+}
+
+impl From<FilesError> for Mistake {
+    fn from(error: FilesError) -> Self {
+        Self { line: None, key: String::new(), message: error.to_string() }
+    }
+}
+
+/// Looks at the files of destinations that are new or changed. Those of others are in use already.
+async fn files_of(new: &Config, changes: &Changes) -> Result<(), ReloadError> {
+    let destinations = &changes.destinations;
+    let names = destinations.added.iter().chain(destinations.changed.iter().map(|changed| &changed.name));
+    let fresh: Vec<_> = names.filter_map(|name| new.destination(name).cloned()).collect();
+    let look = move || fresh.iter().filter_map(|fresh| forward::look(fresh).err()).flatten().collect();
+    let wrong: Vec<FilesError> = blocking(look).await;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(ReloadError::Mistakes(wrong.into_iter().map(Mistake::from).collect()))
 }
 
 /// What is wrong with a configuration, one by one.

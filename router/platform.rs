@@ -42,29 +42,56 @@ pub fn confine(_memory: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns when the process is asked to end: SIGTERM or SIGINT.
-///
-/// # Errors
-/// The signal handlers cannot be installed.
+/// Tells when the process is asked to end: SIGTERM or SIGINT. From when this is made, they do not end the process by
+/// themselves any more.
 #[cfg(unix)]
-pub async fn termination() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+#[derive(Debug)]
+pub struct Terminations {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
-/// Returns when the process is asked to end: Ctrl-C.
-///
-/// # Errors
-/// The handler cannot be installed.
+#[cfg(unix)]
+impl Terminations {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns when it was asked, also when that was before this was called.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// See the Unix version: elsewhere it is Ctrl-C.
 #[cfg(not(unix))]
-pub async fn termination() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[derive(Debug)]
+pub struct Terminations;
+
+#[cfg(not(unix))]
+impl Terminations {
+    /// See the Unix version.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Returns when it was asked since this was called.
+    pub async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Tells when the process is asked to read its configuration again: SIGHUP. From when this is made, the signal does not
@@ -203,6 +230,52 @@ pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions 
 #[cfg(not(unix))]
 pub fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
     options
+}
+
+/// Makes a folder, and those above it that are not there, for its owner only.
+///
+/// # Errors
+/// As [`std::fs::create_dir_all`].
+#[cfg(unix)]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700).create(path)
+}
+
+/// See the Unix version: elsewhere the rights of the folder above have to do.
+///
+/// # Errors
+/// As [`std::fs::create_dir_all`].
+#[cfg(not(unix))]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Takes from everybody but its owner what they may do in a folder. True when there was something; one that is not there is
+/// none.
+///
+/// # Errors
+/// It is another user's.
+#[cfg(unix)]
+pub fn make_private(folder: &std::path::Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = match std::fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    // What a link leads to was made by whoever made the link.
+    if !metadata.is_dir() || is_private(&metadata) {
+        return Ok(false);
+    }
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map(|()| true)
+}
+
+/// See the Unix version.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn make_private(_folder: &std::path::Path) -> std::io::Result<bool> {
+    Ok(false)
 }
 
 /// Whether nobody but its owner can read or write a file.

@@ -5,6 +5,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::archive::{Archive, Script};
 use support::deliveries::{BRISK, SOON};
@@ -287,6 +289,43 @@ fn a_stop_by_sigterm_or_sigint_ends_with_0() {
     let id = rustix::process::Pid::from_raw(node.id() as i32).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
     assert_eq!(node.wait_end().code(), Some(0));
+}
+
+/// The folders below one, itself included, that anybody but their owner may look into.
+fn open_to_others(folder: &Path) -> Vec<PathBuf> {
+    let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+    let mut open: Vec<_> = (mode & 0o077 != 0).then(|| folder.to_owned()).into_iter().collect();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            open.extend(open_to_others(&path));
+        }
+    }
+    open
+}
+
+#[test]
+fn the_folders_of_the_data_directory_are_their_owners_alone_also_those_that_were_not() {
+    let mut node = Node::builder().folder("archive").start();
+    store(&node, &Study::new(1).small(1));
+    node.wait_drained();
+    assert_eq!(open_to_others(&node.data_dir), Vec::<PathBuf>::new());
+    node.stop();
+    for name in ["cache", "spool", "index"] {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(node.data_dir.join(name), mode).unwrap();
+    }
+    node.start();
+    assert_eq!(open_to_others(&node.data_dir), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_stop_while_it_starts_ends_with_0_as_well() {
+    let mut node = Node::builder().folder("archive").prepare();
+    node.spawn();
+    // The spool is opened before anything answers.
+    eventually("the spool", SOON, || node.data_dir.join("spool").is_dir().then_some(()));
+    assert_eq!(node.terminate().code(), Some(0), "{}", node.output());
 }
 
 #[test]

@@ -232,8 +232,24 @@ fn a_peer_with_old_ciphers_or_without_tls_is_named_with_what_to_do() {
     let Some((_server, address)) = s_server(&folder, &old) else { return };
     let report = check(address, &[]);
     assert!(!report.status.success());
-    assert!(report.output.contains("TLS 1.2 with old ciphers  yes  0x002F"), "{}", report.output);
-    assert!(report.output.contains("only ciphers without forward secrecy"), "{}", report.output);
+    assert!(
+        report.output.contains("TLS 1.2 without forward secrecy  yes  TLS_RSA_WITH_AES_128_CBC_SHA (0x002F)"),
+        "{}",
+        report.output
+    );
+    assert!(report.output.contains("only ciphers that are not spoken here"), "{}", report.output);
+    let dhe = "DHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+    let both = ["-cert", &certificate, "-key", &key, "-tls1_2", "-cipher", dhe];
+    let Some((_server, address)) = s_server(&folder, &both) else { return };
+    let report = check(address, &["--ca", &at(&folder, "ca.pem")]).expect_success().output;
+    assert!(
+        report.contains("TLS 1.2 with DHE  yes  TLS_DHE_RSA_WITH_AES_256_GCM_SHA384 (0x009F)"),
+        "{report}"
+    );
+    assert!(
+        report.contains("B.13, modified BCP 195 (and so B.12") && report.contains("2048 bits or more"),
+        "{report}"
+    );
     let ancient = ["-cert", &certificate, "-key", &key, "-tls1", "-cipher", "ALL:@SECLEVEL=0"];
     let Some((_server, address)) = s_server(&folder, &ancient) else { return };
     let report = check(address, &[]).output;

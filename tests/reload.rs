@@ -18,6 +18,9 @@ use support::ports::free_address;
 use support::process::write_file;
 use support::wait::{eventually, poll};
 
+/// Failures are tried again within milliseconds.
+const BRISK_PAUSE: &str = "backoff = { first = \"20ms\", max = \"100ms\" }";
+
 /// A `[[destination]]` as the configuration has it.
 fn dicom(name: &str, address: SocketAddr, called_ae: &str, lines: &str) -> String {
     format!(
@@ -202,6 +205,81 @@ fn a_broken_file_keeps_the_old_configuration_and_says_every_mistake() {
     assert_eq!(node.api_post("/api/reload", "{}").status, 422, "a file that is gone is no configuration");
     assert_eq!(status(&node)["revision"], revision);
     reload_with(&node, &good);
+}
+
+#[test]
+fn a_reload_that_names_files_of_no_use_to_a_destination_is_refused_and_nothing_changes() {
+    let archive = Archive::new();
+    let node = Node::builder().dicom_with("pacs", archive.address(), BRISK).start();
+    let (good, revision) = (text(&node), status(&node)["revision"].clone());
+    let plain = good.replace("called_ae = \"PACS\"\n", "called_ae = \"PACS\"\nTLS\n");
+    let open = node.home().join("open.token");
+    write_file(&open, "canary");
+    let web = |lines: &str| {
+        format!(
+            "{good}[[destination]]\nname = \"web\"\nkind = \"dicomweb\"\nurl = \"http://127.0.0.1:1/w\"\n{lines}\n"
+        )
+    };
+    let own = "tls = { verify = \"none\", certificate = \"/nonexistent.pem\", key = \"/nonexistent.key\" }";
+    let listen = free_address();
+    let relay = format!("[[relay]]\nname = \"ris\"\nlisten = \"{listen}\"\nconnect = \"127.0.0.1:1\"\n");
+    for (wrong, named) in [
+        (plain.replace("TLS", "tls = { verify = \"ca\", ca = \"/nonexistent.pem\" }"), "/nonexistent.pem"),
+        (plain.replace("TLS", own), "/nonexistent.pem"),
+        (web("token_file = \"/nonexistent.token\""), "/nonexistent.token"),
+        (web(&format!("token_file = \"{}\"", open.display())), "chmod 600"),
+        (
+            web("user = \"u\"\npassword_variable = \"CHRYSALIS_NO_SUCH_PASSWORD\""),
+            "CHRYSALIS_NO_SUCH_PASSWORD",
+        ),
+        (format!("{good}{relay}connect_tls = {{ ca = \"/nonexistent.pem\" }}\n"), "relay.connect_tls"),
+    ] {
+        write_file(&node.config(), &wrong);
+        for args in [&["reload", "--dry-run"][..], &["reload"]] {
+            let told = node.run(args);
+            assert_eq!(told.status.code(), Some(78), "{args:?} {wrong}\n{}", told.output);
+            assert!(told.output.contains(named) && !told.output.contains("canary"), "{}", told.output);
+        }
+        assert_eq!(status(&node)["revision"], revision);
+    }
+    store_all(&node, &small(1, 2));
+    node.wait_drained();
+    reload_with(&node, &good);
+}
+
+#[test]
+fn a_node_starts_and_receives_without_a_destinations_file_and_says_so_at_once_until_it_is_there() {
+    let archive = Archive::new();
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let web = format!(
+        "[[destination]]\nname = \"web\"\nkind = \"dicomweb\"\nurl = \"http://{}/w\"\ntoken_file = \"{}\"\n{BRISK_PAUSE}",
+        archive.address(),
+        token.display(),
+    );
+    let missing = format!("tls = {{ ca = \"/nonexistent.pem\" }}\n{BRISK_PAUSE}");
+    let node = Node::builder().dicom_with("pacs", archive.address(), &missing).table(&web).start();
+    // Nothing is to be sent yet.
+    for (name, file) in [("pacs", "/nonexistent.pem"), ("web", "token")] {
+        node.wait_health(name, "paused");
+        let told = node.run(&["status"]);
+        let needs = told.output.split_once("Needs somebody:").map(|(_, needs)| needs.to_owned());
+        let needs = needs.unwrap_or_else(|| panic!("nobody is needed\n{}", told.output));
+        let says = needs.lines().any(|line| line.trim_start().starts_with(name) && line.contains(file));
+        assert!(says && told.status.code() == Some(1), "{}", told.output);
+    }
+    let sent = small(2, 1);
+    store_all(&node, &sent);
+    let waiting = node.deliveries_of(&sent[0], "pacs");
+    assert!(waiting.iter().all(|delivery| delivery.reason.contains("/nonexistent.pem")), "{waiting:?}");
+    // The token is there now: nobody has to say so.
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true), 0o600);
+    std::io::Write::write_all(&mut options.open(&token).unwrap(), b"canary").unwrap();
+    eventually("another reason than the token", SOON, || {
+        let reasons = node.deliveries_of(&sent[0], "web");
+        reasons.iter().all(|delivery| !delivery.reason.contains("token")).then_some(())
+    });
 }
 
 #[test]

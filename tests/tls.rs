@@ -101,6 +101,11 @@ fn by_tls_from_a_cart_through_the_node_to_an_archive_with_and_without_client_cer
         assert!(status.contains("Secured") && !status.contains("Unsecured"), "{status}");
         let echo = node.run(&["echo", "pacs"]).expect_success().output;
         assert!(echo.contains("Secured: encrypted, and the peer is who it should be"), "{echo}");
+        let own = if is_strict { "Authenticated" } else { "Anonymous" };
+        assert!(
+            echo.contains(&format!("this node is {own}")) && status.contains(&format!("Secured, {own}")),
+            "{echo}{status}"
+        );
         assert!(echo.contains("TLS 1.3") && echo.contains("CN=pacs"), "{echo}");
         if is_strict {
             wait_log(&node, "CN=vivid");
@@ -566,6 +571,39 @@ fn a_renewed_certificate_is_shown_without_a_restart_and_open_connections_go_on()
     association.release().unwrap();
     node.wait_drained();
     assert_eq!(node.delivered("archive").len(), instances.len());
+}
+
+#[test]
+fn an_expired_renewal_is_not_taken_while_the_certificate_before_is_valid_and_a_good_one_after_it_is() {
+    let certificates = Certificates::new();
+    let (first, old, third) =
+        (certificates.issue("first"), certificates.expired("old"), certificates.issue("third"));
+    let live = Pair {
+        certificate: certificates.folder().join("live.pem"),
+        key: certificates.folder().join("live.key"),
+    };
+    let put = |pair: &Pair| {
+        std::fs::copy(&pair.certificate, &live.certificate).unwrap();
+        std::fs::copy(&pair.key, &live.key).unwrap();
+    };
+    put(&first);
+    let node = node(&live, "").folder("archive").start();
+    let shown = || s_client(node.address, &[]).map(|finished| finished.output);
+    let Some(before) = shown() else { return };
+    assert!(before.contains("CN = first"), "{before}");
+    put(&old);
+    // Files are looked at when somebody calls.
+    eventually("the refusal of the expired one", PATIENCE, || {
+        let seen = shown().unwrap();
+        assert!(seen.contains("CN = first"), "carts go on: {seen}");
+        node.output()
+            .contains("the certificate in them has expired; the one before is valid and stays")
+            .then_some(())
+    });
+    let left = node.metric("chrysalis_certificate_expiry_seconds", &["role=\"listener\""]);
+    assert!(left > 0.0, "of the one that is shown: {left}");
+    put(&third);
+    eventually("the good one", PATIENCE, || shown().unwrap().contains("CN = third").then_some(()));
 }
 
 #[test]

@@ -174,6 +174,7 @@ fn what_a_cart_sends_arrives_behind_the_gateway_byte_for_byte_and_is_routed_by_i
     let status = |node: &Node| node.run(&["status"]).output;
     assert!(status(&gateway.node).contains("north  20"), "{}", status(&gateway.node));
     assert!(status(&link).contains("connected since 20"), "{}", status(&link));
+    gateway_tells_the_site_of_each(&gateway.node, instances.len());
 }
 
 #[test]
@@ -224,6 +225,38 @@ fn bytes_below(folder: &std::path::Path) -> u64 {
         Err(_) => 0,
     });
     bytes.sum()
+}
+
+/// What came through the tunnel is told apart by its site, in every place where somebody may look for it.
+#[track_caller]
+fn gateway_tells_the_site_of_each(node: &Node, count: usize) {
+    let run = |args: &[&str]| node.run(args).expect_success().output;
+    let json = |args: &[&str]| serde_json::from_str::<serde_json::Value>(&run(args)).unwrap();
+    for (site, expected) in [("north", count), ("n?r*", count), ("?*", count), ("south", 0), ("", 0)] {
+        let listed = json(&["queue", "list", "--site", site, "--json"]);
+        let deliveries = listed["deliveries"].as_array().unwrap();
+        assert_eq!(deliveries.len(), expected, "{site:?}");
+        assert!(deliveries.iter().all(|delivery| delivery["site"] == "north"), "{listed}");
+        let told = run(&["ledger", "--site", site, "--format", "json"]);
+        assert_eq!(told.lines().count(), expected, "{site:?}");
+        assert!(told.lines().all(|line| line.contains("\"site\":\"north\"")), "{told}");
+    }
+    for args in [&["queue", "list"][..], &["queue", "list", "--by-study"]] {
+        assert!(run(args).contains("CART7 at north"), "{args:?}");
+    }
+    let instance = node.deliveries()[0].instance.clone();
+    assert_eq!(json(&["queue", "show", &instance, "--json"])["site"], "north");
+    assert!(
+        run(&["queue", "show", &instance])
+            .lines()
+            .any(|line| line.starts_with("site ") && line.ends_with("north"))
+    );
+    let csv = run(&["ledger", "--format", "csv"]);
+    let mut lines = csv.lines();
+    assert!(lines.next().unwrap().ends_with(",site") && lines.all(|line| line.ends_with(",north")), "{csv}");
+    let folder = node.home().join("exported");
+    run(&["queue", "export", "--site", "north", "--to", folder.to_str().unwrap()]);
+    assert_eq!(support::process::list(&folder).len(), count);
 }
 
 /// Sends one large object through connections that are cut after so many bytes; says how many bytes went for each of it.

@@ -3,9 +3,9 @@
 //! Linux today. Another platform needs these functions and nothing else of the queue; on Windows a directory's
 //! names become durable with `FlushFileBuffers` on the files themselves, so `sync_dir` would do nothing there.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Advice, FallocateFlags, OFlags};
@@ -19,6 +19,17 @@ pub(crate) fn private_file(options: &mut OpenOptions) -> &mut OpenOptions {
 
 pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Takes what is open to others of the directories in a directory, which somebody else's code has made.
+pub(crate) fn make_dirs_private(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {

@@ -22,7 +22,7 @@ use crate::config::{Config, Live};
 use crate::control::Control;
 use crate::forward::Board;
 use crate::metrics::{Metrics, age_seconds, as_listed};
-use crate::tls::Security;
+use crate::tls::{Authentication, Security};
 use crate::transcode::Engine;
 use crate::tunnel::Gateway;
 use crate::tunnel::remote::{Remote, Seen, standings};
@@ -221,6 +221,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
             "destination": name,
             "configured": config.destination(name).is_some(),
             "security": config.destination(name).and_then(|known| known.security()).map(Security::word),
+            "authentication": config.destination(name).and_then(|known| known.authentication()).map(Authentication::word),
             "health": state.board.health(name).name(),
             "paused": pauses.destination(name),
             "paused_lanes": control::paused_lanes(name, pauses),

@@ -32,6 +32,9 @@ pub struct Asked {
     /// The listener it came in by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
+    /// The site whose link brought it, with `*` and `?`; empty is what came without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// SOP Instance UID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sop_instance: Option<String>,
@@ -95,6 +98,7 @@ pub struct Filter {
     pub(super) accession: Option<Pattern>,
     pub(super) calling_ae: Option<Pattern>,
     pub(super) listener: Option<String>,
+    pub(super) site: Option<Pattern>,
     pub(super) sop_instance: Option<String>,
     pub(super) destination: Option<String>,
     /// None stands for any.
@@ -134,6 +138,7 @@ impl Filter {
             accession: pattern(&asked.accession),
             calling_ae: pattern(&asked.calling_ae),
             listener: asked.listener.clone(),
+            site: pattern(&asked.site),
             sop_instance: trimmed(&asked.sop_instance),
             destination: asked.destination.clone(),
             states: states(asked.state.as_deref())?,
@@ -147,12 +152,12 @@ impl Filter {
     /// Whether nothing that there is fails it.
     pub fn is_everything(&self) -> bool {
         let Self { study, patient_id, accession, calling_ae, listener, sop_instance, .. } = self;
-        let Self { destination, states, reason, since, until, owed_before, .. } = self;
+        let Self { site, destination, states, reason, since, until, owed_before, .. } = self;
         let texts = [study, listener, sop_instance, destination, reason];
         let times = [since, until, owed_before];
         texts.iter().all(|text| text.is_none())
             && times.iter().all(|time| time.is_none())
-            && [patient_id, accession, calling_ae].iter().all(|pattern| pattern.is_none())
+            && [patient_id, accession, calling_ae, site].iter().all(|pattern| pattern.is_none())
             && states.is_empty()
     }
 
@@ -170,8 +175,7 @@ impl Filter {
     /// depend on the configuration.
     pub(super) fn to_queue(self: &Arc<Self>, after: Option<Sequence>, limit: usize) -> queue::Filter {
         let filter = Arc::clone(self);
-        let chooses = [&self.calling_ae.is_some(), &self.listener.is_some(), &self.sop_instance.is_some()];
-        let chooses = chooses.into_iter().any(|set| *set) || self.owed_before.is_some();
+        let chooses = self.asks_for_arrival() || self.sop_instance.is_some() || self.owed_before.is_some();
         queue::Filter {
             destination: self.destination.clone(),
             state: self.state_for_the_queue(),
@@ -210,13 +214,19 @@ impl Filter {
             && self.takes_arrival(&instance.attachment)
     }
 
+    /// Whether it asks for how an instance came.
+    fn asks_for_arrival(&self) -> bool {
+        self.calling_ae.is_some() || self.listener.is_some() || self.site.is_some()
+    }
+
     fn takes_arrival(&self, attachment: &[u8]) -> bool {
-        if self.calling_ae.is_none() && self.listener.is_none() {
+        if !self.asks_for_arrival() {
             return true;
         }
         let arrival = Sender::of(attachment);
         self.calling_ae.as_ref().is_none_or(|pattern| fits(pattern, &arrival.calling_ae))
             && self.listener.as_ref().is_none_or(|listener| *listener == arrival.listener)
+            && self.site.as_ref().is_none_or(|pattern| fits(pattern, &arrival.site))
     }
 
     /// Whether a delivery of an instance that passes is in one of the states, for such a reason.
@@ -256,6 +266,9 @@ struct Sender<'a> {
     listener: Cow<'a, str>,
     #[serde(borrow)]
     calling_ae: Cow<'a, str>,
+    /// Empty where it came without a tunnel.
+    #[serde(borrow)]
+    site: Cow<'a, str>,
 }
 
 impl<'a> Sender<'a> {
@@ -264,7 +277,11 @@ impl<'a> Sender<'a> {
     fn of(attachment: &'a [u8]) -> Self {
         let plain = |key| plain_text(attachment, key).map(Cow::Borrowed);
         match (plain(b"\"listener\":\""), plain(b"\"calling_ae\":\"")) {
-            (Some(listener), Some(calling_ae)) => Self { listener, calling_ae },
+            (Some(listener), Some(calling_ae)) => {
+                // A site's name has no escapes, and is not written where there is none.
+                let site = plain(b"\"site\":\"").unwrap_or_default();
+                Self { listener, calling_ae, site }
+            }
             _ => serde_json::from_slice(attachment).unwrap_or_default(),
         }
     }
@@ -307,7 +324,7 @@ mod tests {
     use std::sync::Arc;
 
     fn takes(asked: Asked) -> bool {
-        let attachment = br#"{"listener":"wards","peer":"127.0.0.1:1","calling_ae":"VIVID1"}"#;
+        let attachment = br#"{"listener":"wards","peer":"127.0.0.1:1","site":"north","calling_ae":"VIVID1"}"#;
         let glimpse = Glimpse {
             sequence: "1-1".parse().expect("a sequence"),
             received_at: 1000,
@@ -334,11 +351,12 @@ mod tests {
     #[test]
     fn each_field_lets_pass_what_it_names_and_nothing_else() {
         type Field = fn(&mut Asked) -> &mut Option<String>;
-        let table: [(Field, &str, &str); 6] = [
+        let table: [(Field, &str, &str); 7] = [
             (|asked| &mut asked.study, "1.2", "1.2.3"),
             (|asked| &mut asked.sop_instance, " 1.2.3 ", "1.2"),
             (|asked| &mut asked.calling_ae, "VIV?D*", "EPIQ*"),
             (|asked| &mut asked.listener, "wards", "cath-lab"),
+            (|asked| &mut asked.site, "n?rth", ""),
             (|asked| &mut asked.since, "1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z"),
             (|asked| &mut asked.until, "1970-01-01T00:00:01Z", "1970-01-01T00:00:00Z"),
         ];
@@ -362,7 +380,13 @@ mod tests {
                     serde_json::json!({ "listener": listener, "peer": "[::1]:1", "calling_ae": calling_ae });
                 let bytes = json.to_string().into_bytes();
                 let sender = Sender::of(&bytes);
-                assert_eq!((&*sender.listener, &*sender.calling_ae), (listener, calling_ae));
+                assert_eq!(
+                    (&*sender.listener, &*sender.calling_ae, &*sender.site),
+                    (listener, calling_ae, "")
+                );
+                let mut json = json;
+                json["site"] = "north".into();
+                assert_eq!(&*Sender::of(json.to_string().as_bytes()).site, "north");
             }
         }
     }

@@ -45,6 +45,9 @@ pub struct LedgerQuery {
     /// Calling AE title, with `*` and `?`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calling_ae: Option<String>,
+    /// The site whose link brought it, with `*` and `?`; empty is what came without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Where it was owed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
@@ -117,15 +120,16 @@ impl LedgerQuery {
             csv::write_row(out, &HEADINGS.map(str::to_owned))?;
         }
         let calling_ae = self.calling_ae.as_deref().and_then(asks);
+        let site = self.site.as_deref().and_then(asks);
+        let from = Sender { calling_ae: calling_ae.as_ref(), site: site.as_ref() };
         let mut failed = None;
-        let damage =
-            queue.ledger(span, &mut |entry| match self.tell_one(&entry, calling_ae.as_ref(), out) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            })?;
+        let damage = queue.ledger(span, &mut |entry| match self.tell_one(&entry, from, out) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
         failed.map_or(Ok(()), Err)?;
         if damage != LedgerDamage::default() {
             tracing::error!(?damage, "The ledger was asked for and cannot be told whole.");
@@ -134,17 +138,11 @@ impl LedgerQuery {
         Ok(Told::of(damage))
     }
 
-    fn tell_one(
-        &self,
-        entry: &LedgerEntry,
-        calling_ae: Option<&Pattern>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn tell_one(&self, entry: &LedgerEntry, from: Sender<'_>, out: &mut dyn Write) -> io::Result<()> {
         if self.study.as_ref().is_some_and(|study| *study != entry.instance.keys.group) {
             return Ok(());
         }
-        let called = || Arrival::of(&entry.instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
-        if calling_ae.is_some_and(|pattern| !fits(pattern, &called())) {
+        if !from.takes(entry) {
             return Ok(());
         }
         let is_meant =
@@ -160,6 +158,26 @@ impl LedgerQuery {
             }
         }
         Ok(())
+    }
+}
+
+/// Who sent what is asked for.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    calling_ae: Option<&'a Pattern>,
+    site: Option<&'a Pattern>,
+}
+
+impl Sender<'_> {
+    fn takes(self, entry: &LedgerEntry) -> bool {
+        if self.calling_ae.is_none() && self.site.is_none() {
+            return true;
+        }
+        let (calling_ae, site) = Arrival::of(&entry.instance)
+            .map(|a| (a.calling_ae, a.site.unwrap_or_default()))
+            .unwrap_or_default();
+        self.calling_ae.is_none_or(|pattern| fits(pattern, &calling_ae))
+            && self.site.is_none_or(|pattern| fits(pattern, &site))
     }
 }
 
@@ -188,6 +206,8 @@ struct Line {
     outcome_at: String,
     has_data: bool,
     decisions: Vec<Decided>,
+    /// The site whose link brought it; empty where none did.
+    site: String,
 }
 
 /// A decision about a delivery.
@@ -200,7 +220,7 @@ struct Decided {
 }
 
 /// Of the columns, in the order of [`Line::cells`].
-pub(super) const HEADINGS: [&str; 20] = [
+pub(super) const HEADINGS: [&str; 21] = [
     "instance",
     "received_at",
     "listener",
@@ -221,6 +241,7 @@ pub(super) const HEADINGS: [&str; 20] = [
     "outcome_at",
     "has_data",
     "decisions",
+    "site",
 ];
 
 impl Line {
@@ -250,10 +271,11 @@ impl Line {
             outcome_at: moment::write(delivery.at),
             has_data: entry.has_payload,
             decisions: entry.decisions.iter().filter(is_about).map(Decided::new).collect(),
+            site: came(|arrival| arrival.site.clone().unwrap_or_default()),
         }
     }
 
-    fn cells(&self) -> [String; 20] {
+    fn cells(&self) -> [String; 21] {
         let decisions: Vec<_> = self.decisions.iter().map(ToString::to_string).collect();
         [
             self.instance.clone(),
@@ -276,6 +298,7 @@ impl Line {
             self.outcome_at.clone(),
             self.has_data.to_string(),
             decisions.join("; "),
+            self.site.clone(),
         ]
     }
 }

@@ -19,8 +19,8 @@ pub(super) const PAGE: usize = 100;
 pub(super) const MAX_PAGE: usize = 1000;
 /// Studies in a listing by study, at most.
 pub(super) const MAX_STUDIES: usize = 10_000;
-/// Senders of one study that are named.
-const MAX_SENDERS: usize = 4;
+/// Senders of one study that are named, and sites: a study has few, and whoever pretends to be many takes no room with that.
+const MAX_SENDERS: usize = 64;
 
 /// Whether a listing tells of patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,10 @@ struct Study {
     states: BTreeMap<&'static str, u64>,
     oldest_age_seconds: u64,
     calling_ae: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sites: Vec<String>,
+    /// There are senders or sites that are not named.
+    more_senders: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     patient: Option<Patient>,
 }
@@ -116,10 +120,10 @@ impl Studies {
         line.bytes += row.instance.payload_len();
         *line.states.entry(standing(row, scope.config, scope.board).0).or_default() += 1;
         line.oldest_age_seconds = line.oldest_age_seconds.max(age_seconds(row.instance.since).as_secs());
-        let sender = Arrival::of(&row.instance).map(|arrival| arrival.calling_ae).unwrap_or_default();
-        if line.calling_ae.len() < MAX_SENDERS && !line.calling_ae.contains(&sender) {
-            line.calling_ae.push(sender);
-        }
+        let (sender, site) =
+            Arrival::of(&row.instance).map(|arrival| (arrival.calling_ae, arrival.site)).unwrap_or_default();
+        let all = named(&mut line.calling_ae, sender) & site.is_none_or(|site| named(&mut line.sites, site));
+        line.more_senders |= !all;
     }
 
     fn line(&mut self, scope: &Scope<'_>, row: &Row, reveal: Reveal) -> Option<&mut Study> {
@@ -141,6 +145,8 @@ impl Studies {
                     states: BTreeMap::new(),
                     oldest_age_seconds: 0,
                     calling_ae: Vec::new(),
+                    sites: Vec::new(),
+                    more_senders: false,
                     patient: None,
                 });
                 self.lines.len() - 1
@@ -152,4 +158,16 @@ impl Studies {
         }
         Some(line)
     }
+}
+
+/// Adds one that is not among them. False where there are too many.
+fn named(names: &mut Vec<String>, name: String) -> bool {
+    if names.contains(&name) {
+        return true;
+    }
+    let has_room = names.len() < MAX_SENDERS;
+    if has_room {
+        names.push(name);
+    }
+    has_room
 }

@@ -28,6 +28,9 @@ pub(super) struct DeliveryView {
     age_seconds: u64,
     bytes: u64,
     calling_ae: String,
+    /// The site whose link brought it, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
     /// Its data is in the spool.
     has_data: bool,
     /// Only where it was asked for.
@@ -42,7 +45,7 @@ impl DeliveryView {
     /// The view of a delivery; what a destination said in words is told where patients are.
     pub(super) fn new(row: &Row, config: &Config, board: Option<&Board>, reveal: Reveal) -> Self {
         let instance = &row.instance;
-        let calling_ae = calling_ae(row);
+        let (calling_ae, site) = Arrival::of(instance).map(|a| (a.calling_ae, a.site)).unwrap_or_default();
         let (state, reason) = standing(row, config, board);
         let reason = match reveal {
             Reveal::Patient => reason,
@@ -60,6 +63,7 @@ impl DeliveryView {
             age_seconds: age_seconds(row.delivery.since).as_secs(),
             bytes: instance.payload_len(),
             calling_ae,
+            site,
             has_data: row.has_payload,
             patient: None,
             expected: None,
@@ -144,6 +148,7 @@ pub(crate) fn show_json(
         "sha256": hash,
         "listener": arrival.as_ref().map(|a| a.listener.clone()),
         "peer": arrival.as_ref().map(|a| a.peer.to_string()),
+        "site": arrival.as_ref().and_then(|a| a.site.clone()),
         "calling_ae": arrival.as_ref().map(|a| a.calling_ae.clone()),
         "called_ae": arrival.as_ref().map(|a| a.called_ae.clone()),
         "identity": arrival.as_ref().and_then(|a| a.identity.clone()),

@@ -28,7 +28,7 @@ pub enum KeyKind {
 pub struct Order {
     /// The common name of the subject, at most 64 characters.
     pub name: String,
-    /// Host names and addresses that it is for; [`Order::name`] where there is none.
+    /// Host names and addresses that it is for, beside [`Order::name`] where that is one.
     pub names: Vec<String>,
     /// Days from now until it expires, 1 to 36500.
     pub days: u32,
@@ -308,16 +308,18 @@ fn leaf(order: &Order, purpose: Purpose, now: OffsetDateTime) -> Result<Certific
         Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
     };
     params.use_authority_key_identifier_extension = true;
-    let is_unnamed = order.names.is_empty();
-    for name in &order.names {
-        params.subject_alt_names.push(san(name)?);
-    }
-    if is_unnamed {
+    // Nobody looks at the common name where there are other names, so the name has to be among these.
+    match (san(&order.name), purpose) {
+        (Ok(name), _) => params.subject_alt_names.push(name),
         // A client may be called anything: who has a name that is no host's is known by his subject.
-        match (san(&order.name), purpose) {
-            (Ok(name), _) => params.subject_alt_names.push(name),
-            (Err(_), Purpose::Client) => {}
-            (Err(error), Purpose::Both | Purpose::Server) => return Err(error),
+        (Err(_), Purpose::Client) => {}
+        (Err(_), Purpose::Both | Purpose::Server) if !order.names.is_empty() => {}
+        (Err(error), Purpose::Both | Purpose::Server) => return Err(error),
+    }
+    for name in &order.names {
+        let name = san(name)?;
+        if !params.subject_alt_names.contains(&name) {
+            params.subject_alt_names.push(name);
         }
     }
     Ok(params)
@@ -367,7 +369,7 @@ const MAX_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::{GenerateError, KeyKind, Order, authority, self_signed};
+    use super::{GenerateError, KeyKind, Order, Purpose, authority, leaf, new_key, self_signed};
     use crate::config::{ClientAuth, ClientTls as To, ServerTls as By, TlsVersion, Verify};
     use crate::tls::{ClientTls, Leaf, MaterialError, San, ServerTls, certificates, provider};
     use std::os::unix::fs::PermissionsExt;
@@ -518,6 +520,28 @@ mod tests {
         };
         assert_eq!(end("epiq"), end("ca"));
         assert_eq!(made.cut(), Some(end("ca")));
+    }
+
+    #[test]
+    fn the_name_itself_is_among_the_names_once_where_it_can_be_one() {
+        for (name, others, expected) in [
+            ("router.example.org", &["localhost"][..], "router.example.org, localhost"),
+            ("router.example.org", &["localhost", "router.example.org"], "router.example.org, localhost"),
+            ("192.0.2.1", &["localhost"], "192.0.2.1, localhost"),
+            ("The router of ward 3", &["localhost"], "localhost"),
+        ] {
+            let names = others.iter().map(|other| (*other).to_owned()).collect();
+            let order = Order { name: name.to_owned(), names, ..order(KeyKind::Ecdsa) };
+            let params = leaf(&order, Purpose::Both, now()).expect("parameters");
+            let signed = params.self_signed(&new_key(order.key).expect("a key")).expect("a certificate");
+            let names: Vec<_> = Leaf::of(signed.der())
+                .expect("a certificate")
+                .names
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(names.join(", "), expected);
+        }
     }
 
     #[test]

@@ -30,11 +30,51 @@ pub(super) enum Answer {
     Other,
 }
 
-/// Suites with key exchange by RSA, CBC or DHE: what BCP 195 does not want, and old peers may have only.
+/// Suites with key exchange by RSA, without forward secrecy.
+pub(super) const RSA_SUITES: &[u16] = &[0x009D, 0x009C, 0x003D, 0x003C, 0x0035, 0x002F, 0x000A, 0x0005];
+
+/// Suites with forward secrecy and without AEAD: CBC.
+pub(super) const CBC_SUITES: &[u16] =
+    &[0x006B, 0x0067, 0x0039, 0x0033, 0x0016, 0xC014, 0xC013, 0xC00A, 0xC009, 0xC028, 0xC027, 0xC024, 0xC023];
+
+/// Suites with key exchange by DHE that have both forward secrecy and AEAD.
+pub(super) const DHE_SUITES: &[u16] = &[0x009F, 0x009E];
+
+/// All of these: what is not spoken here, and old peers may have only.
 pub(super) const OLD_SUITES: &[u16] = &[
     0x009D, 0x009C, 0x003D, 0x003C, 0x0035, 0x002F, 0x000A, 0x009F, 0x009E, 0x006B, 0x0067, 0x0039, 0x0033,
     0x0016, 0xC014, 0xC013, 0xC00A, 0xC009, 0xC028, 0xC027, 0xC024, 0xC023, 0x0005,
 ];
+
+/// The name of one of [`OLD_SUITES`], as it is registered with IANA.
+pub(super) fn suite_name(suite: u16) -> Option<&'static str> {
+    Some(match suite {
+        0x0005 => "TLS_RSA_WITH_RC4_128_SHA",
+        0x000A => "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+        0x0016 => "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        0x002F => "TLS_RSA_WITH_AES_128_CBC_SHA",
+        0x0033 => "TLS_DHE_RSA_WITH_AES_128_CBC_SHA",
+        0x0035 => "TLS_RSA_WITH_AES_256_CBC_SHA",
+        0x0039 => "TLS_DHE_RSA_WITH_AES_256_CBC_SHA",
+        0x003C => "TLS_RSA_WITH_AES_128_CBC_SHA256",
+        0x003D => "TLS_RSA_WITH_AES_256_CBC_SHA256",
+        0x0067 => "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256",
+        0x006B => "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256",
+        0x009C => "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        0x009D => "TLS_RSA_WITH_AES_256_GCM_SHA384",
+        0x009E => "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256",
+        0x009F => "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384",
+        0xC009 => "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        0xC00A => "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        0xC013 => "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        0xC014 => "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        0xC023 => "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        0xC024 => "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384",
+        0xC027 => "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        0xC028 => "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384",
+        _ => return None,
+    })
+}
 
 /// Asks with one version and these suites.
 pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
@@ -127,8 +167,24 @@ const LONGEST: u64 = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, OLD_SUITES, Version, ask, encode, parse};
+    use super::{
+        Answer, CBC_SUITES, DHE_SUITES, OLD_SUITES, RSA_SUITES, Version, ask, encode, parse, suite_name,
+    };
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn every_old_suite_has_a_name_that_says_of_what_kind_it_is() {
+        let mut kinds = [RSA_SUITES, CBC_SUITES, DHE_SUITES].concat();
+        let mut all = OLD_SUITES.to_vec();
+        (kinds.sort_unstable(), all.sort_unstable());
+        assert_eq!(kinds, all, "each is of one kind");
+        let is = |kind: &[u16], fits: fn(&str) -> bool| {
+            kind.iter().all(|suite| suite_name(*suite).is_some_and(fits))
+        };
+        assert!(is(RSA_SUITES, |name| name.starts_with("TLS_RSA_")));
+        assert!(is(CBC_SUITES, |name| name.contains("DHE_") && name.contains("_CBC_")));
+        assert!(is(DHE_SUITES, |name| name.starts_with("TLS_DHE_") && name.contains("_GCM_")));
+    }
 
     #[test]
     fn lengths_of_a_hello_add_up() {

@@ -140,6 +140,9 @@ pub struct Delivery {
     pub bytes: u64,
     /// Who sent it.
     pub calling_ae: String,
+    /// The site whose link brought it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Its data is in the spool.
     pub has_data: bool,
     /// Whose it is, where that was asked for.
@@ -174,8 +177,14 @@ pub struct StudyLine {
     pub states: BTreeMap<String, u64>,
     /// Since when the oldest is here.
     pub oldest_age_seconds: f64,
-    /// Who sent it; the first few.
+    /// Who sent it.
     pub calling_ae: Vec<String>,
+    /// The sites whose links brought it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<String>,
+    /// There are senders or sites that are not named.
+    #[serde(default)]
+    pub more_senders: bool,
     /// Whose it is, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<Patient>,

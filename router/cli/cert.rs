@@ -50,7 +50,7 @@ pub struct GenerateArgs {
     /// The common name: as a rule the host name by which others reach it.
     #[arg(long)]
     pub name: String,
-    /// A host name or address that it is for; may be given several times [default: the common name].
+    /// A host name or address that it is for too, beside the common name; may be given several times.
     #[arg(long, value_name = "NAME | ADDRESS")]
     pub san: Vec<String>,
     /// Make an authority that signs, or use the one in the folder, and a server's certificate.

@@ -28,6 +28,9 @@ pub struct LedgerArgs {
     /// Only from this calling AE title; `*` is any text, `?` one character.
     #[arg(long, value_name = "AE")]
     pub calling_ae: Option<String>,
+    /// Only what the link of this site brought; `*` is any text, `?` one character, and "" what came without a link.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
     /// Only for this destination.
     #[arg(long, value_name = "NAME")]
     pub destination: Option<String>,
@@ -52,6 +55,7 @@ impl LedgerArgs {
             until: self.until.clone(),
             study: self.study.clone(),
             calling_ae: self.calling_ae.clone(),
+            site: self.site.clone(),
             destination: self.destination.clone(),
             format: self.format,
         };

@@ -13,6 +13,9 @@ use crate::tls::Security;
 /// Characters of a UID that are shown where there is no room for all of it: its end tells more than its root.
 const SHORT: usize = 12;
 
+/// Senders of a study that are shown where there is no room for all of them.
+const SENDERS: usize = 4;
+
 /// How a listing is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
@@ -55,7 +58,8 @@ pub(super) fn print(
         let removed = (!delivery.has_data).then(|| "data removed".to_owned());
         let reason = delivery.reason.into_iter().chain(removed).collect::<Vec<_>>().join("; ");
         let study = short(&study_instance_uid, look.wide);
-        let cells = [instance, study, destination, state.to_string(), age, size, delivery.calling_ae, reason];
+        let from = from(&[delivery.calling_ae], delivery.site.as_slice(), false, look.wide);
+        let cells = [instance, study, destination, state.to_string(), age, size, from, reason];
         table.row(words(patient, look.reveal).into_iter().chain(cells));
     }
     table.write(out)?;
@@ -82,7 +86,7 @@ pub(super) fn print_studies(
             size(study.bytes),
             states.join(", "),
             age(study.oldest_age_seconds),
-            study.calling_ae.join(", "),
+            from(&study.calling_ae, &study.sites, study.more_senders, look.wide),
         ];
         table.row(words(study.patient, look.reveal).into_iter().chain(cells));
     }
@@ -91,6 +95,19 @@ pub(super) fn print_studies(
     print_unsecured(&to, config, out)?;
     print_unread(studies.unread, out)?;
     print_more(studies.more, look.limit, out)
+}
+
+/// Who sent it, and at which site where that is known; where there is no room for all of them, how many more there are.
+fn from(titles: &[String], sites: &[String], more: bool, wide: bool) -> String {
+    let few = |names: &[String]| {
+        let shown = if wide { names } else { names.get(..SENDERS).unwrap_or(names) };
+        let left = names.len() - shown.len();
+        let untold = if left > 0 { format!(" and {left} more") } else { String::new() };
+        shown.join(", ") + &untold
+    };
+    let at = if sites.is_empty() { String::new() } else { format!(" at {}", few(sites)) };
+    let others = if more { " and others" } else { "" };
+    few(titles) + &at + others
 }
 
 /// Names those of the destinations that are Unsecured: a column would say it again with each instance.

@@ -73,7 +73,7 @@ pub struct ListArgs {
     /// One line for each study and destination.
     #[arg(long)]
     pub by_study: bool,
-    /// Whole UIDs.
+    /// Whole UIDs, and all senders of a study.
     #[arg(long)]
     pub wide: bool,
     /// Show patient and study in words; needs the right to read the token.

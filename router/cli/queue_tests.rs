@@ -87,16 +87,16 @@ const FIRST: &str = r#"{"deliveries":[{"instance":"01A","sop_instance_uid":"1.1"
     "age_seconds":192.5,"bytes":90177536,"calling_ae":"VIVID1","has_data":true}],"next":"01A","unread":0}"#;
 const SECOND: &str = r#"{"deliveries":[{"instance":"01B","sop_instance_uid":"1.2","study_instance_uid":"9","sop_class_uid":"2",
     "destination":"archive","state":"held","reason":null,"received_at":"2026-01-01T00:00:00Z","age_seconds":5,
-    "bytes":10,"calling_ae":"EPIQ\u001b","has_data":true}],"next":null,"unread":0}"#;
+    "bytes":10,"calling_ae":"EPIQ\u001b","site":"north","has_data":true}],"next":null,"unread":0}"#;
 
 #[test]
 fn a_list_is_fetched_page_by_page_and_printed_aligned() {
     let node = Node::answering([(200, FIRST), (200, SECOND)]);
     let (outcome, out) = node.run("list --state held,waiting --reason a9");
     assert_eq!(outcome.expect("a list"), Exit::Done);
-    let expected = "INSTANCE  STUDY          DESTINATION  STATE  AGE    SIZE      FROM        REASON\n\
-                    01A       …2.840.113.77  pacs         held   3m12s  86.0 MiB  VIVID1      A900\n\
-                    01B       9              archive      held   5s     10 B      EPIQ\\u{1b}\n";
+    let expected = "INSTANCE  STUDY          DESTINATION  STATE  AGE    SIZE      FROM                 REASON\n\
+                    01A       …2.840.113.77  pacs         held   3m12s  86.0 MiB  VIVID1               A900\n\
+                    01B       9              archive      held   5s     10 B      EPIQ\\u{1b} at north\n";
     assert_eq!(out, expected);
     let first = node.next_request();
     assert!(
@@ -145,14 +145,31 @@ fn what_is_about_patients_goes_into_no_url_and_carries_the_token() {
 #[test]
 fn studies_are_listed_with_their_states_counted() {
     let studies = r#"{"studies":[{"study_instance_uid":"1.2","destination":"pacs","instances":3,"bytes":2048,
-        "states":{"delivered":2,"held":1},"oldest_age_seconds":60,"calling_ae":["A","B"]}],"more":true,"unread":0}"#;
+        "states":{"delivered":2,"held":1},"oldest_age_seconds":60,"calling_ae":["A","B"],"sites":["north"]}],"more":true,"unread":0}"#;
     let node = Node::answering([(200, studies)]);
     let (outcome, out) = node.run("list --by-study --limit 1");
     assert_eq!(outcome.expect("a list"), Exit::Done);
     let expected = "STUDY  DESTINATION  INSTANCES  SIZE     STATES               OLDEST  FROM\n\
-                    1.2    pacs         3          2.0 KiB  2 delivered, 1 held  1m00s   A, B\n";
+                    1.2    pacs         3          2.0 KiB  2 delivered, 1 held  1m00s   A, B at north\n";
     assert!(out.starts_with(expected) && out.contains("The limit of 1"), "{out}");
     assert!(node.next_request().starts_with("GET /api/queue?by_study=true&limit=1 HTTP/1.1\r\n"));
+}
+
+#[test]
+fn senders_for_which_there_is_no_room_are_counted_and_all_there_with_wide() {
+    let studies = r#"{"studies":[{"study_instance_uid":"1.2","destination":"pacs","instances":6,"bytes":1,"states":{"held":6},
+        "oldest_age_seconds":1,"calling_ae":["A","B","C","D","E","F"],"sites":["north"],"more_senders":false}],"more":false,"unread":0}"#;
+    let many: &str = studies.replace("\"more_senders\":false", "\"more_senders\":true").leak();
+    let node = Node::answering([(200, studies), (200, studies), (200, many)]);
+    for (args, expected) in [
+        ("list --by-study", "A, B, C, D and 2 more at north\n"),
+        ("list --by-study --wide", "A, B, C, D, E, F at north\n"),
+        ("list --by-study --wide", "A, B, C, D, E, F at north and others\n"),
+    ] {
+        let (outcome, out) = node.run(args);
+        assert_eq!(outcome.expect("a list"), Exit::Done);
+        assert!(out.ends_with(expected), "{out}");
+    }
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub struct Filter {
     /// Only what came in by this listener.
     #[arg(long, value_name = "NAME")]
     pub listener: Option<String>,
+    /// Only what the link of this site brought; `*` is any text, `?` one character, and "" what came without a link.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
     /// Only what was received then or later: 2026-11-21, "2026-11-21 14:00", yesterday, or an age such as 2h.
     #[arg(long, value_name = "WHEN", value_parser = since)]
     pub since: Option<String>,
@@ -55,6 +58,7 @@ impl Filter {
             accession: self.accession.clone(),
             calling_ae: self.calling_ae.clone(),
             listener: self.listener.clone(),
+            site: self.site.clone(),
             sop_instance: self.sop_instance.clone(),
             destination: self.destination.clone(),
             state: (!states.is_empty()).then(|| states.join(",")),
@@ -93,7 +97,7 @@ impl Selection {
 }
 
 /// What a selection can be made by: one of it has to be there.
-const WHICH: [&str; 13] = [
+const WHICH: [&str; 14] = [
     "instances",
     "destination",
     "state",
@@ -103,6 +107,7 @@ const WHICH: [&str; 13] = [
     "accession",
     "calling_ae",
     "listener",
+    "site",
     "since",
     "until",
     "older_than",
@@ -110,7 +115,7 @@ const WHICH: [&str; 13] = [
 ];
 
 /// The part of it that does not go with instances by id.
-const BY_FILTER: [&str; 11] = [
+const BY_FILTER: [&str; 12] = [
     "state",
     "study",
     "sop_instance",
@@ -118,6 +123,7 @@ const BY_FILTER: [&str; 11] = [
     "accession",
     "calling_ae",
     "listener",
+    "site",
     "since",
     "until",
     "older_than",

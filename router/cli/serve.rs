@@ -29,6 +29,8 @@ pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
         tracing::error!(why, "What the gateway had set does not go with the file, and is left out.");
     }
     let mut hangups = platform::Hangups::new().context("signals")?;
+    // Before anything answers as ready: whoever has it stopped from then on has it stopped in order.
+    let mut terminations = platform::Terminations::new().context("signals")?;
     platform::raise_descriptor_limit();
     let screen = first_screen(&config, &origin);
     let app = match App::start(config, loader, set_level).await {
@@ -51,7 +53,7 @@ pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
         }
     };
     tokio::select! {
-        ended = platform::termination() => ended.context("signals")?,
+        () = terminations.next() => {}
         () = app.asked_to_stop() => {}
         () = reloads => {}
     }

@@ -73,6 +73,8 @@ impl SiteArgs {
         let sites = Sites::of(&config.node.data_dir);
         match &self.action {
             SiteAction::Add { name } => {
+                // A site may be the first thing that a gateway is given.
+                platform::private_folder(&config.node.data_dir)?;
                 let code = sites.add(name, now())?;
                 record(config, "site add", name, &Value::Null)?;
                 print(&code, out)?;

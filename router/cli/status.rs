@@ -78,7 +78,8 @@ fn write(status: &Value, needs: &[String], out: &mut dyn Write) -> std::io::Resu
         let oldest = destination["oldest_age_seconds"].as_f64().map(age).unwrap_or_default();
         let (queued, held) = (count(&destination["queued"]), count(&destination["held"]));
         let name = text(&destination["destination"]);
-        let security = text(&destination["security"]);
+        let (security, own) = (text(&destination["security"]), text(&destination["authentication"]));
+        let security = if own.is_empty() { security } else { format!("{security}, {own}") };
         destinations.row([name, security, queued.to_string(), held.to_string(), oldest, state]);
     }
     destinations.write(out)?;
@@ -242,9 +243,10 @@ fn troubles(destination: &Value) -> Vec<String> {
         let whom = if title.is_empty() { String::new() } else { format!(" for {title}") };
         // A peer that rejects us is not paused by anybody.
         let reason = text(&lane["reason"]);
-        // Of TLS, the reason says who rejects whom.
+        // Of TLS, the reason says who rejects whom; without credentials nobody was asked.
         let health = match lane["health"] == "paused" {
-            true if reason.starts_with("TLS: ") => "paused",
+            true if reason.starts_with("TLS: ") || reason.starts_with("credentials: ") => "paused",
+            true if reason.starts_with("it ") => "takes nothing",
             true => "rejects us",
             false => "ill",
         };
@@ -303,6 +305,13 @@ mod tests {
         let shown = String::from_utf8(out).expect("text");
         assert!(shown.contains("wards     127.0.0.1:11112  Unsecured  2     takes associations"), "{shown}");
         assert!(shown.contains("pacs         Secured   3       0     12s     well"), "{shown}");
+        assert!(!shown.contains("Anonymous"), "{shown}");
+        let mut encrypted = status.clone();
+        encrypted["destinations"][0]["authentication"] = json!("Authenticated");
+        let mut out = Vec::new();
+        write(&encrypted, &[], &mut out).expect("a vector takes everything");
+        let told = String::from_utf8(out).expect("text");
+        assert!(told.contains("pacs         Secured, Authenticated  3"), "{told}");
         assert!(shown.contains("1.0 GiB may be received") && shown.ends_with("All is well.\n"), "{shown}");
     }
 
@@ -344,6 +353,7 @@ mod tests {
         let busy = json!([{ "calling_ae": "", "health": "ill", "reason": "HTTP 503 (Service Unavailable)",
             "left_alone_until": "2026-11-21T20:14:05.123Z" }]);
         let untrusted = json!([{ "calling_ae": "", "health": "paused", "reason": "TLS: the certificate of CN=a has expired" }]);
+        let rejected = json!([{ "calling_ae": "", "health": "paused", "reason": "it rejects the association: no reason given, permanent (1/1/1)" }]);
         let rejects = json!([{ "calling_ae": "A", "health": "paused", "reason": "unknown" }]);
         for (status, expected) in [
             (
@@ -360,6 +370,10 @@ mod tests {
                 "pacs: ill: HTTP 503 (Service Unavailable); it asked to be left alone until 2026-11-21T20:14:05Z",
             ),
             (status(Value::Null, json!({ "lanes": rejects })), "pacs: rejects us for A: unknown"),
+            (
+                status(Value::Null, json!({ "lanes": rejected })),
+                "pacs: takes nothing: it rejects the association: no reason given, permanent (1/1/1)",
+            ),
             (
                 status(Value::Null, json!({ "lanes": untrusted })),
                 "pacs: paused: TLS: the certificate of CN=a has expired",

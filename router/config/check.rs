@@ -52,18 +52,18 @@ pub(super) fn destinations(tables: &[Section<'_>], own: Option<&AeTitle>, data_d
         }
         let identity = read::identity(section, own).ok();
         if let Some(identity) = &identity {
-            let key = match identity {
-                Identity::Dicom(..) => "called_ae",
-                Identity::Folder(_) => "path",
-                Identity::Web(..) => "url",
-                Identity::Tunnel(..) => "url",
-                Identity::Site(..) => "endpoint",
+            let (key, what) = match identity {
+                Identity::Dicom(..) => ("called_ae", "address, called_ae and calling_ae"),
+                Identity::Folder(_) => ("path", "path"),
+                Identity::Web(..) => ("url", "url and credentials"),
+                Identity::Tunnel(..) => ("url", "url and site"),
+                Identity::Site(..) => ("endpoint", "site and endpoint"),
             };
             let is_same =
                 |other: &Option<Identity>| other.as_ref().is_some_and(|other| same(other, identity));
             if let Some((other, _)) = earlier.iter().find(|(_, other)| is_same(other)) {
                 let other = other.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
-                section.fail(key, format_args!("destination{other} is the same"));
+                section.fail(key, format_args!("destination{other} is the same: {what}"));
             }
             if let (Identity::Folder(path), Some(data_dir)) = (identity, data_dir)
                 && within_spool(path, data_dir)

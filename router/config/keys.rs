@@ -887,7 +887,7 @@ pub const KEYS: &[Key] = &[
         "cache",
         "\"512MiB\"",
         "0..1TiB",
-        "Disk for copies, so that destinations which want the same share one. What is larger is made while it is sent.",
+        "Disk for copies, so that destinations which want the same share one, taken in advance: at start where a destination may want copies (`dicom`, `dicomweb`, `site`, or any with compression), else with the first copy. What is larger is made while it is sent; `0` takes none.",
     ),
     key(
         "transcode",

@@ -17,7 +17,7 @@ use super::units::Percent;
 use super::web::WebDestination;
 use crate::dicom::{AeTitle, Uid};
 use crate::route::Condition;
-use crate::tls::Security;
+use crate::tls::{Authentication, Security};
 use crate::transcode::{Compare, Compression, Receiver};
 
 /// A whole, consistent configuration. Made by [`Config::parse`] or [`Config::load`] only from text, so that
@@ -241,6 +241,16 @@ impl Destination {
             DestinationKind::Folder(_) => None,
             DestinationKind::Tunnel(tunnel) => Some(tunnel.security()),
             DestinationKind::Site(site) => Some(site.security),
+        }
+    }
+
+    /// Whether this node shows there by TLS who it is; none where there is no TLS. In a tunnel it is the site's code that
+    /// shows it.
+    pub fn authentication(&self) -> Option<Authentication> {
+        match &self.kind {
+            DestinationKind::Dicom(dicom) => dicom.tls.as_ref().map(|tls| tls.authentication()),
+            DestinationKind::Web(web) => web.tls.as_ref().map(ClientTls::authentication),
+            DestinationKind::Folder(_) | DestinationKind::Tunnel(_) | DestinationKind::Site(_) => None,
         }
     }
 }

@@ -336,7 +336,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[[destination]]\nname = \"p\"\nkind = \"dicomweb\"\nurl = \"http://h/\"\n[[destination]]\nname = \"q\"\nkind = \"dicomweb\"\nurl = \"http://H:80/studies\"",
-            "8: destination.url: destination \"p\" is the same",
+            "8: destination.url: destination \"p\" is the same: url and credentials",
         ),
         (
             "[[destination]]\nname = \"p\"\nkind = \"folder\"\npath = \"./chrysalis-data/spool/x\"",
@@ -569,7 +569,7 @@ fn one_mistake_in_a_table_hides_no_other() {
             &[
                 "5: destination.backoff",
                 "7: destination.name: another destination is called \"p\"",
-                "9: destination.path: destination \"p\" is the same",
+                "9: destination.path: destination \"p\" is the same: path",
                 "10: destination.backoff",
             ],
         ),
@@ -614,7 +614,7 @@ fn nothing_may_be_there_twice() {
         ),
         (
             PACS.to_owned() + &PACS.replace("pacs", "again"),
-            "10: destination.called_ae: destination \"pacs\" is the same",
+            "10: destination.called_ae: destination \"pacs\" is the same: address, called_ae and calling_ae",
         ),
     ];
     for (text, expected) in table {

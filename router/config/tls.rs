@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dicom::AeTitle;
-use crate::tls::{Leaf, Pin, San, Security};
+use crate::tls::{Authentication, Leaf, Pin, San, Security};
 
 /// TLS for those who call us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,14 @@ impl ClientTls {
         match self.verify {
             Verify::Ca(_) | Verify::Pin(_) | Verify::CaAndPin(..) => Security::Secured,
             Verify::Nobody => Security::Unsecured,
+        }
+    }
+
+    /// Whether a certificate is shown to a peer that asks for one.
+    pub fn authentication(&self) -> Authentication {
+        match self.identity {
+            Some(_) => Authentication::Authenticated,
+            None => Authentication::Anonymous,
         }
     }
 }

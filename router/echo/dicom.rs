@@ -44,6 +44,7 @@ pub(super) async fn probe(
     };
     let security = tls.map_or(Security::Unsecured, Settings::security);
     let mut probe = Probe { report: Report::new(target, Some(security)), peer, calling, tls, limit };
+    probe.report.authentication = tls.map(Settings::authentication);
     let began = Instant::now();
     probe.questions_before(passthrough);
     // Why it ended is in the report.

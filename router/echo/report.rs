@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::tls::Security;
+pub use crate::tls::{Authentication, Security};
 
 /// What was found out about one target, in the order in which it was tried. Holds nothing secret and no patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Report {
     pub target: TargetName,
     /// Whether what is sent is encrypted to somebody who is verified; none for a folder.
     pub security: Option<Security>,
+    /// Whether this node shows by TLS who it is; none without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
     /// The steps that were taken; none follows one that failed, but for the association tried a second time.
     pub steps: Vec<Step>,
     /// Who answered; none where nobody did.
@@ -235,6 +238,7 @@ impl Report {
             name: None,
             target,
             security,
+            authentication: None,
             steps: Vec::new(),
             peer: None,
             classes: Vec::new(),

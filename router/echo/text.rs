@@ -64,7 +64,8 @@ impl Report {
             }
         }
         if let (Some(meaning), Some(security)) = (self.meaning(step), self.security) {
-            writeln!(f, "  {:<12} {security}: {meaning}", "security")?;
+            let own = self.authentication.map(|own| format!("; this node is {}", own.word()));
+            writeln!(f, "  {:<12} {security}: {meaning}{}", "security", own.unwrap_or_default())?;
         }
         Ok(())
     }

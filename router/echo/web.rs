@@ -29,6 +29,7 @@ pub(super) async fn probe(web: &WebDestination, limit: Duration) -> Report {
     let target = TargetName::Web { url: shown(&web.url.to_string(), 2048) };
     let security = web.tls.as_ref().map_or(Security::Unsecured, ClientTls::security);
     let mut probe = Probe { report: Report::new(target, Some(security)), web, limit };
+    probe.report.authentication = web.tls.as_ref().map(ClientTls::authentication);
     let began = Instant::now();
     // Why it ended is in the report.
     let _ = probe.run().await;

@@ -152,7 +152,13 @@ impl Board {
         });
         let said = ill.map(|((_, lane), notice)| {
             let whom = if lane.is_empty() { String::new() } else { format!(" for {lane}") };
-            format!("destination {}{whom}: {}", notice.health.name(), notice.why)
+            match notice.health {
+                // What concerns the association is said of the peer itself.
+                Health::Paused if notice.why.starts_with("it ") => {
+                    format!("destination takes nothing{whom}: {}", notice.why)
+                }
+                health => format!("destination {}{whom}: {}", health.name(), notice.why),
+            }
         });
         let said: Vec<_> = paused.chain(said).collect();
         (!said.is_empty()).then(|| said.join("; "))

@@ -30,6 +30,8 @@ use crate::tunnel::{Gateway, Link};
 const BATCH: usize = 64;
 /// How long an association is kept for what may still come of a study.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long files that cannot be used are left alone, at least.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait when the queue cannot be asked.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
 /// How long what a paused calling AE title sent is put aside; it is due at once when that is resumed.
@@ -116,10 +118,36 @@ impl Dispatcher {
         self.link.as_ref()
     }
 
+    /// Waits until the files that the destination needs can be used, or told to stop. Until then it is paused, and says why;
+    /// nothing is sent, and nothing has to be waiting for that to be known.
+    pub async fn ready(&self) {
+        let probes = self.board.probes(self.name());
+        let mut said = String::new();
+        loop {
+            let ended = tokio::select! {
+                () = self.stop.cancelled() => return,
+                ended = self.secure.ready() => ended,
+            };
+            let Err(end) = ended else { break };
+            let why = judge(end).why().into_owned();
+            if said != why {
+                self.health_changed("", Health::Paused, &why);
+                said = why;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = probes.notified() => {}
+                () = tokio::time::sleep(self.destination.backoff.first.max(LOOK_AGAIN)) => {}
+            }
+        }
+        if !said.is_empty() {
+            self.health_changed("", Health::Well, "");
+        }
+    }
+
     /// One worker, until told to stop. What is under way then is finished first.
     pub async fn run(self: Arc<Self>) {
         let Some(mut wakes) = self.board.wakes(self.name()) else { return };
-        self.secure.prepare().await;
         let carrier = Carrier::new(
             &self.destination,
             &self.node_ae,

@@ -124,6 +124,7 @@ impl Fleet {
                     }
                 });
             }
+            dispatcher.ready().await;
             for _ in 0..dispatcher.workers() {
                 let (worker, halt) = (Arc::clone(&dispatcher), self.halt.clone());
                 workers.spawn(async move {

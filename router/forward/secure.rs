@@ -2,8 +2,9 @@
 
 use tokio::sync::Mutex;
 
+use super::dicomweb::authorization;
 use super::verdict::End;
-use crate::config::{Destination, DestinationKind};
+use crate::config::{Destination, DestinationKind, WebLogin};
 use crate::dimse::{DialError, Outbound, dial};
 use crate::metrics::Metrics;
 use crate::tls::{ClientTls, HandshakeError, Role};
@@ -12,6 +13,8 @@ use crate::tls::{ClientTls, HandshakeError, Role};
 pub(super) struct Secure {
     name: String,
     settings: Option<crate::config::ClientTls>,
+    /// Who we are at a DICOMweb server.
+    login: Option<WebLogin>,
     made: Mutex<Option<ClientTls>>,
     metrics: Metrics,
 }
@@ -25,16 +28,31 @@ impl Secure {
             // The link makes its own.
             DestinationKind::Tunnel(_) | DestinationKind::Site(_) => None,
         };
+        let login = match &destination.kind {
+            DestinationKind::Web(web) => Some(web.login.clone()),
+            DestinationKind::Dicom(_)
+            | DestinationKind::Folder(_)
+            | DestinationKind::Tunnel(_)
+            | DestinationKind::Site(_) => None,
+        };
         let name = destination.name.as_str().to_owned();
         metrics.certificates.destination(&name, None);
-        Self { name, settings, made: Mutex::default(), metrics: metrics.clone() }
+        Self { name, settings, login, made: Mutex::default(), metrics: metrics.clone() }
     }
 
-    /// Looks at the files at the start, so that what is wrong with them is known before something is to be sent.
-    pub(super) async fn prepare(&self) {
-        if let Err(error) = self.tls().await {
-            tracing::error!(destination = self.name, %error, "TLS to the destination cannot be had; deliveries wait.");
-        }
+    /// Looks at the files, so that what is wrong with them is known before something is to be sent.
+    ///
+    /// # Errors
+    /// As [`Secure::dial`], and [`End::NotAdmitted`] where there are no credentials.
+    pub(super) async fn ready(&self) -> Result<(), End> {
+        self.tls().await.map_err(|error| self.failed(&error))?;
+        let Some(login) = self.login.clone() else { return Ok(()) };
+        let read = tokio::task::spawn_blocking(move || authorization(&login).map(drop)).await;
+        let read = read.map_err(|error| End::Unreachable(error.to_string()))?;
+        read.map_err(|error| End::NotAdmitted {
+            what: format!("credentials: {error}"),
+            comment: String::new(),
+        })
     }
 
     /// Connects, and makes the connection an encrypted one if that is configured.

@@ -189,9 +189,9 @@ pub fn judge(end: End) -> Verdict {
         End::Response { status, comment, history, sent } => {
             judge_status(status.corrected(), comment, history, sent.as_deref())
         }
-        End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejection.to_string().into()),
-        End::Rejected(rejection) => Verdict::Pause(rejection.to_string().into()),
-        End::NothingAccepted => Verdict::Pause("the destination accepts no presentation context".into()),
+        End::Rejected(rejection) if rejection.is_transient() => Verdict::Retry(rejected(&rejection)),
+        End::Rejected(rejection) => Verdict::Pause(rejected(&rejection)),
+        End::NothingAccepted => Verdict::Pause("it accepts no presentation context".into()),
         End::ClassNotAccepted { class } => {
             refused(format!("destination does not take this SOP class: {class}").into())
         }
@@ -217,6 +217,11 @@ pub fn judge(end: End) -> Verdict {
             Verdict::RetryAfter(Why { text: what, comment }, after)
         }
     }
+}
+
+/// The peer is named, so that nobody takes a pause that follows for one that a person made.
+fn rejected(rejection: &Rejection) -> Why {
+    format!("it rejects the association: {rejection}").into()
 }
 
 fn refused(why: Why) -> Verdict {
@@ -340,6 +345,14 @@ mod tests {
         assert_eq!(status(0x0111, history(false, false)), "warning");
         assert_eq!(status(0x0111, history(true, true)), "warning");
         assert_eq!(status(0x0111, history(false, true)), "hold");
+    }
+
+    #[test]
+    fn a_rejection_is_said_to_be_the_peer_s() {
+        let why =
+            |result| judge(End::Rejected(Rejection { result, source: 1, reason: 1 })).why().into_owned();
+        assert_eq!(why(1), "it rejects the association: no reason given, permanent (1/1/1)");
+        assert_eq!(why(2), "it rejects the association: no reason given, transient (2/1/1)");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn note_handshake(reception: &Reception, peer: SocketAddr, error: &HandshakeErro
     reception.refused(error.reason());
     reception.metrics.handshake_failed(Role::Listener, name, error.reason());
     tracing::warn!(listener = name, %peer, %error, "No TLS connection came about.");
-    if let HandshakeError::Certificate { fault, leaf } = error {
+    if let HandshakeError::Certificate { fault, leaf, .. } = error {
         let (subject, pin) =
             (leaf.as_ref().map(|l| l.subject.clone()), leaf.as_ref().map(|l| l.pin.to_string()));
         let details =

@@ -103,7 +103,13 @@ impl ClientTls {
                 stream.get_mut().0.read_ahead();
                 Ok(stream)
             }
-            Ok(Err((error, io))) => Err(HandshakeError::from_io(error, seen.take_leaf(), io.tongue())),
+            Ok(Err((error, io))) => {
+                let error = HandshakeError::from_io(error, seen.take_leaf(), io.tongue());
+                Err(match &self.settings.verify {
+                    Verify::CaAndPin(_, pins) => error.with_pins(pins),
+                    Verify::Ca(_) | Verify::Pin(_) | Verify::Nobody => error,
+                })
+            }
             Err(_) => Err(HandshakeError::Timeout(deadline)),
         }
     }

@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 use super::leaf::{Leaf, date_text};
 use super::material::MaterialError;
+use super::pin::Pin;
 use super::sniff::Tongue;
 
 /// Why there is no TLS connection.
@@ -37,17 +38,17 @@ pub enum HandshakeError {
     )]
     OldVersion,
     /// The peer and we have no cipher, signature or key exchange in common.
-    #[error(
-        "the peer and this side have no cipher in common: {0} (see the recipe for old peers in SECURITY)"
-    )]
+    #[error("the peer and this side have no {0} in common (see the recipe for old peers in SECURITY)")]
     NoCommonCipher(String),
     /// The peer's certificate will not do.
-    #[error("{}", certificate_words(.fault, .leaf.as_deref()))]
+    #[error("{}", certificate_words(.fault, .leaf.as_deref(), *.pinning))]
     Certificate {
         /// What is wrong with it.
         fault: Fault,
         /// What it says, where it can be read.
         leaf: Option<Box<Leaf>>,
+        /// What its key is where pins come second, after the authorities.
+        pinning: Pinning,
     },
     /// The peer sent an alert: it will not have us.
     #[error("{}", alert_words(*.0))]
@@ -61,6 +62,17 @@ pub enum HandshakeError {
     /// Our own files are of no use.
     #[error(transparent)]
     Material(#[from] MaterialError),
+}
+
+/// What the key of a certificate is, where a peer needs both a trusted authority and a pinned key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinning {
+    /// Pins are not asked for as well.
+    Unasked,
+    /// It is pinned.
+    Known,
+    /// It is not pinned.
+    Unknown,
 }
 
 /// What is wrong with a peer's certificate.
@@ -146,6 +158,14 @@ impl HandshakeError {
         }
     }
 
+    /// The same, where the peer's key has to be among these pins as well.
+    pub(super) fn with_pins(mut self, pins: &[Pin]) -> Self {
+        if let Self::Certificate { leaf: Some(leaf), pinning, .. } = &mut self {
+            *pinning = if pins.contains(&leaf.pin) { Pinning::Known } else { Pinning::Unknown };
+        }
+        self
+    }
+
     /// A refusal of our certificate in `error` or in what caused it. In TLS 1.3 a client's part of the handshake is over before
     /// its certificate is looked at (RFC 8446 4.4.2.4, appendix E.1.2), so that the alert comes when something else is read.
     pub fn late(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
@@ -187,9 +207,11 @@ impl HandshakeError {
                     Fault::Unreadable if is_old => Fault::Version1,
                     fault => fault,
                 };
-                Self::Certificate { fault, leaf }
+                Self::Certificate { fault, leaf, pinning: Pinning::Unasked }
             }
-            E::NoCertificatesPresented => Self::Certificate { fault: Fault::Missing, leaf },
+            E::NoCertificatesPresented => {
+                Self::Certificate { fault: Fault::Missing, leaf, pinning: Pinning::Unasked }
+            }
             E::AlertReceived(AlertDescription::ProtocolVersion) => Self::OldVersion,
             E::AlertReceived(alert) => Self::Refused(alert),
             E::PeerIncompatible(why) => incompatible(&why),
@@ -208,8 +230,22 @@ fn incompatible(why: &PeerIncompatible) -> HandshakeError {
         | P::ServerDoesNotSupportTls12Or13
         | P::ServerTlsVersionIsDisabledByOurConfig
         | P::SupportedVersionsExtensionRequired => HandshakeError::OldVersion,
-        other => HandshakeError::NoCommonCipher(format!("{other:?}")),
+        P::NoKxGroupsInCommon
+        | P::NamedGroupsExtensionRequired
+        | P::KeyShareExtensionRequired
+        | P::NoEcPointFormatsInCommon
+        | P::EcPointsExtensionRequired
+        | P::UncompressedEcPointsRequired => no_common("group for the key exchange"),
+        P::NoSignatureSchemesInCommon
+        | P::NoCertificateRequestSignatureSchemesInCommon
+        | P::SignatureAlgorithmsExtensionRequired => no_common("signature algorithm"),
+        P::NoCipherSuitesInCommon => no_common("cipher"),
+        other => no_common(&format!("way of speaking TLS ({other:?})")),
     }
+}
+
+fn no_common(what: &str) -> HandshakeError {
+    HandshakeError::NoCommonCipher(what.to_owned())
 }
 
 /// What we have against a certificate.
@@ -254,9 +290,17 @@ fn not_tls(tongue: Tongue) -> &'static str {
     }
 }
 
-fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
+fn certificate_words(fault: &Fault, leaf: Option<&Leaf>, pinning: Pinning) -> String {
     let Some(leaf) = leaf else { return fault.to_string() };
     let Leaf { subject, issuer, pin, .. } = leaf;
+    // What makes it good, if it is the right one.
+    let mend = match pinning {
+        Pinning::Unasked => format!("if it is the right one, pin it: {pin}"),
+        Pinning::Known => {
+            "its key is pinned, which is not enough: the authorities are asked first".to_owned()
+        }
+        Pinning::Unknown => format!("its key is not pinned either: {pin}"),
+    };
     match fault {
         Fault::Expired => {
             format!("the certificate of {subject} expired {}", date_text(leaf.not_after))
@@ -265,8 +309,16 @@ fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
             "the certificate of {subject} is not valid before {}: is the clock right?",
             date_text(leaf.not_before)
         ),
+        Fault::UnknownIssuer if leaf.is_self_signed() && pinning == Pinning::Unasked => {
+            format!(
+                "the certificate of {subject} signed itself and is not among the trusted authorities; {mend}"
+            )
+        }
         Fault::UnknownIssuer if leaf.is_self_signed() => format!(
-            "the certificate of {subject} signed itself and is not among the trusted authorities; if it is the right one, pin it: {pin}"
+            "the certificate of {subject} signed itself and is not among the trusted authorities; {mend}. If it is the right one, set ca to a file with this certificate"
+        ),
+        Fault::UnknownIssuer if pinning == Pinning::Known => format!(
+            "the certificate of {subject} was issued by {issuer}, whose key is not among those of the trusted authorities; {mend}. Set ca to a file with the certificate of {issuer}"
         ),
         Fault::UnknownIssuer => format!(
             "the certificate of {subject} was issued by {issuer}, whose key is not among those of the trusted authorities; a TLS-inspecting proxy may have answered instead of the peer"
@@ -278,14 +330,19 @@ fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
                 "the certificate is for {names}, not for {wanted}; set server_name if that is the right peer"
             )
         }
+        Fault::UnknownPin if pinning == Pinning::Unknown => format!(
+            "the certificate of {subject} was issued by {issuer}, which is trusted here, and has a key that is not pinned: {pin}; a TLS-inspecting proxy may have answered instead of the peer, or the peer has a new key"
+        ),
         Fault::UnknownPin => {
             format!("the certificate of {subject}, issued by {issuer}, has a key that is not pinned: {pin}")
         }
         Fault::Version1 => format!(
-            "the certificate of {subject} is X.509 v1, of which an authority proves nothing; if it is the right one, pin it: {pin}"
+            "the certificate of {subject} is X.509 v1, of which an authority proves nothing; {}",
+            if pinning == Pinning::Unasked { mend } else { format!("{mend}. {ANOTHER_CERTIFICATE}") }
         ),
         Fault::AuthorityAsLeaf => format!(
-            "the certificate of {subject} is an authority's (CA:true) and not a server's or client's; if it is the right one, pin it: {pin}"
+            "the certificate of {subject} is an authority's (CA:true) and not a server's or client's; {}",
+            if pinning == Pinning::Unasked { mend } else { format!("{mend}. {ANOTHER_CERTIFICATE}") }
         ),
         Fault::WrongPurpose => format!("the certificate of {subject} is for another purpose than this"),
         Fault::BadSignature => {
@@ -294,6 +351,9 @@ fn certificate_words(fault: &Fault, leaf: Option<&Leaf>) -> String {
         Fault::Missing | Fault::Unreadable | Fault::Other(_) => format!("{fault} ({subject})"),
     }
 }
+
+/// What is to be done where no pin helps.
+const ANOTHER_CERTIFICATE: &str = "The peer needs another certificate: chrysalis cert generate makes one";
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -359,8 +419,21 @@ fn alert_words(alert: AlertDescription) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::io_words;
+    use super::{incompatible, io_words};
+    use rustls::PeerIncompatible;
     use std::io;
+
+    #[test]
+    fn what_is_not_in_common_is_named_in_words() {
+        for (why, words) in [
+            (PeerIncompatible::NoKxGroupsInCommon, "have no group for the key exchange in common"),
+            (PeerIncompatible::NoCipherSuitesInCommon, "have no cipher in common"),
+            (PeerIncompatible::NoSignatureSchemesInCommon, "have no signature algorithm in common"),
+        ] {
+            let said = incompatible(&why).to_string();
+            assert!(said.contains(words) && !said.contains("InCommon"), "{said}");
+        }
+    }
 
     #[test]
     fn what_the_library_tells_programmers_is_left_out() {

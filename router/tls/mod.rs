@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bind::{Bindings, Titles};
 pub use client::{ClientStream, ClientTls};
-pub use error::{Fault, HandshakeError, io_words};
+pub use error::{Fault, HandshakeError, Pinning, io_words};
 pub use expiry::{Certificates, Role};
 pub use leaf::{Leaf, LeafError, San, public_key};
 pub use material::{MaterialError, What, certificates, identity, private_key, roots};
@@ -99,5 +99,24 @@ impl Security {
 impl fmt::Display for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
+    }
+}
+
+/// Whether this node shows by TLS who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authentication {
+    /// It has no certificate for the peer.
+    Anonymous,
+    /// It has one.
+    Authenticated,
+}
+
+impl Authentication {
+    /// The word that people see.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Anonymous => "Anonymous",
+            Self::Authenticated => "Authenticated",
+        }
     }
 }

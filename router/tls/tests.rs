@@ -255,6 +255,39 @@ async fn with_authority_and_pins_only_a_pinned_leaf_in_time_for_the_name_passes(
 }
 
 #[tokio::test]
+async fn with_authority_and_pins_a_failure_says_what_is_wrong_and_not_to_pin_what_is_pinned() {
+    let files = Files::new();
+    let (ours, foreign) = (authority("ours"), authority("foreign"));
+    let alone = files.self_signed("alone", &named(NAME));
+    let (theirs, new) =
+        (files.issued("theirs", &named(NAME), &foreign), files.issued("new", &named(NAME), &ours));
+    let spare = Pin::of_public_key(b"spare");
+    for (pair, pins, says, says_not) in [
+        (&alone, vec![alone.pin, spare], "its key is pinned, which is not enough", "pin it"),
+        (&alone, vec![alone.pin, spare], "set ca to a file with this certificate", "pin it"),
+        (&alone, vec![spare], "its key is not pinned either", "is pinned"),
+        (&theirs, vec![theirs.pin, spare], "Set ca to a file with the certificate of", "proxy"),
+        (&theirs, vec![spare], "a TLS-inspecting proxy may have answered", "pin it"),
+        // An authority that the machine trusts, as an inspecting proxy's is made to be.
+        (&new, vec![spare], "a TLS-inspecting proxy may have answered", "pin it"),
+    ] {
+        let verify = Verify::CaAndPin(Some(files.ca("ours", &ours)), pins);
+        let met = meet(&client(verify), &server(pair)).await;
+        let error = met.client.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(error.contains(says) && !error.contains(says_not), "{error}");
+    }
+    // What is advised works.
+    let verify = Verify::CaAndPin(Some(alone.certificate.clone()), vec![alone.pin, spare]);
+    assert!(meet(&client(verify), &server(&alone)).await.is_well());
+    // Where a pin alone is enough, that is still said.
+    let verify = Verify::Ca(Some(files.ca("ours", &ours)));
+    let met = meet(&client(verify), &server(&alone)).await;
+    assert!(
+        met.client.is_err_and(|error| error.to_string().contains("if it is the right one, pin it: sha256/"))
+    );
+}
+
+#[tokio::test]
 async fn by_pin_alone_the_same_holds_and_the_error_names_the_pin_that_was_seen() {
     let files = Files::new();
     let (live, spare) = (files.self_signed("live", &named(NAME)), files.self_signed("spare", &named(NAME)));

@@ -15,7 +15,7 @@ use dicom_core::VR;
 use super::TranscodeError;
 use super::assemble::{Frame, PixelData};
 use super::attributes::{self, Outcome};
-use super::cache::{Cache, Claim, Draft, Kept, Key};
+use super::cache::{Cache, Claim, Claimed, Draft, Kept, Key};
 use super::dataset;
 use super::edits::Edits;
 use super::encode::Compare;
@@ -45,8 +45,10 @@ pub struct Settings {
     pub decoder: Option<PathBuf>,
     /// The cache's folder, which is emptied. Without one, every copy is streamed.
     pub cache_dir: Option<PathBuf>,
-    /// Bytes in that folder at most; they are taken at start.
+    /// Bytes in that folder at most.
     pub cache_budget: u64,
+    /// When they are taken.
+    pub cache_claimed: Claimed,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             decoder: None,
             cache_dir: None,
             cache_budget: 0,
+            cache_claimed: Claimed::AtStart,
         }
     }
 }
@@ -82,10 +85,11 @@ impl Engine {
     /// # Errors
     /// The cache's folder cannot be made or emptied.
     pub fn new(settings: Settings) -> io::Result<Self> {
-        let Settings { workers, frames_in_flight, compare, decoder, cache_dir, cache_budget } = settings;
+        let Settings { workers, frames_in_flight, compare, decoder, .. } = settings;
+        let Settings { cache_dir, cache_budget, cache_claimed, .. } = settings;
         let decoders = Arc::new(Decoders::new(decoder, workers));
         let in_flight = if frames_in_flight == 0 { workers.saturating_mul(2) } else { frames_in_flight };
-        let cache = Arc::new(Cache::open(cache_dir, cache_budget)?);
+        let cache = Arc::new(Cache::open(cache_dir, cache_budget, cache_claimed)?);
         Ok(Self(Arc::new(Inner { pipeline: Pipeline::new(workers, in_flight), cache, compare, decoders })))
     }
 

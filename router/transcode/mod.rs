@@ -59,7 +59,7 @@ pub use frames::{FrameError, FrameMap};
 pub use plan::{Accepts, Grey, Pixels, Plan, Recipe, called, plan};
 pub use subject::{Content, Image, Loss, Photometric, Sign, Soundness, Subject, SubjectError, Veto};
 
-pub use cache::PIECE;
+pub use cache::{Claimed, PIECE};
 pub use encode::Compare;
 pub use engine::{Engine, Settings};
 pub use error::TranscodeError;

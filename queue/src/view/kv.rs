@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::platform;
+
 /// The index failed. It is thrown away and made anew; nothing is lost by it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("index: {0}")]
@@ -121,13 +123,23 @@ impl Kv for SledKv {
         }
         self.generation += 1;
         let path = self.path.join(self.generation.to_string());
+        let made = private(&self.path).and_then(|()| private(&path));
+        made.map_err(|e| KvError(format!("making the index: {e}")))?;
         let config = sled::Config::new()
-            .path(path)
+            .path(&path)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(None)
             .mode(sled::Mode::LowSpace);
         self.db = Some(guarded(|| config.open())?);
-        Ok(())
+        platform::make_dirs_private(&path).map_err(|e| KvError(format!("the index's rights: {e}")))
+    }
+}
+
+/// Makes a directory for its owner only.
+fn private(path: &Path) -> std::io::Result<()> {
+    match platform::private_dir(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

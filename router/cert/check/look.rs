@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::report::{Asks, Report, Taken, Verdict};
-use crate::cert::hello::{self, Answer, OLD_SUITES, Version};
+use super::report::{Asks, Old, Report, Taken, Verdict};
+use crate::cert::hello::{self, Answer, CBC_SUITES, DHE_SUITES, OLD_SUITES, RSA_SUITES, Version};
 use crate::config::{ClientTls as Settings, HostPort, Verify};
 use crate::dimse::socket;
 use crate::tls::{self, ClientTls, HandshakeError, Leaf, MaterialError};
@@ -70,9 +70,12 @@ pub async fn check(target: &Target) -> Result<Report, CheckError> {
     for (name, version) in
         [("TLS 1.1", Version::TLS_1_1), ("TLS 1.0", Version::TLS_1_0), ("SSL 3.0", Version::SSL_3)]
     {
-        versions.push((name, old(target, version).await?));
+        versions.push((name, old(target, version, OLD_SUITES).await?));
     }
-    let old_suites = old(target, Version::TLS_1_2).await?;
+    let mut old_suites = Vec::new();
+    for (kind, suites) in [(Old::Rsa, RSA_SUITES), (Old::Cbc, CBC_SUITES), (Old::Dhe, DHE_SUITES)] {
+        old_suites.push((kind, old(target, Version::TLS_1_2, suites).await?));
+    }
     let chain: Vec<Leaf> = seen.chain().iter().filter_map(|certificate| Leaf::of(certificate).ok()).collect();
     let pins = chain.first().map(|leaf| leaf.pin).into_iter().collect();
     let ways = [("ca", Verify::Ca(target.ca.clone())), ("pin", Verify::Pin(pins)), ("none", Verify::Nobody)];
@@ -143,16 +146,17 @@ async fn shake(
 }
 
 /// Asks with a version, or with ciphers, that we do not speak ourselves.
-async fn old(target: &Target, version: Version) -> Result<Taken, CheckError> {
+async fn old(target: &Target, version: Version, suites: &[u16]) -> Result<Taken, CheckError> {
     let mut stream = connect(target).await?;
     let host = target.server_name.as_ref().unwrap_or(&target.address.host);
     let host = host.parse::<std::net::IpAddr>().is_err().then_some(host.as_str());
-    let asked = hello::ask(&mut stream, version, OLD_SUITES, host);
+    let asked = hello::ask(&mut stream, version, suites, host);
     Ok(match timeout(target.limit, asked).await {
         Err(_) => Taken::Silence,
         Ok(Err(error)) => Taken::No(error.to_string()),
         Ok(Ok(Answer::Took { version: taken, suite })) if taken == version => {
-            Taken::Yes(format!("0x{suite:04X}"))
+            let name = hello::suite_name(suite).unwrap_or("another cipher");
+            Taken::Yes(format!("{name} (0x{suite:04X})"))
         }
         Ok(Ok(Answer::Took { .. })) => Taken::No("offers another version instead".to_owned()),
         Ok(Ok(Answer::Alert(alert))) => Taken::No(format!("alert {alert}")),

@@ -17,8 +17,8 @@ pub struct Report {
     pub now: OffsetDateTime,
     /// The versions, newest first.
     pub versions: Vec<(&'static str, Taken)>,
-    /// What it makes of TLS 1.2 with ciphers that are not wanted any more.
-    pub old_suites: Taken,
+    /// What it makes of TLS 1.2 with ciphers that are not spoken here.
+    pub old_suites: Vec<(Old, Taken)>,
     /// Its certificate, and the authorities it sends along.
     pub chain: Vec<Leaf>,
     /// Whether it asks for a client certificate.
@@ -38,6 +38,17 @@ pub enum Taken {
     No(String),
     /// It says nothing in time.
     Silence,
+}
+
+/// Ciphers of TLS 1.2 that are not spoken here, by what is the matter with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Old {
+    /// Key exchange by RSA: no forward secrecy.
+    Rsa,
+    /// CBC: no AEAD.
+    Cbc,
+    /// Key exchange by DHE, with forward secrecy and AEAD. PS3.15 B.13 permits it with keys of 2048 bits or more.
+    Dhe,
 }
 
 /// Whether a peer asks for a client certificate.
@@ -97,13 +108,38 @@ impl Report {
         }
     }
 
+    /// The ciphers that are not spoken here and that it takes, one of each kind.
+    fn old_suites(&self) -> impl Iterator<Item = (Old, &str)> {
+        self.old_suites.iter().filter_map(|(kind, taken)| match taken {
+            Taken::Yes(suite) => Some((*kind, suite.as_str())),
+            Taken::No(_) | Taken::Silence => None,
+        })
+    }
+
+    /// The profile, with what keeps it from the next better one.
+    fn profile_words(&self) -> String {
+        let profile = self.profile();
+        let why: Vec<_> =
+            self.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
+        match profile {
+            Profile::Modified if !why.is_empty() => {
+                format!(
+                    "{profile}; it takes {}, which B.13 permits with keys of 2048 bits or more",
+                    why.join("; ")
+                )
+            }
+            Profile::Bcp195 => format!("{profile}: it takes {}", why.join("; ")),
+            Profile::Modified | Profile::Downgrading | Profile::Newest | Profile::None => profile.to_string(),
+        }
+    }
+
     /// The profile that it meets.
     pub fn profile(&self) -> Profile {
         let takes = |name: &str| {
             self.versions.iter().any(|(version, taken)| *version == name && matches!(taken, Taken::Yes(_)))
         };
         let takes_old = ["TLS 1.1", "TLS 1.0", "SSL 3.0"].into_iter().any(takes);
-        let takes_old_suites = matches!(self.old_suites, Taken::Yes(_));
+        let takes_old_suites = self.old_suites().any(|(kind, _)| kind != Old::Dhe);
         match (takes("TLS 1.2"), takes("TLS 1.3")) {
             (true, _) if takes("SSL 3.0") => Profile::None,
             (true, _) if takes_old => Profile::Downgrading,
@@ -119,15 +155,29 @@ impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Modified => "PS3.15 B.13, modified BCP 195 (and so B.12, BCP 195), as far as is seen from outside",
-            Self::Bcp195 => {
-                "PS3.15 B.12, BCP 195; not B.13, the modified one: it takes ciphers without forward secrecy or AEAD too"
-            }
+            Self::Bcp195 => "PS3.15 B.12, BCP 195; not B.13, the modified one",
             Self::Downgrading => {
                 "PS3.15 B.9 only, which is retired: it takes versions before TLS 1.2, which should be switched off"
             }
             Self::Newest => "TLS 1.3 alone: safe, though the profiles of PS3.15 demand TLS 1.2 as well",
             Self::None => "none",
         })
+    }
+}
+
+impl Old {
+    fn matter(self) -> &'static str {
+        match self {
+            Self::Rsa => "without forward secrecy",
+            Self::Cbc => "without AEAD",
+            Self::Dhe => "with DHE",
+        }
+    }
+}
+
+impl fmt::Display for Old {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.matter())
     }
 }
 
@@ -141,11 +191,13 @@ impl fmt::Display for Report {
                 Taken::Silence => writeln!(f, "  {version}  no   no answer")?,
             }
         }
-        match &self.old_suites {
-            Taken::Yes(suite) => writeln!(f, "  TLS 1.2 with old ciphers  yes  {suite}")?,
-            Taken::No(_) | Taken::Silence => writeln!(f, "  TLS 1.2 with old ciphers  no")?,
+        for (kind, taken) in &self.old_suites {
+            match taken {
+                Taken::Yes(suite) => writeln!(f, "  TLS 1.2 {kind}  yes  {suite}")?,
+                Taken::No(_) | Taken::Silence => writeln!(f, "  TLS 1.2 {kind}  no")?,
+            }
         }
-        writeln!(f, "  profile  {}", self.profile())?;
+        writeln!(f, "  profile  {}", self.profile_words())?;
         for (index, leaf) in self.chain.iter().enumerate() {
             let what = if index == 0 { "certificate" } else { "sent along" };
             write!(f, "\n{what}\n{}", Shown { leaf, now: self.now })?;
@@ -208,23 +260,27 @@ impl Asks {
 }
 
 /// Why no certificate was seen.
-fn nothing_in_common(report: &Report) -> &'static str {
+fn nothing_in_common(report: &Report) -> String {
     let says = |what: &str| {
         report.versions.iter().any(|(_, taken)| matches!(taken, Taken::No(why) if why.contains(what)))
     };
     let takes_old = report.versions.iter().any(|(_, taken)| matches!(taken, Taken::Yes(_)));
-    match &report.old_suites {
-        Taken::Yes(_) => {
-            "The peer has only ciphers without forward secrecy: switch ECDHE with AES-GCM on there, or put stunnel before it (see SECURITY)."
-        }
-        _ if takes_old => {
-            "The peer speaks only versions before TLS 1.2: update it, or put stunnel before it (see SECURITY)."
-        }
-        _ if says("does not speak TLS") => {
-            "The peer does not speak TLS here: is it the port for plain DICOM?"
-        }
-        _ => "No TLS connection came about: is it the right port, and does it let this address in?",
+    let old: Vec<_> =
+        report.old_suites().map(|(kind, suite)| format!("{suite}, {}", kind.matter())).collect();
+    if !old.is_empty() {
+        return format!(
+            "The peer has only ciphers that are not spoken here ({}): switch ECDHE with AES-GCM on there, or put stunnel before it (see SECURITY).",
+            old.join("; ")
+        );
     }
+    if takes_old {
+        return "The peer speaks only versions before TLS 1.2: update it, or put stunnel before it (see SECURITY)."
+            .to_owned();
+    }
+    if says("does not speak TLS") {
+        return "The peer does not speak TLS here: is it the port for plain DICOM?".to_owned();
+    }
+    "No TLS connection came about: is it the right port, and does it let this address in?".to_owned()
 }
 
 /// What mends a failure, in a sentence.
@@ -232,7 +288,7 @@ fn fix(error: &HandshakeError, leaf: Option<&Leaf>) -> String {
     let pin = leaf.map(|leaf| format!("verify = \"pin\", pins = [\"{}\"]", leaf.pin));
     let pin = pin.unwrap_or_else(|| "verify = \"pin\"".to_owned());
     match error {
-        HandshakeError::Certificate { fault, leaf } => match fault {
+        HandshakeError::Certificate { fault, leaf, .. } => match fault {
             Fault::Expired => "have the certificate renewed by whoever runs the peer".to_owned(),
             Fault::NotYetValid => "set the clock of this machine, or wait".to_owned(),
             Fault::UnknownIssuer => {
@@ -266,10 +322,10 @@ fn fix(error: &HandshakeError, leaf: Option<&Leaf>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asks, Profile, Report, Taken};
+    use super::{Asks, Old, Profile, Report, Taken};
     use time::OffsetDateTime;
 
-    fn report(taken: &[&'static str], old_suites: Taken) -> Report {
+    fn report(taken: &[&'static str], old_suites: &[(Old, &str)]) -> Report {
         let names = ["TLS 1.3", "TLS 1.2", "TLS 1.1", "TLS 1.0", "SSL 3.0"];
         let answer = |name: &'static str| match taken.contains(&name) {
             true => (name, Taken::Yes(String::new())),
@@ -279,7 +335,10 @@ mod tests {
             address: "a:1".to_owned(),
             now: OffsetDateTime::UNIX_EPOCH,
             versions: names.map(answer).to_vec(),
-            old_suites,
+            old_suites: old_suites
+                .iter()
+                .map(|(kind, suite)| (*kind, Taken::Yes((*suite).to_owned())))
+                .collect(),
             chain: Vec::new(),
             asks: Asks::No,
             own: None,
@@ -289,21 +348,40 @@ mod tests {
 
     #[test]
     fn the_profile_follows_from_versions_and_ciphers() {
-        let no = Taken::No(String::new());
-        let yes = Taken::Yes("0x002F".to_owned());
-        let table: [(&[&'static str], &Taken, Profile); 7] = [
-            (&["TLS 1.3", "TLS 1.2"], &no, Profile::Modified),
-            (&["TLS 1.2"], &yes, Profile::Bcp195),
-            (&["TLS 1.2", "TLS 1.0"], &yes, Profile::Downgrading),
-            (&["TLS 1.2", "TLS 1.1", "SSL 3.0"], &yes, Profile::None),
-            (&["TLS 1.3"], &no, Profile::Newest),
-            (&["TLS 1.0"], &no, Profile::None),
-            (&[], &no, Profile::None),
+        let no: &[(Old, &str)] = &[];
+        let rsa = &[(Old::Rsa, "TLS_RSA_WITH_AES_128_CBC_SHA (0x002F)")][..];
+        let cbc = &[(Old::Cbc, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA (0xC014)")][..];
+        let dhe = &[(Old::Dhe, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384 (0x009F)")][..];
+        let table: [(&[&'static str], _, Profile); 9] = [
+            (&["TLS 1.3", "TLS 1.2"], no, Profile::Modified),
+            (&["TLS 1.3", "TLS 1.2"], dhe, Profile::Modified),
+            (&["TLS 1.2"], rsa, Profile::Bcp195),
+            (&["TLS 1.2"], cbc, Profile::Bcp195),
+            (&["TLS 1.2", "TLS 1.0"], rsa, Profile::Downgrading),
+            (&["TLS 1.2", "TLS 1.1", "SSL 3.0"], rsa, Profile::None),
+            (&["TLS 1.3"], no, Profile::Newest),
+            (&["TLS 1.0"], no, Profile::None),
+            (&[], no, Profile::None),
         ];
         for (taken, old_suites, profile) in table {
-            assert_eq!(report(taken, old_suites.clone()).profile(), profile, "{taken:?}");
+            assert_eq!(report(taken, old_suites).profile(), profile, "{taken:?}");
         }
-        assert!(report(&[], yes.clone()).to_string().contains("only ciphers without forward secrecy"));
-        assert!(report(&["TLS 1.0"], no).to_string().contains("before TLS 1.2"));
+        let words = |taken: &[&'static str], old: &[(Old, &str)]| report(taken, old).to_string();
+        let with_dhe = words(&["TLS 1.2"], dhe);
+        assert!(
+            with_dhe.contains("TLS 1.2 with DHE  yes  TLS_DHE_RSA_WITH_AES_256_GCM_SHA384 (0x009F)"),
+            "{with_dhe}"
+        );
+        assert!(!with_dhe.contains("without"), "it has forward secrecy and AEAD: {with_dhe}");
+        let with_rsa = words(&["TLS 1.2"], rsa);
+        assert!(
+            with_rsa.contains("it takes TLS_RSA_WITH_AES_128_CBC_SHA (0x002F), without forward secrecy"),
+            "{with_rsa}"
+        );
+        assert!(
+            words(&[], cbc)
+                .contains("not spoken here (TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA (0xC014), without AEAD)")
+        );
+        assert!(words(&["TLS 1.0"], no).contains("before TLS 1.2"));
     }
 }

@@ -360,7 +360,10 @@ impl WebCarrier {
         let unsent = |what: String| Unanswered::Unsent(End::Unreachable(what));
         let authorization =
             read.map_err(|error| unsent(error.to_string()))?.map_err(|error: CredentialsError| {
-                Unanswered::Unsent(End::NotAdmitted { what: error.to_string(), comment: String::new() })
+                Unanswered::Unsent(End::NotAdmitted {
+                    what: format!("credentials: {error}"),
+                    comment: String::new(),
+                })
             })?;
         let uids: Vec<_> = uids.iter().collect();
         let mut again = true;

@@ -21,6 +21,7 @@ use shelf::Shelf;
 pub(crate) use shelf::{Claim, Key, Weight};
 
 pub use file::PIECE;
+pub use room::Claimed;
 use room::Room;
 
 /// The copies, and where they lie.
@@ -35,11 +36,11 @@ impl<T: Weight> Cache<T> {
     ///
     /// # Errors
     /// The folder cannot be made or emptied.
-    pub(crate) fn open(path: Option<PathBuf>, budget: u64) -> io::Result<Self> {
+    pub(crate) fn open(path: Option<PathBuf>, budget: u64, claimed: Claimed) -> io::Result<Self> {
         let shelf = Arc::new(Shelf::default());
         let folder = path.map(|path| {
             let copies: Weak<Shelf<T>> = Arc::downgrade(&shelf);
-            Folder::open(path, budget, copies).map(Arc::new)
+            Folder::open(path, budget, claimed, copies).map(Arc::new)
         });
         Ok(Self { folder: folder.transpose()?, shelf })
     }
@@ -85,12 +86,12 @@ trait Evict: Send + Sync + std::fmt::Debug {
 }
 
 impl Folder {
-    fn open(path: PathBuf, budget: u64, copies: Weak<dyn Evict>) -> io::Result<Self> {
+    fn open(path: PathBuf, budget: u64, claimed: Claimed, copies: Weak<dyn Evict>) -> io::Result<Self> {
         empty(&path)?;
         let placeholder = room::placeholder(&path).map_err(|error| {
             tracing::warn!(%error, "Cannot hold the transcode cache's budget on the disk, others may use its room.");
         });
-        let room = Room::new(budget, placeholder.ok());
+        let room = Room::new(budget, placeholder.ok(), claimed);
         Ok(Self { path, room, next: AtomicU64::new(0), copies })
     }
 
@@ -125,7 +126,7 @@ const EXTENSION: &str = ".copy";
 /// Makes the folder, or takes away what an earlier run has left in it: names of the cache's own only, because the path was
 /// typed by somebody.
 fn empty(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)?;
+    crate::platform::private_folder(path)?;
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -160,7 +161,7 @@ mod tests {
 
     fn cache(budget: u64) -> (tempfile::TempDir, Cache<File>) {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(folder.path().to_owned()), budget).unwrap();
+        let cache = Cache::open(Some(folder.path().to_owned()), budget, Claimed::AtStart).unwrap();
         (folder, cache)
     }
 
@@ -316,7 +317,7 @@ mod tests {
         std::fs::write(folder.path().join("0000000000000003.copy"), "old").unwrap();
         std::fs::write(folder.path().join("unused-budget"), "old").unwrap();
         std::fs::write(folder.path().join("letter.txt"), "somebody's").unwrap();
-        let cache: Cache<File> = Cache::open(Some(folder.path().to_owned()), 1000).unwrap();
+        let cache: Cache<File> = Cache::open(Some(folder.path().to_owned()), 1000, Claimed::AtStart).unwrap();
         assert_eq!(copies(folder.path()), 0);
         assert!(folder.path().join("letter.txt").exists());
         drop(get(&cache, 1, 10));

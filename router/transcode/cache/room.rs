@@ -1,4 +1,4 @@
-//! The cache's share of the disk: taken at start, and never exceeded.
+//! The cache's share of the disk: taken at start, or with the first copy where none is foreseen, and never exceeded.
 //!
 //! What is not used of the budget is held by a file whose blocks are taken in advance, so that nobody else gets them. It
 //! shrinks while copies are written and grows back when they go. Where the file system cannot do that, or has no room for
@@ -14,6 +14,15 @@ use rustix::fs::{FallocateFlags, fallocate};
 /// What the placeholder shrinks and grows by, in bytes: copies grow by far smaller pieces.
 const STEP: u64 = 8 << 20;
 
+/// When the cache's share of the disk is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// At once: copies are to be expected.
+    AtStart,
+    /// When something is written for the first time.
+    WithTheFirstCopy,
+}
+
 /// Bytes of the budget, used and held.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -25,15 +34,19 @@ pub(super) struct Room {
 struct State {
     used: u64,
     placeholder: Placeholder,
+    /// Nothing has been held so far, because nothing was wanted.
+    waits: bool,
 }
 
 impl Room {
     /// Takes the budget, as far as there is room for it: `placeholder` is an empty file.
-    pub(super) fn new(budget: u64, placeholder: Option<File>) -> Self {
-        let placeholder = Placeholder { file: placeholder, held: 0, told: false };
-        let room = Self { budget, state: Mutex::new(State { used: 0, placeholder }) };
-        room.lock().placeholder.hold(budget);
-        room
+    pub(super) fn new(budget: u64, placeholder: Option<File>, claimed: Claimed) -> Self {
+        let mut placeholder = Placeholder { file: placeholder, held: 0, told: false };
+        let waits = claimed == Claimed::WithTheFirstCopy;
+        if !waits {
+            placeholder.hold(budget);
+        }
+        Self { budget, state: Mutex::new(State { used: 0, placeholder, waits }) }
     }
 
     /// Bytes that may be used in all.
@@ -55,6 +68,9 @@ impl Room {
         let used = state.used.checked_add(bytes).filter(|used| *used <= self.budget).ok_or(NoRoom)?;
         state.used = used;
         let left = self.budget - used;
+        if std::mem::take(&mut state.waits) {
+            state.placeholder.hold(left);
+        }
         state.placeholder.make_way(left);
         Ok(())
     }
@@ -153,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_not_used_is_held_in_whole_steps_and_shrinks_before_it_is_used() {
         let folder = tempfile::tempdir().unwrap();
-        let room = Room::new(3 * STEP, Some(placeholder(folder.path()).unwrap()));
+        let room = Room::new(3 * STEP, Some(placeholder(folder.path()).unwrap()), Claimed::AtStart);
         assert_eq!(held(folder.path()), 3 * STEP);
         let blocks = std::fs::metadata(folder.path().join(PLACEHOLDER)).unwrap().blocks() * 512;
         assert!(blocks >= 3 * STEP, "its blocks are taken: {blocks}");
@@ -168,8 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn where_no_copy_is_foreseen_nothing_is_held_before_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let placeholder = Some(placeholder(folder.path()).unwrap());
+        let room = Room::new(3 * STEP, placeholder, Claimed::WithTheFirstCopy);
+        assert_eq!(held(folder.path()), 0);
+        room.take(1).unwrap();
+        assert_eq!(held(folder.path()), 2 * STEP);
+        room.give_back(1);
+        assert_eq!(held(folder.path()), 3 * STEP);
+    }
+
+    #[test]
     fn more_than_the_budget_is_never_taken() {
-        let room = Room::new(100, None);
+        let room = Room::new(100, None, Claimed::AtStart);
         assert_eq!(room.take(101), Err(NoRoom));
         assert_eq!(room.take(u64::MAX), Err(NoRoom));
         room.take(60).unwrap();
