@@ -24,6 +24,8 @@ use crate::platform;
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "decisions.log";
+/// Every name that the record of decisions has in the data directory: the file, the one before, and what its writers hold.
+pub const FILES: [&str; 3] = [FILE, "decisions.log.1", "decisions.log.lock"];
 /// Name of the file of security alerts in the data directory.
 pub const ALERTS: &str = "security.log";
 /// Alerts a minute that are written down, and claims; more are only counted, because whoever causes them needs no right to.

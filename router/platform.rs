@@ -1,10 +1,14 @@
 //! The only file of the router with calls that exist on some platforms and not on others.
 
 #[cfg(target_os = "linux")]
+mod owner;
+#[cfg(target_os = "linux")]
 mod volume;
 
 use tokio::net::TcpStream;
 
+#[cfg(target_os = "linux")]
+pub use owner::{as_owner_of, hand_back, is_strange_in};
 #[cfg(target_os = "linux")]
 pub use volume::Volume;
 
@@ -218,6 +222,52 @@ pub fn replace(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<
 /// Whatever the system says.
 pub fn sync_directory(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
+}
+
+/// A folder that only its owner can look into, with those above it.
+///
+/// # Errors
+/// Whatever the system says; that it is there already is none.
+#[cfg(unix)]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path)
+}
+
+/// See the Unix version: elsewhere the rights of the folder above have to do.
+///
+/// # Errors
+/// Whatever the system says; that it is there already is none.
+#[cfg(not(unix))]
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// See the Linux version: elsewhere it is run as who we are.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn as_owner_of<T: Send>(
+    _directory: &std::path::Path,
+    run: impl FnOnce() -> T + Send,
+) -> std::io::Result<T> {
+    Ok(run())
+}
+
+/// See the Linux version.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn hand_back(_directory: &std::path::Path, _names: &[&str]) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// See the Linux version.
+#[cfg(not(target_os = "linux"))]
+pub fn is_strange_in(_directory: &std::path::Path, _path: &std::path::Path) -> Option<(u32, u32)> {
+    None
 }
 
 /// A file that only its owner can read.

@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use chrysalis::tls::Pin;
@@ -549,4 +549,74 @@ fn kills_of_either_end_at_random_times_lose_nothing() {
     gateway.node.wait_drained();
     eprintln!("{kills} kills: {} acknowledged, all of them arrived", acknowledged.len());
     assert!(!acknowledged.is_empty());
+}
+
+/// Whose everything below a folder is.
+fn owners(folder: &std::path::Path) -> BTreeSet<u32> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| {
+        let own = path.symlink_metadata().unwrap().uid();
+        let inside = if path.is_dir() { owners(&path) } else { BTreeSet::new() };
+        inside.into_iter().chain([own]).collect::<Vec<_>>()
+    });
+    below.collect()
+}
+
+#[test]
+fn what_the_superuser_types_about_sites_belongs_to_the_user_of_the_service() {
+    const SERVICE: u32 = 65_534;
+    let Gateway { mut node, .. } = Gateway::start();
+    node.stop();
+    if node.data_dir.metadata().unwrap().uid() != 0 {
+        return;
+    }
+    // Nothing above a data directory keeps the service out; what an earlier version left is the superuser's.
+    std::fs::set_permissions(node.home(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(&node.data_dir, Some(SERVICE), Some(SERVICE)).unwrap();
+    let sections = node.home().join("sections.toml");
+    std::fs::write(&sections, "[[route]]\nto = [\"cloud\"]\n").unwrap();
+    std::fs::set_permissions(&sections, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for args in [
+        &["site", "add", "south"][..],
+        &["site", "replace", "south"],
+        &["site", "config", "set", "south", sections.to_str().unwrap()],
+        &["site", "config", "clear", "south"],
+        &["site", "remove", "north"],
+    ] {
+        let said = node.run(args);
+        assert!(said.status.success(), "{args:?}: {}", said.output);
+    }
+    let of = |name: &str| node.data_dir.join(name).metadata().unwrap().uid();
+    for name in ["sites", "sites.lock", "site-configuration", "decisions.log", "decisions.log.lock"] {
+        assert_eq!(of(name), SERVICE, "{name}");
+    }
+    assert_eq!(owners(&node.data_dir.join("site-configuration")), BTreeSet::from([SERVICE]));
+    assert!(!node.run(&["check", "--offline"]).output.contains("belongs to user"));
+    std::os::unix::fs::chown(node.data_dir.join("sites"), Some(0), Some(0)).unwrap();
+    let checked = node.run(&["check", "--offline"]);
+    assert!(
+        checked.output.contains("sites belongs to user 0, the data directory to user 65534"),
+        "{}",
+        checked.output
+    );
+}
+
+#[test]
+fn a_gateway_that_cannot_read_its_sites_blames_no_link_and_says_so_once() {
+    let gateway = Gateway::start();
+    let known = std::fs::read(gateway.node.data_dir.join("sites")).unwrap();
+    std::fs::write(gateway.node.data_dir.join("sites"), "{").unwrap();
+    let link = started(link(gateway.tunnel, &gateway.code));
+    wait_for_line(&link, "come again later (the gateway cannot read its list of sites)");
+    assert!(!link.output().contains("wrong code"), "{}", link.output());
+    let status = gateway.node.run(&["status"]);
+    assert!(
+        status.output.contains("no link is let in, because the list of sites cannot be read"),
+        "{}",
+        status.output
+    );
+    std::fs::write(gateway.node.data_dir.join("sites"), known).unwrap();
+    wait_for_line(&gateway.node, "A link is connected.");
+    let said = gateway.node.output().matches("The sites cannot be read").count();
+    assert_eq!(said, 1, "{}", gateway.node.output());
 }

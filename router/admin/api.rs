@@ -202,7 +202,8 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
     let listeners = control::listeners(&config, pauses, associations);
     let stats = ask(move || queue.stats()).await??;
     let (gateway, remote_seen) = (state.gateway.clone(), state.remote.seen());
-    let (sites, links) = (ask(move || sites::known(&gateway)).await?, sites::links(&config, &state));
+    let ((sites, sites_error), links) =
+        (ask(move || sites::known(&gateway)).await?, sites::links(&config, &state));
     let (notices, now) = (state.board.notices(), OffsetDateTime::now_utc());
     // First those that are configured, then those that are owed something all the same.
     let configured = config.destinations.iter().map(|destination| destination.name.as_str());
@@ -241,6 +242,7 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Value>, Refused>
         "listeners": listeners,
         "relays": control::relays(&config, |name| state.metrics.relays.open(name)),
         "sites": sites,
+        "sites_error": sites_error,
         "links": links,
         "destinations": destinations.collect::<Vec<_>>(),
         "spool": {

@@ -60,16 +60,24 @@ async fn echo(
     Ok(Json(json!({ "report": report })))
 }
 
-/// Every site that this gateway knows, and every one whose link is connected, by name. Reads small files.
-pub(super) fn known(gateway: &Gateway) -> Vec<Value> {
-    // A list that cannot be read is told by whoever lets links in.
-    let known = gateway.sites().list().unwrap_or_default();
+/// Every site that this gateway knows, and every one whose link is connected, by name; and why the list cannot be read. Reads
+/// small files.
+pub(super) fn known(gateway: &Gateway) -> (Vec<Value>, Option<String>) {
+    let (known, error) = match gateway.sites().list() {
+        Ok(known) => (known, None),
+        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    };
     let sessions: BTreeMap<_, _> = gateway.sessions().into_iter().map(|of| (of.site.clone(), of)).collect();
     let partials = gateway.partials();
     let names: BTreeSet<_> = known.keys().map(ToString::to_string).chain(sessions.keys().cloned()).collect();
     let site = |name: String| {
         let session = sessions.get(&name);
-        let standing = name.parse().ok().and_then(|name| gateway.holdings().standing(&name).ok().flatten());
+        let standing = name.parse().map(|name| gateway.holdings().standing(&name));
+        let (standing, unreadable) = match standing {
+            Ok(Ok(standing)) => (standing, None),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(_) => (None, None),
+        };
         let partial = partials.get(&name).copied().unwrap_or_default();
         json!({
             "site": name,
@@ -78,11 +86,12 @@ pub(super) fn known(gateway: &Gateway) -> Vec<Value> {
             "software": session.map(|of| &of.software),
             "since": session.map(|of| moment(of.since)),
             "configuration": standing.as_ref().map(configuration),
+            "configuration_error": unreadable,
             "partial_uploads": partial.count,
             "partial_bytes": partial.bytes,
         })
     };
-    names.into_iter().map(site).collect()
+    (names.into_iter().map(site).collect(), error)
 }
 
 fn configuration(standing: &Standing) -> Value {

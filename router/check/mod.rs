@@ -2,6 +2,7 @@
 //! try. Nothing is changed by looking.
 
 mod machine;
+mod sites;
 mod spool;
 mod tls;
 
@@ -10,6 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use machine::{clock, data_dir, descriptors, ports};
+pub use sites::sites;
 pub use spool::{Inside, Look, is_locked, look, spool};
 pub use tls::certificates;
 

@@ -76,6 +76,7 @@ impl CheckArgs {
         findings.lines.extend(lines);
         findings.lines.extend(check::ports(config, &inside));
         findings.lines.extend(check::certificates(config));
+        findings.lines.extend(check::sites(config));
         findings.lines.push(check::clock(config));
         findings.lines.push(check::descriptors(config));
         if !self.offline {

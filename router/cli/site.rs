@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::site_config::SiteConfig;
 use super::table::printable;
 use super::{AdminClient, Exit};
-use crate::audit::{Actor, Log};
+use crate::audit::{self, Actor, Log};
 use crate::config::Config;
 use crate::platform;
 use crate::tunnel::code::Code;
@@ -64,43 +64,57 @@ pub enum SiteAction {
 }
 
 impl SiteArgs {
-    /// Does it. A code is written to `out` and nowhere else.
+    /// Does it. A code is written to `out` and nowhere else. What is written into the data directory belongs to the directory's
+    /// owner, also where the superuser does it: the gateway has to read it.
     ///
     /// # Errors
     /// There is such a site, or none, or the file cannot be written; for an echo, the node is not running or the site's link
     /// not connected.
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        if let SiteAction::Echo { site, endpoint, timeout, json } = &self.action {
+            return ask(config, site, endpoint, *timeout, *json, out);
+        }
+        let sections = match &self.action {
+            SiteAction::Config(config) => config.sections()?,
+            _ => None,
+        };
+        let data_dir = &config.node.data_dir;
+        let is_new = !data_dir.exists();
+        platform::hand_back(data_dir, &[&Sites::FILES[..], &audit::FILES, &[Holdings::FOLDER]].concat())?;
+        let mut said = Vec::new();
+        let done = platform::as_owner_of(data_dir, || self.act(config, sections, &mut said));
+        // A code that was made is shown, whatever failed after that.
+        out.write_all(&said)?;
+        done.with_context(|| data_dir.display().to_string())??;
+        if is_new && data_dir.exists() {
+            writeln!(
+                std::io::stderr(),
+                "chrysalis: {} is new and belongs to you; the user of the service has to own it.",
+                data_dir.display()
+            )?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn act(&self, config: &Config, sections: Option<String>, out: &mut dyn Write) -> anyhow::Result<()> {
         let sites = Sites::of(&config.node.data_dir);
         match &self.action {
             SiteAction::Add { name } => {
                 // A site may be the first thing that a gateway is given.
                 platform::private_folder(&config.node.data_dir)?;
                 let code = sites.add(name, now())?;
-                record(config, "site add", name, &Value::Null)?;
                 print(&code, out)?;
+                record(config, "site add", name, &Value::Null)?;
             }
             SiteAction::Replace { name } => {
                 let code = sites.replace(name, now())?;
-                record(config, "site replace", name, &Value::Null)?;
                 print(&code, out)?;
+                record(config, "site replace", name, &Value::Null)?;
             }
             SiteAction::Remove { name } => {
                 sites.remove(name)?;
                 Holdings::of(&config.node.data_dir).forget(name)?;
                 record(config, "site remove", name, &Value::Null)?;
-            }
-            SiteAction::Echo { site, endpoint, timeout, json } => {
-                let report = AdminClient::new(config).site_echo(site, endpoint, *timeout)?;
-                if *json {
-                    serde_json::to_writer_pretty(&mut *out, &report)?;
-                    writeln!(out)?;
-                } else {
-                    // What comes from a link is not to be trusted by a terminal.
-                    for line in report.to_string().lines() {
-                        writeln!(out, "{}", printable(line))?;
-                    }
-                }
-                return Ok(if report.is_ok() { Exit::Done } else { Exit::Failed });
             }
             SiteAction::List => {
                 let holdings = Holdings::of(&config.node.data_dir);
@@ -114,10 +128,33 @@ impl SiteArgs {
                     writeln!(out, "{name:<24} code of {}{configuration}", moment(site.since))?;
                 }
             }
-            SiteAction::Config(action) => action.run(config, out)?,
+            SiteAction::Config(action) => action.run(config, sections, out)?,
+            SiteAction::Echo { .. } => {}
         }
-        Ok(Exit::Done)
+        Ok(())
     }
+}
+
+/// The report of a link about one of its destinations.
+fn ask(
+    config: &Config,
+    site: &SiteName,
+    endpoint: &str,
+    limit: Duration,
+    is_json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let report = AdminClient::new(config).site_echo(site, endpoint, limit)?;
+    if is_json {
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        writeln!(out)?;
+    } else {
+        // What comes from a link is not to be trusted by a terminal.
+        for line in report.to_string().lines() {
+            writeln!(out, "{}", printable(line))?;
+        }
+    }
+    Ok(if report.is_ok() { Exit::Done } else { Exit::Failed })
 }
 
 /// Writes down what somebody did to a site at the command line: the running node, if there is one, knows nothing of it.

@@ -37,11 +37,27 @@ pub enum SiteConfig {
 }
 
 impl SiteConfig {
-    /// Does it.
+    /// The sections of the file that was named, which is the file of whoever typed that.
     ///
     /// # Errors
-    /// There is no such site, the sections cannot be right at any link, or a file cannot be read or written.
-    pub fn run(&self, config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    /// It cannot be read.
+    pub(super) fn sections(&self) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Set { file, .. } => read(file).map(Some),
+            Self::Show { .. } | Self::Clear { .. } => Ok(None),
+        }
+    }
+
+    /// Does it, with what [`SiteConfig::sections`] read.
+    ///
+    /// # Errors
+    /// There is no such site, the sections cannot be right at any link, or a file cannot be written.
+    pub(super) fn run(
+        &self,
+        config: &Config,
+        sections: Option<String>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
         let data_dir = &config.node.data_dir;
         let (Self::Set { name, .. } | Self::Show { name } | Self::Clear { name }) = self;
         let sites = Sites::of(data_dir).list()?;
@@ -49,7 +65,7 @@ impl SiteConfig {
         let holdings = Holdings::of(data_dir);
         match self {
             Self::Set { file, .. } => {
-                let text = read(file)?;
+                let text = sections.unwrap_or_default();
                 let held = set(&holdings, name, &text, &file.display().to_string())?;
                 recorded(config, "site config set", name, &held)?;
                 said(&held, out)?;

@@ -13,6 +13,7 @@ use super::admin_client::{AdminClient, Listing, Studies};
 use crate::admin::{self, Asked, Export, Filter, Headers, LedgerQuery, Reveal, Scope, Told};
 use crate::app;
 use crate::config::Config;
+use crate::platform;
 
 /// How long a running node may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -51,8 +52,9 @@ impl<'a> Source<'a> {
             return Ok(Self::Running(AdminClient::new(config)));
         }
         let options = Options { index_cache: None, ..app::queue_options(config) };
-        let (queue, _) =
-            Queue::open(&options, ()).context("the node is stopped, and its spool cannot be opened")?;
+        // What opening writes is the service's, whoever looks.
+        let opened = platform::as_owner_of(&config.node.data_dir, || Queue::open(&options, ()));
+        let (queue, _) = opened?.context("the node is stopped, and its spool cannot be opened")?;
         let (headers, stop) = (Headers::default(), CancellationToken::new());
         Ok(Self::Stopped(Box::new(Spool { queue, config, headers, stop })))
     }

@@ -184,8 +184,18 @@ fn needs(status: &Value) -> Vec<String> {
         let revision = text(&last["revision"]);
         needs.push(format!("the gateway's configuration {revision} {word}: {}", reasons.join("; ")));
     }
+    if let Some(error) = status["sites_error"].as_str() {
+        needs.push(format!(
+            "no link is let in, because the list of sites cannot be read: {}",
+            printable(error)
+        ));
+    }
     for site in list(&status["sites"]) {
         let held = &site["configuration"];
+        if let Some(error) = site["configuration_error"].as_str() {
+            let (name, error) = (text(&site["site"]), printable(error));
+            needs.push(format!("site {name}: what is held for it cannot be read: {error}"));
+        }
         if let Some(state @ ("refused" | "gone-back")) = held["state"].as_str() {
             let word = if state == "refused" { "is refused there" } else { "was undone there" };
             let reasons: Vec<_> = list(&held["reasons"]).map(text).collect();

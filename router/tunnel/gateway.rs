@@ -28,7 +28,7 @@ use super::echo::{self, EchoError};
 use super::failures::Failures;
 use super::remote::{self, Holdings, Offering};
 use super::session::{Close, GatewayOpening, Judged, OpeningError};
-use super::sites::Sites;
+use super::sites::{Sites, SitesError};
 use super::socket::{Ended, Over, Socket, limits};
 use super::upload::{From, Limits, Partials, Receiver};
 use super::wire::{Kind, Why, Windows};
@@ -40,6 +40,8 @@ use crate::tls::Role;
 
 /// How long the older session of a site has to finish what it is storing.
 const HANDOVER: Duration = Duration::from_secs(10);
+/// What a link is told while nobody can be judged.
+const UNREADABLE: &str = "the gateway cannot read its list of sites";
 /// How often it is looked whether sites were removed and uploads have waited too long.
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -61,6 +63,8 @@ struct Inner {
     numbers: AtomicU64,
     /// How long what was begun is kept, in milliseconds.
     age: AtomicU64,
+    /// Why the sites cannot be read, as it was said last.
+    unreadable: Mutex<Option<String>>,
 }
 
 /// The session of a site.
@@ -113,6 +117,7 @@ impl Gateway {
             on_open: Box::new(on_open),
             numbers: AtomicU64::new(0),
             age: AtomicU64::new(u64::MAX),
+            unreadable: Mutex::default(),
         }))
     }
 
@@ -257,23 +262,36 @@ impl Gateway {
         let hello = socket.read().await.map_err(lost)?;
         let sites = self.0.sites.clone();
         let judging = tokio::task::spawn_blocking(move || {
-            let mut known = None;
+            let mut known = Ok(None);
             let judged = opening.received(hello, |site| {
-                known = sites.verifier(site).unwrap_or_else(|error| {
-                    tracing::error!(%error, "The sites cannot be read.");
-                    None
-                });
-                known.clone()
+                known = sites.verifier(site);
+                known.as_ref().ok().cloned().flatten()
             });
             (judged, known)
         });
-        match judging.await {
-            Ok((Ok(judged), known)) => Ok((judged, known)),
-            Ok((Err(error), _)) => {
+        let (judged, known) = judging.await.map_err(|error| internal(error.to_string()))?;
+        self.note_sites(known.as_ref().err());
+        match (judged, known) {
+            (Ok(judged), Ok(known)) => Ok((judged, known)),
+            // Nobody can be judged: that is this side's fault and no failure of the link's.
+            (_, Err(_)) => Err((None, Ended::by_us(Close::Later, UNREADABLE))),
+            (Err(error), Ok(_)) => {
                 let ended = Ended::by_us(error.close(), error.to_string());
                 Err((Some(error), ended))
             }
-            Err(error) => Err(internal(error.to_string())),
+        }
+    }
+
+    /// Says that the sites cannot be read, or can be again: once, not whenever somebody asks.
+    fn note_sites(&self, error: Option<&SitesError>) {
+        let now = error.map(ToString::to_string);
+        let mut said = self.0.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != now {
+            match &now {
+                Some(error) => tracing::error!(error, "The sites cannot be read: no link is let in."),
+                None => tracing::info!("The sites can be read again."),
+            }
+            *said = now;
         }
     }
 
@@ -389,11 +407,10 @@ impl Gateway {
 
     /// Ends the sessions of sites that were removed, or have another code.
     async fn end_removed(&self) {
-        if self.live().is_empty() && self.0.receiver.partials().is_empty() {
-            return;
-        }
         let sites = self.0.sites.clone();
-        let Ok(Ok(known)) = tokio::task::spawn_blocking(move || sites.list()).await else { return };
+        let Ok(known) = tokio::task::spawn_blocking(move || sites.list()).await else { return };
+        self.note_sites(known.as_ref().err());
+        let Ok(known) = known else { return };
         let is_gone = |site: &str| site.parse().is_ok_and(|name| !known.contains_key(&name));
         self.give_back("A site was removed: its uploads in part are given back.", is_gone);
         for (site, live) in self.live().iter() {

@@ -126,12 +126,20 @@ impl Sites {
         Self { data_dir: data_dir.to_owned() }
     }
 
+    /// The names in a data directory of what the command line writes there.
+    pub const FILES: [&'static str; 2] = [FILE, LOCK];
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.data_dir.join(FILE)
+    }
+
     /// All of them. Without a file there are none.
     ///
     /// # Errors
     /// [`SitesError`]: the file cannot be read.
     pub fn list(&self) -> Result<BTreeMap<SiteName, Site>, SitesError> {
-        let path = self.data_dir.join(FILE);
+        let path = self.path();
         let at = |error| SitesError::File { path: path.clone(), error };
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -190,7 +198,7 @@ impl Sites {
     ) -> Result<T, SitesError> {
         let path = self.data_dir.join(NEW_FILE);
         let at = |error| SitesError::File { path: path.clone(), error };
-        fs::create_dir_all(&self.data_dir).map_err(at)?;
+        platform::private_folder(&self.data_dir).map_err(at)?;
         let mut options = OpenOptions::new();
         let lock = platform::private(&mut options).write(true).create(true).truncate(false);
         let lock = lock.open(self.data_dir.join(LOCK)).map_err(at)?;

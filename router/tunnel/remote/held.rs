@@ -77,6 +77,15 @@ pub enum HeldError {
 }
 
 impl Holdings {
+    /// The folder's name in a data directory.
+    pub const FOLDER: &'static str = FOLDER;
+
+    /// The files that are there.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    }
+
     /// Those of this data directory.
     pub fn of(data_dir: &Path) -> Self {
         Self { folder: data_dir.join(FOLDER) }

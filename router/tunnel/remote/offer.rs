@@ -45,9 +45,16 @@ pub(in crate::tunnel) struct Offering {
 /// Offers a link what is held for its site, until the session is over.
 pub(in crate::tunnel) async fn hold(connection: Connection, offering: Offering) {
     let Offering { holdings, site, .. } = &offering;
-    let mut offered: Option<String> = None;
+    let (mut offered, mut unreadable): (Option<String>, Option<String>) = (None, None);
     loop {
-        let held = look(holdings, site).await;
+        let held = look(holdings, site).await.unwrap_or_else(|error| {
+            // Said once, not every second.
+            if unreadable.as_ref() != Some(&error) {
+                tracing::error!(%site, error, "A site's configuration cannot be read.");
+            }
+            unreadable = Some(error);
+            None
+        });
         let news = held.filter(|held| offered.as_ref() != Some(&held.overlay.revision));
         let round = async {
             let Some(held) = &news else {
@@ -87,22 +94,20 @@ enum Done {
 async fn changed(holdings: &Holdings, site: &SiteName, revision: &str) {
     loop {
         tokio::time::sleep(ROUND).await;
-        if look(holdings, site).await.is_some_and(|held| held.overlay.revision != revision) {
+        if let Ok(Some(held)) = look(holdings, site).await
+            && held.overlay.revision != revision
+        {
             return;
         }
     }
 }
 
-async fn look(holdings: &Holdings, site: &SiteName) -> Option<Held> {
+/// # Errors
+/// Why it cannot be read.
+async fn look(holdings: &Holdings, site: &SiteName) -> Result<Option<Held>, String> {
     let (holdings, name) = (holdings.clone(), site.clone());
-    match tokio::task::spawn_blocking(move || holdings.held(&name)).await {
-        Ok(Ok(held)) => held,
-        Ok(Err(error)) => {
-            tracing::error!(%site, %error, "A site's configuration cannot be read.");
-            None
-        }
-        Err(_) => None,
-    }
+    let looked = tokio::task::spawn_blocking(move || holdings.held(&name)).await;
+    looked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 impl Offering {

@@ -83,7 +83,7 @@ pub(super) fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Resul
 
 fn write_text(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     if !folder.is_dir() {
-        fs::create_dir_all(folder)?;
+        platform::private_folder(folder)?;
         folder.parent().map_or(Ok(()), platform::sync_directory)?;
     }
     let new = folder.join(format!("{name}.new"));
