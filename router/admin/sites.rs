@@ -15,6 +15,8 @@ use crate::config::{Config, DestinationKind};
 use crate::tunnel::Gateway;
 use crate::tunnel::echo::EchoError;
 use crate::tunnel::remote::Standing;
+use crate::tunnel::sites::SitesError;
+use crate::tunnel::{Gateway, SiteName};
 
 pub(super) fn router() -> Router<AdminState> {
     Router::new().route("/api/sites/{site}/echo", post(echo))
@@ -49,11 +51,12 @@ async fn echo(
     Path(site): Path<String>,
     Json(order): Json<EchoOrder>,
 ) -> Result<Json<Value>, Refused> {
-    let (sites, name) = (state.gateway.sites().clone(), site.clone());
-    let known = ask(move || sites.verifier(&name)).await?;
+    let sites = state.gateway.sites().clone();
+    let known = ask(move || sites.list()).await?;
     let known = known.map_err(|error| Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-    if known.is_none() {
-        return Err(Refused(StatusCode::NOT_FOUND, format!("there is no site \"{}\"", site.escape_debug())));
+    let name = site.parse::<SiteName>().map_err(|error| Refused(StatusCode::NOT_FOUND, error.to_string()))?;
+    if !known.contains_key(&name) {
+        return Err(Refused(StatusCode::NOT_FOUND, SitesError::unknown(&name, &known).to_string()));
     }
     let step = Duration::from_millis(order.step_milliseconds);
     let report = state.gateway.echo(&site, &order.endpoint, step).await?;

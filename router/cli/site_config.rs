@@ -12,12 +12,14 @@ use super::table::printable;
 use crate::config::{Config, MAX_AFAR_BYTES};
 use crate::platform;
 use crate::tunnel::remote::{Held, Holdings, Standing};
+use crate::tunnel::sites::SitesError;
 use crate::tunnel::{SiteName, Sites};
 
 /// What is done with it. A running gateway offers it to the link within a second.
 #[derive(Debug, Clone, Subcommand)]
 pub enum SiteConfig {
-    /// Hold the sections of a file for a site. To set the same again has a link try it again that had refused it or gone back.
+    /// Hold the sections of a file for a site, in place of all that was set before: what the new file does not have returns to
+    /// the link's own file. To set the same again has a link try it again that had refused it or gone back.
     Set {
         /// The site's name.
         name: SiteName,
@@ -61,7 +63,7 @@ impl SiteConfig {
         let data_dir = &config.node.data_dir;
         let (Self::Set { name, .. } | Self::Show { name } | Self::Clear { name }) = self;
         let sites = Sites::of(data_dir).list()?;
-        anyhow::ensure!(sites.contains_key(name), "there is no site \"{name}\"");
+        anyhow::ensure!(sites.contains_key(name), SitesError::unknown(name, &sites));
         let holdings = Holdings::of(data_dir);
         match self {
             Self::Set { file, .. } => {
@@ -73,10 +75,10 @@ impl SiteConfig {
             Self::Clear { .. } => {
                 let held = set(&holdings, name, "", "nothing")?;
                 recorded(config, "site config clear", name, &held)?;
-                said(&held, out)?;
+                writeln!(out, "Nothing is held for site {name} any more; its link returns to its own file.")?;
             }
             Self::Show { .. } => match holdings.standing(name)? {
-                Some(standing) => show(&standing, out)?,
+                Some(standing) => show(&standing, name, out)?,
                 None => writeln!(out, "Nothing is held for site {name}.")?,
             },
         }
@@ -94,7 +96,11 @@ fn recorded(config: &Config, decision: &str, name: &SiteName, held: &Held) -> an
 }
 
 fn said(held: &Held, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "Revision {} is held; see what becomes of it with site config show.", held.overlay.revision)
+    writeln!(
+        out,
+        "Revision {} is held, in place of all that was set before; see what becomes of it with site config show.",
+        held.overlay.revision
+    )
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
@@ -109,8 +115,11 @@ fn read(file: &Path) -> anyhow::Result<String> {
 }
 
 /// What is said of it stands in comments, so that the whole is what can be set again.
-fn show(standing: &Standing, out: &mut dyn Write) -> std::io::Result<()> {
+fn show(standing: &Standing, name: &SiteName, out: &mut dyn Write) -> std::io::Result<()> {
     let Held { overlay, since, by, .. } = &standing.held;
+    if overlay.text.is_empty() {
+        writeln!(out, "# Nothing is held for site {name}.")?;
+    }
     writeln!(out, "# revision {}, set by {} at {}", overlay.revision, printable(by), moment(*since))?;
     match &standing.stood {
         Some(stood) => {

@@ -107,11 +107,36 @@ pub enum SitesError {
     #[error("there is a site \"{0}\" already; `site replace` gives it a new code")]
     Exists(SiteName),
     /// There is no such site.
-    #[error("there is no site \"{0}\"")]
-    Unknown(SiteName),
+    #[error("there is no site \"{name}\"; {}", others(known))]
+    Unknown {
+        /// Which.
+        name: SiteName,
+        /// Those that there are.
+        known: Vec<SiteName>,
+    },
     /// No random numbers.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+}
+
+impl SitesError {
+    /// That there is no such site among these.
+    pub fn unknown(name: &SiteName, sites: &BTreeMap<SiteName, Site>) -> Self {
+        Self::Unknown { name: name.clone(), known: sites.keys().cloned().collect() }
+    }
+}
+
+/// Names that are told at most.
+const MOST_NAMES: usize = 20;
+
+/// The names that there are, for whoever mistyped one.
+fn others(known: &[SiteName]) -> String {
+    let names: Vec<_> = known.iter().take(MOST_NAMES).map(SiteName::as_str).collect();
+    let more = if known.len() > MOST_NAMES { ", ..." } else { "" };
+    match names.is_empty() {
+        true => "there is none".to_owned(),
+        false => format!("there is: {}{more}", names.join(", ")),
+    }
 }
 
 /// The sites of a data directory.
@@ -177,7 +202,7 @@ impl Sites {
     pub fn replace(&self, name: &SiteName, now: u64) -> Result<Code, SitesError> {
         self.change(|sites| match sites.contains_key(name) {
             true => give_code(sites, name, now),
-            false => Err(SitesError::Unknown(name.clone())),
+            false => Err(SitesError::unknown(name, sites)),
         })
     }
 
@@ -188,7 +213,7 @@ impl Sites {
     pub fn remove(&self, name: &SiteName) -> Result<(), SitesError> {
         self.change(|sites| match sites.remove(name) {
             Some(_) => Ok(()),
-            None => Err(SitesError::Unknown(name.clone())),
+            None => Err(SitesError::unknown(name, sites)),
         })
     }
 
@@ -255,7 +280,8 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!std::fs::read_to_string(path).unwrap().contains(&second.reveal()[40..]));
         sites.remove(&name("north")).unwrap();
-        assert!(matches!(sites.replace(&name("north"), 9), Err(SitesError::Unknown(_))));
+        let error = sites.replace(&name("NORTH"), 9).unwrap_err().to_string();
+        assert_eq!(error, "there is no site \"NORTH\"; there is: south");
         assert_eq!(sites.list().unwrap().len(), 1);
         assert_eq!(sites.verifier("../etc").unwrap(), None);
     }
