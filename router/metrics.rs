@@ -380,9 +380,9 @@ impl Metrics {
     }
 
     /// How the configurations stand that this gateway holds for its sites.
-    pub fn set_site_configurations(&self, standings: &[Standing]) {
+    pub fn set_site_configurations<'a>(&self, standings: impl Iterator<Item = &'a Standing> + Clone) {
         for word in Standing::WORDS {
-            let count = standings.iter().filter(|standing| standing.word() == word).count();
+            let count = standings.clone().filter(|standing| standing.word() == word).count();
             self.site_configurations.with_label_values(&[word]).set(count as i64);
         }
     }

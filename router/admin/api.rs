@@ -25,7 +25,7 @@ use crate::metrics::{Metrics, age_seconds, as_listed};
 use crate::tls::{Authentication, Security};
 use crate::transcode::Engine;
 use crate::tunnel::Gateway;
-use crate::tunnel::remote::{Remote, Seen, standings};
+use crate::tunnel::remote::{Remote, Seen};
 
 /// What the API works on.
 #[derive(Clone)]
@@ -155,11 +155,8 @@ async fn metrics(State(state): State<AdminState>) -> Result<Response, Refused> {
     state.metrics.set_certificates().await;
     state.metrics.set_cache(state.engine.cache_usage().0);
     state.metrics.set_pauses(state.control.pauses(), &state.live.now());
-    let data_dir = state.live.now().node.data_dir.clone();
-    let metrics = state.metrics.clone();
-    // A list that cannot be read leaves its last figures standing.
-    ask(move || standings(&data_dir).map(|standings| metrics.set_site_configurations(&standings)).ok())
-        .await?;
+    let (metrics, gateway) = (state.metrics.clone(), state.gateway.clone());
+    ask(move || sites::measure(&gateway, &metrics)).await?;
     let partials = state.gateway.partials();
     let (count, bytes) =
         partials.values().fold((0, 0), |(count, bytes), of| (count + of.count, bytes + of.bytes));

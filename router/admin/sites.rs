@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::api::{AdminState, Refused, ask};
 use crate::config::{Config, DestinationKind};
-use crate::tunnel::Gateway;
+use crate::metrics::Metrics;
 use crate::tunnel::echo::EchoError;
 use crate::tunnel::remote::Standing;
 use crate::tunnel::sites::SitesError;
@@ -95,6 +95,18 @@ pub(super) fn known(gateway: &Gateway) -> (Vec<Value>, Option<String>) {
         })
     };
     (names.into_iter().map(site).collect(), error)
+}
+
+/// How the sites are that this gateway knows, for the metrics. A list that cannot be read leaves its last figures standing.
+pub(super) fn measure(gateway: &Gateway, metrics: &Metrics) {
+    let Ok(known) = gateway.sites().list() else { return };
+    let sessions: BTreeSet<_> = gateway.sessions().into_iter().map(|of| of.site).collect();
+    let standing = |name: &SiteName| gateway.holdings().standing(name).ok().flatten();
+    let standings: BTreeMap<_, _> = known.keys().map(|name| (name, standing(name))).collect();
+    metrics.set_site_configurations(standings.values().flatten());
+    metrics.tunnels.set_sites(standings.iter().map(|(name, standing)| {
+        (name.as_str(), sessions.contains(name.as_str()), standing.as_ref().map(Standing::word))
+    }));
 }
 
 fn configuration(standing: &Standing) -> Value {

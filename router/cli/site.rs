@@ -43,7 +43,7 @@ pub enum SiteAction {
         /// The site's name.
         name: SiteName,
     },
-    /// List the sites, and how the configuration stands that is held for each.
+    /// List the sites: since when each is connected, from where, and how the configuration stands that is held for it.
     List,
     /// Have a site's link ask one of its destinations whether it answers, and print what it found.
     Echo {
@@ -79,20 +79,12 @@ impl SiteArgs {
             _ => None,
         };
         let data_dir = &config.node.data_dir;
-        let is_new = !data_dir.exists();
         platform::hand_back(data_dir, &[&Sites::FILES[..], &audit::FILES, &[Holdings::FOLDER]].concat())?;
         let mut said = Vec::new();
         let done = platform::as_owner_of(data_dir, || self.act(config, sections, &mut said));
         // A code that was made is shown, whatever failed after that.
         out.write_all(&said)?;
         done.with_context(|| data_dir.display().to_string())??;
-        if is_new && data_dir.exists() {
-            writeln!(
-                std::io::stderr(),
-                "chrysalis: {} is new and belongs to you; the user of the service has to own it.",
-                data_dir.display()
-            )?;
-        }
         Ok(Exit::Done)
     }
 
@@ -117,6 +109,7 @@ impl SiteArgs {
                 record(config, "site remove", name, &Value::Null)?;
             }
             SiteAction::List => {
+                let status = AdminClient::new(config).read("/api/status").ok();
                 let holdings = Holdings::of(&config.node.data_dir);
                 for (name, site) in sites.list()? {
                     let configuration = match holdings.standing(&name)? {
@@ -125,13 +118,25 @@ impl SiteArgs {
                         }
                         None => String::new(),
                     };
-                    writeln!(out, "{name:<24} code of {}{configuration}", moment(site.since))?;
+                    let session = status.as_ref().map_or(String::new(), |status| session_of(&name, status));
+                    writeln!(out, "{name:<24} code of {}{session}{configuration}", moment(site.since))?;
                 }
             }
             SiteAction::Config(action) => action.run(config, sections, out)?,
             SiteAction::Echo { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// Whether a site's link is connected, as the running node says.
+fn session_of(name: &SiteName, status: &Value) -> String {
+    let mut sites = status["sites"].as_array().into_iter().flatten();
+    let site = sites.find(|site| site["site"].as_str() == Some(name.as_str()));
+    let text = |key: &str| site.and_then(|site| site[key].as_str()).map(printable).unwrap_or_default();
+    match site.is_some_and(|site| site["connected"] == true) {
+        true => format!("  connected since {} from {}", text("since"), text("peer")),
+        false => "  not connected".to_owned(),
     }
 }
 

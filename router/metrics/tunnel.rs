@@ -1,6 +1,6 @@
 //! What Prometheus sees of the tunnel's traffic.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{Maker, MetricsError, signed};
 use crate::config::{Config, DestinationKind, ListenerKind};
@@ -19,6 +19,8 @@ pub struct TunnelMetrics {
     resumed_bytes: IntCounterVec,
     partials: IntGauge,
     partial_bytes: IntGauge,
+    site_connected: IntGaugeVec,
+    site_configuration: IntGaugeVec,
 }
 
 /// Counts what goes over the sessions of one listener or destination.
@@ -63,6 +65,16 @@ impl TunnelMetrics {
                 "Uploads that were cut and wait to be gone on with.",
             )?,
             partial_bytes: make.gauge("chrysalis_tunnel_partial_bytes", "Their bytes that are here.")?,
+            site_connected: make.gauges(
+                "chrysalis_site_connected",
+                "Whether the link of a site that this gateway knows is connected.",
+                &["site"],
+            )?,
+            site_configuration: make.gauges(
+                "chrysalis_site_configuration",
+                "1 for how the configuration stands that this gateway holds for a site.",
+                &["site", "state"],
+            )?,
         })
     }
 
@@ -101,6 +113,18 @@ impl TunnelMetrics {
     pub fn resumed(&self, listener: &str, bytes: u64) {
         self.resumes.with_label_values(&[listener]).inc();
         self.resumed_bytes.with_label_values(&[listener]).inc_by(bytes);
+    }
+
+    /// The sites that this gateway knows, and no others: whether each is connected, and how its configuration stands.
+    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = (&'a str, bool, Option<&'static str>)>) {
+        self.site_connected.reset();
+        self.site_configuration.reset();
+        for (site, is_connected, state) in sites {
+            self.site_connected.with_label_values(&[site]).set(i64::from(is_connected));
+            if let Some(state) = state {
+                self.site_configuration.with_label_values(&[site, state]).set(1);
+            }
+        }
     }
 
     /// So many wait to be gone on with, of so many bytes.
