@@ -420,3 +420,28 @@ fn a_node_starts_also_where_what_was_set_does_not_go_with_its_own_file_any_more(
     let shown = gateway.wait_for("refused");
     assert!(shown.contains("listener \"own\" is at"), "{shown}");
 }
+
+#[test]
+fn a_link_that_is_installed_anew_gets_the_last_good_one_back_where_the_newest_is_refused() {
+    let gateway = Gateway::start();
+    let link = link(&gateway, "1s");
+    let (_pacs, sections) = pacs();
+    gateway.set(&sections);
+    let shown = gateway.wait_for("applied");
+    let good =
+        shown.lines().find_map(|line| line.strip_prefix("# in force at the link: ")).unwrap().to_owned();
+    // Right by itself, and wrong with the link's own file.
+    gateway.set("[[route]]\nname = \"nowhere\"\nto = [\"nobody\"]\n");
+    let refused = gateway.wait_for("refused");
+    assert!(refused.contains(&format!("# in force at the link: {good}\n")), "{refused}");
+    drop(link);
+    let anew = link_with(&gateway, "remote_configuration = true\nremote_probation = \"1s\"");
+    let in_force = || status(&anew)["remote_configuration"]["good"].as_str().map(str::to_owned);
+    eventually("the last good one", PATIENCE, || (in_force().as_ref() == Some(&good)).then_some(()));
+    wait_for_line(&anew, "A configuration from the gateway is refused.");
+    assert_eq!(status(&anew)["remote_configuration"]["in_force"], good.as_str());
+    let known = gateway.node.run(&["site", "config", "show", "NORTH"]).output;
+    assert!(known.contains("there is no site \"NORTH\"; there is: north"), "{known}");
+    let cleared = gateway.node.run(&["site", "config", "clear", "north"]).output;
+    assert!(cleared.contains("Nothing is held for site north any more"), "{cleared}");
+}

@@ -130,5 +130,9 @@ fn show(standing: &Standing, name: &SiteName, out: &mut dyn Write) -> std::io::R
     for reason in standing.reasons() {
         writeln!(out, "#   {}", printable(reason))?;
     }
+    match standing.in_force() {
+        Some(revision) => writeln!(out, "# in force at the link: {revision}")?,
+        None => writeln!(out, "# in force at the link: its own file alone, as far as it has said")?,
+    }
     write!(out, "{}", overlay.text)
 }

@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 use super::state::{Outcome, Report};
 use super::store::{StoreError, read, remove, write};
 use crate::config::{ConfigError, Overlay, judge_afar};
-use crate::tunnel::sites::SitesError;
-use crate::tunnel::{SiteName, Sites};
+use crate::tunnel::SiteName;
 
 /// The folder in the data directory.
 const FOLDER: &str = "site-configuration";
@@ -52,17 +51,8 @@ pub struct Standing {
     pub held: Held,
     /// What the link said of this very revision; none while it has not been asked.
     pub stood: Option<Stood>,
-}
-
-/// Why it cannot be said how the configurations stand.
-#[derive(Debug, thiserror::Error)]
-pub enum StandingsError {
-    /// The list of sites.
-    #[error(transparent)]
-    Sites(#[from] SitesError),
-    /// A site's file.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    /// The last one of which the link said that it is in force for good; it may be the same.
+    pub applied: Option<Held>,
 }
 
 /// Why nothing is set.
@@ -104,7 +94,13 @@ impl Holdings {
         now: u64,
     ) -> Result<Held, HeldError> {
         judge_afar(text, name)?;
-        let serial = self.held(site)?.map_or(0, |held| held.serial) + 1;
+        let before = self.standing(site)?;
+        if let Some(Standing { held, applied: None, .. }) =
+            before.as_ref().filter(|it| it.word() == "applied")
+        {
+            self.keep(site, held)?;
+        }
+        let serial = before.map_or(0, |before| before.held.serial) + 1;
         let digest: String =
             Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let overlay = Overlay { revision: format!("{serial}-{digest}"), text: text.to_owned() };
@@ -129,7 +125,17 @@ impl Holdings {
         let Some(held) = self.held(site)? else { return Ok(None) };
         let stood: Option<Stood> = read(&self.folder.join(reported(site)))?;
         let stood = stood.filter(|stood| stood.report.revision == held.overlay.revision);
-        Ok(Some(Standing { held, stood }))
+        let applied = read(&self.folder.join(applied(site)))?;
+        Ok(Some(Standing { held, stood, applied }))
+    }
+
+    /// Keeps what is in force for good at the link, for when it loses everything and the newest one is none. Returns when that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn keep(&self, site: &SiteName, held: &Held) -> Result<(), StoreError> {
+        write(&self.folder, &applied(site), held)
     }
 
     /// Writes down what a link said. Returns when that is durable.
@@ -146,6 +152,7 @@ impl Holdings {
     /// [`StoreError`]
     pub fn forget(&self, site: &SiteName) -> Result<(), StoreError> {
         remove(&self.folder, &wanted(site))?;
+        remove(&self.folder, &applied(site))?;
         remove(&self.folder, &reported(site))
     }
 }
@@ -159,31 +166,36 @@ impl Standing {
         self.stood.as_ref().map_or("waiting", |stood| stood.report.outcome.word())
     }
 
+    /// What a link is to have as long as the newest is refused or undone there: the last one that was in force for good.
+    pub fn good(&self) -> Option<&Held> {
+        let is_out = matches!(self.word(), "refused" | "gone-back");
+        self.applied
+            .as_ref()
+            .filter(|applied| is_out && applied.overlay.revision != self.held.overlay.revision)
+    }
+
+    /// The revision that is in force at the link, as far as it has said; none is its own file alone.
+    pub fn in_force(&self) -> Option<&str> {
+        let held = match self.word() {
+            "probation" | "applied" => Some(&self.held),
+            _ => self.applied.as_ref(),
+        };
+        held.map(|held| held.overlay.revision.as_str())
+    }
+
     /// Why it is not in force.
     pub fn reasons(&self) -> &[String] {
         self.stood.as_ref().map_or(&[], |stood| Outcome::reasons(&stood.report.outcome))
     }
 }
 
-/// How the configurations of all sites stand.
-///
-/// # Errors
-/// [`StandingsError`]
-pub fn standings(data_dir: &Path) -> Result<Vec<Standing>, StandingsError> {
-    let holdings = Holdings::of(data_dir);
-    if !holdings.folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut standings = Vec::new();
-    for site in Sites::of(data_dir).list()?.keys() {
-        standings.extend(holdings.standing(site)?);
-    }
-    Ok(standings)
-}
-
 // A site's name may have dots: what comes after the last one says which file it is.
 fn wanted(site: &SiteName) -> String {
     format!("{site}.wanted")
+}
+
+fn applied(site: &SiteName) -> String {
+    format!("{site}.applied")
 }
 
 fn reported(site: &SiteName) -> String {
@@ -216,6 +228,9 @@ mod tests {
         let refused = Outcome::Refused { problems: vec!["no".into()] };
         holdings.note(&site, &stood(&second.overlay.revision, refused)).unwrap();
         assert_eq!(holdings.standing(&site).unwrap().unwrap().reasons(), ["no"]);
+        let standing = holdings.standing(&site).unwrap().unwrap();
+        assert_eq!(standing.good(), Some(&first), "the first was applied, the second is refused");
+        assert_eq!(standing.in_force(), Some(first.overlay.revision.as_str()));
         holdings.forget(&site).unwrap();
         assert_eq!(holdings.standing(&site).unwrap(), None);
         assert!(Standing::WORDS.contains(&"refused"));

@@ -16,7 +16,7 @@ mod offer;
 pub mod state;
 mod store;
 
-pub use held::{Held, HeldError, Holdings, Standing, StandingsError, Stood, standings};
+pub use held::{Held, HeldError, Holdings, Standing, Stood};
 pub(super) use keeper::take;
 pub use keeper::{Keeper, Remote, Seen};
 pub use message::{Announcement, Reply};

@@ -1,4 +1,6 @@
-//! The gateway's side of a session: what it holds for the site is offered, at once and whenever it changes.
+//! The gateway's side of a session: what it holds for the site is offered, at once and whenever it changes. Where the newest is
+//! refused or undone at the link, the last one that was in force for good is offered first: a link that has it says so, and one
+//! that was installed anew gets it back.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::held::{Held, Holdings, Stood};
+use super::held::{Held, Holdings, Standing, Stood};
 use super::message::{Announcement, Lines, Reply};
 use super::state::{Outcome, Report};
 use super::store::StoreError;
@@ -45,9 +47,9 @@ pub(in crate::tunnel) struct Offering {
 /// Offers a link what is held for its site, until the session is over.
 pub(in crate::tunnel) async fn hold(connection: Connection, offering: Offering) {
     let Offering { holdings, site, .. } = &offering;
-    let (mut offered, mut unreadable): (Option<String>, Option<String>) = (None, None);
+    let (mut offered, mut unreadable): (Offered, Option<String>) = (Offered::default(), None);
     loop {
-        let held = look(holdings, site).await.unwrap_or_else(|error| {
+        let standing = look(holdings, site).await.unwrap_or_else(|error| {
             // Said once, not every second.
             if unreadable.as_ref() != Some(&error) {
                 tracing::error!(%site, error, "A site's configuration cannot be read.");
@@ -55,32 +57,67 @@ pub(in crate::tunnel) async fn hold(connection: Connection, offering: Offering) 
             unreadable = Some(error);
             None
         });
-        let news = held.filter(|held| offered.as_ref() != Some(&held.overlay.revision));
+        let news = standing.as_ref().and_then(|standing| offered.next(standing));
         let round = async {
-            let Some(held) = &news else {
+            let (Some((which, held)), Some(standing)) = (&news, &standing) else {
                 tokio::time::sleep(ROUND).await;
                 return Done::No;
             };
             tokio::select! {
-                outcome = offering.offer(&connection, held) => match outcome {
+                outcome = offering.offer(&connection, held, *which) => match outcome {
                     Ok(()) => Done::Yes,
                     Err(error) => {
                         let revision = &held.overlay.revision;
-                        tracing::warn!(%site, revision, %error, "A site's configuration could not be offered.");
+                        // A stream that ends with its session is no news; the next session offers it again.
+                        if !connection.is_over() {
+                            tracing::warn!(%site, revision, %error, "A site's configuration could not be offered.");
+                        }
                         tokio::time::sleep(ROUND).await;
                         if matches!(error, OfferError::NoStream(_)) { Done::No } else { Done::Yes }
                     }
                 },
                 // The one on probation there is given up for the newer one.
-                () = changed(holdings, site, &held.overlay.revision) => Done::Yes,
+                () = changed(holdings, site, &standing.held.overlay.revision) => Done::Yes,
             }
         };
         let done = tokio::select! {
             () = connection.ended() => return,
             done = round => done,
         };
-        if let (Done::Yes, Some(held)) = (done, news) {
-            offered = Some(held.overlay.revision);
+        if let (Done::Yes, Some((which, held))) = (done, news) {
+            offered.note(which, held.overlay.revision);
+        }
+    }
+}
+
+/// Which of the two that are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Newest,
+    /// The last one that was in force for good.
+    Good,
+}
+
+/// The revisions that were offered in this session.
+#[derive(Debug, Default)]
+struct Offered {
+    newest: Option<String>,
+    good: Option<String>,
+}
+
+impl Offered {
+    /// What is to be offered now.
+    fn next(&self, standing: &Standing) -> Option<(Which, Held)> {
+        let is_new = |held: &&Held, before: &Option<String>| before.as_ref() != Some(&held.overlay.revision);
+        let good = standing.good().filter(|held| is_new(held, &self.good)).map(|held| (Which::Good, held));
+        let newest = || Some(&standing.held).filter(|held| is_new(held, &self.newest));
+        good.or_else(|| newest().map(|held| (Which::Newest, held))).map(|(which, held)| (which, held.clone()))
+    }
+
+    fn note(&mut self, which: Which, revision: String) {
+        match which {
+            Which::Newest => self.newest = Some(revision),
+            Which::Good => self.good = Some(revision),
         }
     }
 }
@@ -94,8 +131,8 @@ enum Done {
 async fn changed(holdings: &Holdings, site: &SiteName, revision: &str) {
     loop {
         tokio::time::sleep(ROUND).await;
-        if let Ok(Some(held)) = look(holdings, site).await
-            && held.overlay.revision != revision
+        if let Ok(Some(standing)) = look(holdings, site).await
+            && standing.held.overlay.revision != revision
         {
             return;
         }
@@ -104,15 +141,15 @@ async fn changed(holdings: &Holdings, site: &SiteName, revision: &str) {
 
 /// # Errors
 /// Why it cannot be read.
-async fn look(holdings: &Holdings, site: &SiteName) -> Result<Option<Held>, String> {
+async fn look(holdings: &Holdings, site: &SiteName) -> Result<Option<Standing>, String> {
     let (holdings, name) = (holdings.clone(), site.clone());
-    let looked = tokio::task::spawn_blocking(move || holdings.held(&name)).await;
+    let looked = tokio::task::spawn_blocking(move || holdings.standing(&name)).await;
     looked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 impl Offering {
     /// Offers one, and notes what the link says of it until that is final.
-    async fn offer(&self, connection: &Connection, held: &Held) -> Result<(), OfferError> {
+    async fn offer(&self, connection: &Connection, held: &Held, which: Which) -> Result<(), OfferError> {
         let body = Announcement::of(&held.overlay).encode();
         let stream = connection.open(Kind::Configuration, body).map_err(OfferError::NoStream)?;
         let (mut lines, mut last) = (Lines::default(), None);
@@ -122,9 +159,11 @@ impl Offering {
                 Ok(None) => return Ok(()),
                 Err(Broken::Reset(Why::Unsupported)) => {
                     let problems = vec!["the link is of a version that takes no configuration".to_owned()];
-                    self.note(held, Outcome::Refused { problems }).await;
+                    self.note(held, which, Outcome::Refused { problems }).await;
                     return Ok(());
                 }
+                // Everything was said; how the stream ends is no matter then.
+                Err(_) if last.as_ref().is_some_and(Outcome::is_final) => return Ok(()),
                 Err(broken) => return Err(broken.into()),
             };
             for reply in lines.push(&bytes)? {
@@ -134,7 +173,7 @@ impl Offering {
                         self.record(held, "sent", &[]).await;
                     }
                     Reply::Report(outcome) if may_follow(last.as_ref(), &outcome) => {
-                        self.note(held, outcome.clone()).await;
+                        self.note(held, which, outcome.clone()).await;
                         last = Some(outcome);
                     }
                     Reply::Report(_) => return Err(Malformed::Value("an answer after the last one").into()),
@@ -153,7 +192,7 @@ impl Offering {
     }
 
     /// Writes down what the link said, if it is news.
-    async fn note(&self, held: &Held, outcome: Outcome) {
+    async fn note(&self, held: &Held, which: Which, outcome: Outcome) {
         let (site, revision) = (&self.site, held.overlay.revision.as_str());
         let state = outcome.word();
         let reasons = outcome.reasons().join("; ");
@@ -166,11 +205,22 @@ impl Offering {
             }
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // What the link says of the good one is nothing new about the newest.
+        if which == Which::Good {
+            if outcome != Outcome::Applied {
+                self.record(held, state, outcome.reasons()).await;
+            }
+            return;
+        }
+        let applied = (outcome == Outcome::Applied).then(|| held.clone());
         let stood = Stood { report: Report { revision: revision.to_owned(), outcome: outcome.clone() }, at };
         let (holdings, name) = (self.holdings.clone(), site.clone());
         let noting = tokio::task::spawn_blocking(move || {
             let before = holdings.standing(&name)?.and_then(|standing| standing.stood);
             holdings.note(&name, &stood)?;
+            if let Some(held) = applied {
+                holdings.keep(&name, &held)?;
+            }
             Ok::<_, StoreError>(before.is_none_or(|before| before.report != stood.report))
         });
         match noting.await {
@@ -193,4 +243,38 @@ impl Offering {
 /// On probation is said once and first, and after anything else nothing more.
 fn may_follow(last: Option<&Outcome>, outcome: &Outcome) -> bool {
     last.is_none_or(|last| !last.is_final() && outcome.is_final())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Offered, Which};
+    use crate::config::Overlay;
+    use crate::tunnel::remote::held::{Held, Standing, Stood};
+    use crate::tunnel::remote::{Outcome, Report};
+
+    fn held(serial: u64) -> Held {
+        let overlay = Overlay { revision: serial.to_string(), text: String::new() };
+        Held { serial, overlay, since: 0, by: String::new() }
+    }
+
+    fn standing(outcome: Option<Outcome>) -> Standing {
+        let stood = outcome.map(|outcome| Stood { report: Report { revision: "2".into(), outcome }, at: 0 });
+        Standing { held: held(2), stood, applied: Some(held(1)) }
+    }
+
+    #[test]
+    fn where_the_newest_is_refused_the_last_good_one_comes_first_and_each_once() {
+        let refused = standing(Some(Outcome::Refused { problems: Vec::new() }));
+        let mut offered = Offered::default();
+        let mut order = Vec::new();
+        while let Some((which, held)) = offered.next(&refused) {
+            order.push((which, held.serial));
+            offered.note(which, held.overlay.revision);
+        }
+        assert_eq!(order, [(Which::Good, 1), (Which::Newest, 2)]);
+        for other in [None, Some(Outcome::Probation), Some(Outcome::Applied)] {
+            let next = Offered::default().next(&standing(other)).map(|(which, held)| (which, held.serial));
+            assert_eq!(next, Some((Which::Newest, 2)));
+        }
+    }
 }
