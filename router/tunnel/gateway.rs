@@ -7,16 +7,19 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chrysalis_queue::{Admission, Queue};
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +43,9 @@ use crate::tls::Role;
 
 /// How long the older session of a site has to finish what it is storing.
 const HANDOVER: Duration = Duration::from_secs(10);
+/// How often the log has once more who was not let in, and of how many it is remembered.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
+const MOST_TOLD: usize = 1024;
 /// What a link is told while nobody can be judged.
 const UNREADABLE: &str = "the gateway cannot read its list of sites";
 /// How often it is looked whether sites were removed and uploads have waited too long.
@@ -65,6 +71,8 @@ struct Inner {
     age: AtomicU64,
     /// Why the sites cannot be read, as it was said last.
     unreadable: Mutex<Option<String>>,
+    /// When it was said of whom that he was not let in, why, and for which site.
+    told: Mutex<HashMap<(IpAddr, &'static str, String), Duration>>,
 }
 
 /// The session of a site.
@@ -87,6 +95,15 @@ pub struct SessionInfo {
     pub software: String,
     /// Since when.
     pub since: SystemTime,
+}
+
+/// A link that is not let in.
+struct Unheard {
+    /// What it did wrong, if it did.
+    error: Option<OpeningError>,
+    ended: Ended,
+    /// The site that it asked for.
+    claimed: Option<String>,
 }
 
 /// A link that is known.
@@ -118,6 +135,7 @@ impl Gateway {
             numbers: AtomicU64::new(0),
             age: AtomicU64::new(u64::MAX),
             unreadable: Mutex::default(),
+            told: Mutex::default(),
         }))
     }
 
@@ -225,6 +243,11 @@ impl Gateway {
         let over = if reception.tls.is_some() { Over::Tls } else { Over::Plain };
         let mut socket = match accept_hdr_async_with_config(stream, answer, Some(limits(over))).await {
             Ok(web) => Socket::new(web),
+            // Who only looked whether TLS answers, as a check does, wanted no tunnel.
+            Err(error) if has_left(&error) => {
+                tracing::debug!(listener, %peer, "Somebody connected and left.");
+                return None;
+            }
             Err(error) => {
                 reception.refused(if may_try { "no_upgrade" } else { "too_many_failures" });
                 tracing::warn!(listener, %peer, %error, "No tunnel came about.");
@@ -233,7 +256,7 @@ impl Gateway {
         };
         match self.hello(&mut socket).await {
             Ok((judged, verifier)) => Some(Known { socket, judged, verifier }),
-            Err((error, ended)) => {
+            Err(Unheard { error, ended, claimed }) => {
                 let reason = match error {
                     Some(OpeningError::Unauthorised) => "wrong_code",
                     Some(_) => "protocol_violation",
@@ -243,7 +266,7 @@ impl Gateway {
                     self.failures().note(peer.ip(), self.now());
                 }
                 reception.refused(reason);
-                tracing::warn!(listener, %peer, why = %ended, "A link was not let in.");
+                self.tell_refused(reception, peer, reason, claimed, &ended);
                 socket.close(&ended).await;
                 None
             }
@@ -253,33 +276,73 @@ impl Gateway {
     async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         socket: &mut Socket<S>,
-    ) -> Result<(Judged, Option<Verifier>), (Option<OpeningError>, Ended)> {
-        let lost = |ended| (None, ended);
-        let internal = |why: String| (None, Ended::by_us(Close::Internal, why));
+    ) -> Result<(Judged, Option<Verifier>), Unheard> {
+        let lost = |ended| Unheard { error: None, ended, claimed: None };
+        let internal = |why: String| lost(Ended::by_us(Close::Internal, why));
         let nonce = random().map_err(|error| internal(error.to_string()))?;
         let opening = GatewayOpening::new(nonce);
         socket.say(opening.greeting()).await.map_err(lost)?;
         let hello = socket.read().await.map_err(lost)?;
         let sites = self.0.sites.clone();
         let judging = tokio::task::spawn_blocking(move || {
-            let mut known = Ok(None);
+            let (mut known, mut claimed) = (Ok(None), None);
             let judged = opening.received(hello, |site| {
+                claimed = Some(site.to_owned());
                 known = sites.verifier(site);
                 known.as_ref().ok().cloned().flatten()
             });
-            (judged, known)
+            (judged, known, claimed)
         });
-        let (judged, known) = judging.await.map_err(|error| internal(error.to_string()))?;
+        let (judged, known, claimed) = judging.await.map_err(|error| internal(error.to_string()))?;
         self.note_sites(known.as_ref().err());
         match (judged, known) {
             (Ok(judged), Ok(known)) => Ok((judged, known)),
             // Nobody can be judged: that is this side's fault and no failure of the link's.
-            (_, Err(_)) => Err((None, Ended::by_us(Close::Later, UNREADABLE))),
+            (_, Err(_)) => Err(lost(Ended::by_us(Close::Later, UNREADABLE))),
             (Err(error), Ok(_)) => {
                 let ended = Ended::by_us(error.close(), error.to_string());
-                Err((Some(error), ended))
+                Err(Unheard { error: Some(error), ended, claimed })
             }
         }
+    }
+
+    /// Says who was not let in, and for which site it asked. The same of the same address is said once in a while, in the log and
+    /// in the record of alerts; every one is counted.
+    fn tell_refused(
+        &self,
+        reception: &Reception,
+        peer: SocketAddr,
+        reason: &'static str,
+        claimed: Option<String>,
+        ended: &Ended,
+    ) {
+        let listener = reception.listener.name.as_str();
+        let site = claimed.map(|site| site.escape_debug().to_string());
+        let site = site.as_deref();
+        if !self.is_news(peer.ip(), reason, site) {
+            tracing::debug!(listener, %peer, site, why = %ended, "A link was not let in, as before.");
+            return;
+        }
+        tracing::warn!(listener, %peer, site, why = %ended, "A link was not let in.");
+        if reason == "wrong_code" {
+            let details = json!({ "reason": reason, "site": site });
+            reception.alerts.raise(peer, &format!("listener {listener}"), &details);
+        }
+    }
+
+    fn is_news(&self, address: IpAddr, reason: &'static str, site: Option<&str>) -> bool {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        told.retain(|_, at| now < *at + TOLD_AGAIN);
+        let key = (address, reason, site.unwrap_or_default().to_owned());
+        if told.contains_key(&key) {
+            return false;
+        }
+        // Beyond that all of it is said.
+        if told.len() < MOST_TOLD {
+            told.insert(key, now);
+        }
+        true
     }
 
     /// Says that the sites cannot be read, or can be again: once, not whenever somebody asks.
@@ -436,6 +499,18 @@ impl Gateway {
 
     fn failures(&self) -> MutexGuard<'_, Failures> {
         self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether there was nobody any more before anything was asked for.
+fn has_left(error: &Error) -> bool {
+    match error {
+        Error::Protocol(ProtocolError::HandshakeIncomplete) | Error::ConnectionClosed => true,
+        Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ),
+        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! writes: plain TCP, TLS, or memory.
 
 use std::future::poll_fn;
+use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -85,17 +86,15 @@ impl Ended {
 
     /// The connection is gone, without a word.
     pub fn lost(why: impl Into<String>) -> Self {
-        Self { close: Close::Internal, by_us: false, why: why.into() }
+        Self { close: Close::Lost, by_us: false, why: why.into() }
     }
 
     fn from_error(error: &Error) -> Self {
         let close = match error {
             Error::ConnectionClosed
             | Error::AlreadyClosed
-            | Error::Io(_)
-            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return Self::lost(format!("connection lost: {error}"));
-            }
+            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Self::lost(""),
+            Error::Io(error) => return Self::lost(words(error)),
             Error::Capacity(_) => Close::TooBig,
             Error::Utf8(_) => Close::NotUtf8,
             Error::Protocol(_) => Close::Protocol,
@@ -132,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                         return Err(ended);
                     }
                 },
-                None => return Err(Ended::lost("connection lost")),
+                None => return Err(Ended::lost("")),
             }
         }
     }
@@ -181,6 +180,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         };
         (connection, driver.run())
     }
+}
+
+/// What went wrong with a connection, without the address of a library's manual.
+fn words(error: &io::Error) -> String {
+    let words = error.to_string();
+    words.split_once(": https://").map_or(words.clone(), |(words, _)| words.to_owned())
 }
 
 /// What a frame means: a message, nothing, or the end.
@@ -262,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         for _ in 0..TURN {
             let frame = match Pin::new(&mut self.web).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(Ended::lost("connection lost")),
+                Poll::Ready(None) => return Poll::Ready(Ended::lost("")),
                 Poll::Ready(Some(frame)) => frame,
             };
             let bytes = match sort(frame) {

@@ -36,6 +36,8 @@ pub enum Close {
     NotUtf8,
     /// A message that is too long (1009).
     TooBig,
+    /// The connection is gone without a word (1006, which nobody sends).
+    Lost,
     /// Something failed here (1011).
     Internal,
     /// Come again later (1013).
@@ -50,11 +52,12 @@ pub enum Close {
     Silence,
 }
 
-const CODES: [(u16, Close, &str); 12] = [
+const CODES: [(u16, Close, &str); 13] = [
     (1000, Close::Normal, "done"),
     (1001, Close::GoingAway, "stopping"),
     (1002, Close::Protocol, "protocol violation"),
     (1003, Close::Text, "text is not spoken here"),
+    (1006, Close::Lost, "connection lost"),
     (1007, Close::NotUtf8, "not UTF-8"),
     (1009, Close::TooBig, "message too long"),
     (1011, Close::Internal, "internal error"),
