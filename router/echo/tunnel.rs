@@ -39,3 +39,7 @@ fn advised(error: &DialError) -> Advised {
     let what = advice::shown(&error.to_string(), 512);
     Advised { what, means: means.to_owned(), attempt: attempt.to_owned() }
 }
+        DialError::NoAuthority(_) => (
+            "The gateway's key is the pinned one, and its certificate is not trusted.",
+            "Set `ca` of this destination to the file with the authority's certificate.",
+        ),

@@ -332,6 +332,7 @@ pub fn read_code(source: &CodeSource) -> Result<Code, String> {
             text.parse().map_err(|error| format!("code_env {name}: {error}"))
         }
     }
+            pins: &settings.pins,
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
