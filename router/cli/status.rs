@@ -253,9 +253,9 @@ fn troubles(destination: &Value) -> Vec<String> {
         let whom = if title.is_empty() { String::new() } else { format!(" for {title}") };
         // A peer that rejects us is not paused by anybody.
         let reason = text(&lane["reason"]);
-        // Of TLS, the reason says who rejects whom; without credentials nobody was asked.
+        // Of TLS and of the tunnel, the reason says who rejects whom; without credentials nobody was asked.
         let health = match lane["health"] == "paused" {
-            true if reason.starts_with("TLS: ") || reason.starts_with("credentials: ") => "paused",
+            true if reason.starts_with("TLS: ") || reason.starts_with("credentials: ") || reason.starts_with("tunnel: ") => "paused",
             true if reason.starts_with("it ") => "takes nothing",
             true => "rejects us",
             false => "ill",

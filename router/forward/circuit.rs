@@ -270,6 +270,17 @@ impl Circuit {
         }
     }
 
+    /// The way there is open again: whoever was ill for `why`, which was about the way, is well.
+    pub fn reached(&mut self, why: &str) -> Option<(Health, String)> {
+        if self.health == Health::Well || self.why != why {
+            return None;
+        }
+        self.health = Health::Well;
+        self.failures = 0;
+        self.begin_again();
+        Some((Health::Well, std::mem::take(&mut self.why)))
+    }
+
     fn refused(&mut self, instance: Sequence, why: Why, now: Duration, chance: f64) -> Settlement {
         if self.health == Health::Well {
             return self.hold_while_well(instance, &why, now, chance);
@@ -385,6 +396,17 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_way_that_is_open_again_ends_an_illness_that_was_about_the_way_and_no_other() {
+        let mut bench = bench();
+        let shut = |bench: &mut Bench| bench.0.unreachable(Verdict::Pause("shut".into()), bench.1, 0.5);
+        assert_eq!(shut(&mut bench), Some((Health::Paused, "shut".to_owned())));
+        assert_eq!(shut(&mut bench), None, "no news");
+        assert_eq!(bench.0.reached("shut"), Some((Health::Well, "shut".to_owned())));
+        bench.fail(1);
+        assert_eq!((bench.0.reached("shut"), bench.0.health()), (None, Health::Ill));
     }
 
     #[test]

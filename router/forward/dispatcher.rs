@@ -19,11 +19,13 @@ use super::fleet::Fleet;
 use super::prepare::Preparer;
 use super::secure::Secure;
 use super::studies::Claims;
+use super::tunnel::no_tunnel;
 use super::verdict::{ABORTS_UNTIL_REFUSED, End, Verdict, judge, without_comment};
 use crate::config::{CallingAe, Config, Destination, DestinationKind};
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
 use crate::tunnel::endpoints::Endpoints;
+use crate::tunnel::link::State;
 use crate::tunnel::{Gateway, Link};
 
 /// Deliveries leased at a time.
@@ -142,6 +144,35 @@ impl Dispatcher {
         }
         if !said.is_empty() {
             self.health_changed("", Health::Well, "");
+        }
+    }
+
+    /// Has the destination be as its tunnel is, whether something waits to be sent or not, until the tunnel is stopped.
+    pub async fn watch(self: Arc<Self>, link: Link) {
+        let (mut states, mut shut) = (link.states(), None::<String>);
+        loop {
+            let state = states.borrow_and_update().clone();
+            let change = match state {
+                State::Stopped => return,
+                State::Dialling => None,
+                // It may be open again in a moment.
+                State::Down(trouble) if trouble.was_open && !trouble.is_for_a_person => None,
+                State::Down(trouble) => {
+                    let verdict = judge(no_tunnel(&trouble));
+                    shut = Some(verdict.why().into());
+                    let (now, chance) = (self.now(), chance());
+                    self.with_circuit("", |circuit| circuit.unreachable(verdict, now, chance))
+                }
+                State::Open(_) => {
+                    shut.take().and_then(|why| self.with_circuit("", |circuit| circuit.reached(&why)))
+                }
+            };
+            if let Some((health, why)) = change {
+                self.health_changed("", health, &why);
+            }
+            if states.changed().await.is_err() {
+                return;
+            }
         }
     }
 

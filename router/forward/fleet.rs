@@ -116,11 +116,11 @@ impl Fleet {
         let (workers, links) = (TaskTracker::new(), TaskTracker::new());
         if !stop.is_cancelled() {
             if let Some(link) = dispatcher.link().cloned() {
-                let halt = self.halt.clone();
+                let (halt, watcher) = (self.halt.clone(), Arc::clone(&dispatcher).watch(link.clone()));
                 links.spawn(async move {
                     tokio::select! {
                         () = halt.cancelled() => {}
-                        () = link.run() => {}
+                        ((), ()) = async { tokio::join!(link.run(), watcher) } => {}
                     }
                 });
             }

@@ -12,6 +12,7 @@ use super::verdict::End;
 use crate::dicom::Status;
 use crate::transcode::Accepts;
 use crate::tunnel::Link;
+use crate::tunnel::link::Trouble;
 use crate::tunnel::upload::{SendError, Sent, send};
 
 /// Breaks in a row that carry nothing, after which the attempt is over.
@@ -39,8 +40,8 @@ impl TunnelCarrier {
 
     pub(super) async fn attempt(&mut self, item: &Item) -> Attempted {
         // Nothing is read, decoded or hashed for a gateway that is not there.
-        if let Err(why) = self.link.session(self.connect).await {
-            return Attempted::before(End::Unreachable(why));
+        if let Err(trouble) = self.link.session(self.connect).await {
+            return Attempted::before(no_tunnel(&trouble));
         }
         match Ready::of(&self.queue, &self.preparer, item, Accepts::Anything).await {
             Ok(ready) => {
@@ -61,7 +62,8 @@ impl TunnelCarrier {
         loop {
             let connection = match self.link.session(self.connect).await {
                 Ok(connection) => connection,
-                Err(why) => return unreachable(why, was_sent),
+                Err(trouble) if was_sent => return Attempted::sent(no_tunnel(&trouble), 0),
+                Err(trouble) => return Attempted::before(no_tunnel(&trouble)),
             };
             match Box::pin(send(&connection, number, &ready, self.patience)).await {
                 Ok(sent) => {
@@ -85,6 +87,12 @@ impl TunnelCarrier {
             }
         }
     }
+}
+
+/// What it means for the destination that its tunnel is not open.
+pub(super) fn no_tunnel(trouble: &Trouble) -> End {
+    let what = format!("tunnel: {}", trouble.why);
+    if trouble.is_for_a_person { End::Insecure(what) } else { End::Unreachable(what) }
 }
 
 fn unreachable(why: String, was_sent: bool) -> Attempted {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::code::{Code, LinkKey};
@@ -35,6 +35,8 @@ use crate::tls::{ClientTls, Role};
 
 /// The longest pause after a session that was open and carried something: it is worth trying at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// How often the log has once more why there is no tunnel.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 /// The longest file with a code, in bytes.
 const MAX_CODE_FILE: u64 = 4096;
 
@@ -66,7 +68,20 @@ pub enum State {
     /// It is open.
     Open(Connection),
     /// It will be tried again later.
-    Down(String),
+    Down(Trouble),
+    /// It was stopped, and is not tried again.
+    Stopped,
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// In words.
+    pub why: String,
+    /// Somebody has to look: it will not pass by itself.
+    pub is_for_a_person: bool,
+    /// There was a session until now, and another one has not been tried yet.
+    pub was_open: bool,
 }
 
 /// What there is to say of a link.
@@ -87,6 +102,32 @@ pub struct Seen {
 struct Kept {
     code: Option<(Code, LinkKey)>,
     tls: Option<ClientTls>,
+    /// What was said last of why it cannot be opened, and when.
+    told: Option<(String, Instant)>,
+}
+
+impl Kept {
+    /// Says why the tunnel cannot be opened: at first, when that changes, and now and then.
+    fn tell(&mut self, destination: &str, error: &DialError) {
+        let what = error.to_string();
+        let is_old = |(said, at): &(String, Instant)| *said == what && at.elapsed() < TOLD_AGAIN;
+        if self.told.as_ref().is_some_and(is_old) {
+            tracing::debug!(destination, %error, "The tunnel still cannot be opened.");
+            return;
+        }
+        if error.is_for_a_person() {
+            tracing::error!(destination, %error, "The tunnel cannot be opened; somebody has to look.");
+        } else {
+            tracing::warn!(destination, %error, "The tunnel cannot be opened now.");
+        }
+        self.told = Some((what, Instant::now()));
+    }
+}
+
+impl Trouble {
+    fn passing(why: &str) -> Self {
+        Self { why: why.to_owned(), is_for_a_person: false, was_open: false }
+    }
 }
 
 impl Link {
@@ -120,24 +161,30 @@ impl Link {
     ///
     /// # Errors
     /// Why there is none now.
-    pub async fn session(&self, patience: Duration) -> Result<Connection, String> {
+    pub async fn session(&self, patience: Duration) -> Result<Connection, Trouble> {
         let mut states = self.0.state.subscribe();
         let looking = states.wait_for(|state| match state {
             State::Dialling => false,
             // Over, but nobody has noticed yet.
             State::Open(connection) => !connection.is_over(),
-            State::Down(_) => true,
+            State::Down(_) | State::Stopped => true,
         });
         match timeout(patience, looking).await.map(|state| state.map(|state| state.clone())) {
             Ok(Ok(State::Open(connection))) => Ok(connection),
-            Ok(Ok(State::Down(why))) => Err(why),
-            Ok(Ok(State::Dialling) | Err(_)) | Err(_) => Err("the tunnel is not open".to_owned()),
+            Ok(Ok(State::Down(trouble))) => Err(trouble),
+            Ok(Ok(State::Stopped)) => Err(Trouble::passing("this program stops")),
+            Ok(Ok(State::Dialling) | Err(_)) | Err(_) => Err(Trouble::passing("the tunnel is not open")),
         }
     }
 
     /// The numbers of uploads of which it is not known what became of them.
     pub(crate) fn numbers(&self) -> &Numbers {
         &self.0.numbers
+    }
+
+    /// Tells how it is, whenever that changes.
+    pub(crate) fn states(&self) -> watch::Receiver<State> {
+        self.0.state.subscribe()
     }
 
     /// How it is, and was.
@@ -159,22 +206,27 @@ impl Link {
         let inner = &*self.0;
         let connected = inner.metrics.tunnel_connected.with_label_values(&[&inner.name]);
         let (mut kept, mut failures) = (Kept::default(), 0);
-        while !inner.stop.is_cancelled() {
+        loop {
             inner.state.send_replace(State::Dialling);
-            let dialled = tokio::select! {
-                () = inner.stop.cancelled() => break,
-                outcome = self.once(&mut kept) => outcome,
-            };
+            let Some(dialled) = self.once(&mut kept).await else { break };
             connected.set(0);
             let now = SystemTime::now();
-            let why = match &dialled {
-                Ok((ended, _)) => format!("the tunnel was closed: {ended}"),
-                Err(error) => error.to_string(),
+            let trouble = match &dialled {
+                Ok((ended, _)) => Trouble {
+                    why: format!("the tunnel was closed: {ended}"),
+                    is_for_a_person: matches!(ended.close, Close::Replaced | Close::Unauthorised),
+                    was_open: true,
+                },
+                Err(error) => Trouble {
+                    why: error.to_string(),
+                    is_for_a_person: error.is_for_a_person(),
+                    was_open: false,
+                },
             };
             self.saw(|seen| {
                 seen.open_since = None;
                 seen.closed_since.get_or_insert(now);
-                seen.last_error = Some((now, why.clone()));
+                seen.last_error = Some((now, trouble.why.clone()));
             });
             let pause = match &dialled {
                 Ok((ended, true)) if ended.close != Close::Replaced => {
@@ -192,7 +244,7 @@ impl Link {
             }
             // Whoever waits for a session that is to be had at once goes on waiting.
             if pause > AT_ONCE {
-                inner.state.send_replace(State::Down(why));
+                inner.state.send_replace(State::Down(trouble));
             } else {
                 inner.state.send_replace(State::Dialling);
             }
@@ -202,26 +254,27 @@ impl Link {
             }
         }
         connected.set(0);
-        inner.state.send_replace(State::Down("this program stops".to_owned()));
+        inner.state.send_replace(State::Stopped);
     }
 
-    /// One session, to its end; and whether it carried anything.
-    async fn once(&self, kept: &mut Kept) -> Result<(Ended, bool), DialError> {
+    /// One session, to its end, and whether it carried anything; none when the link was stopped before there was one.
+    async fn once(&self, kept: &mut Kept) -> Option<Result<(Ended, bool), DialError>> {
         let inner = &*self.0;
         let destination = inner.name.as_str();
         let count = |outcome| inner.metrics.tunnel_dials.with_label_values(&[destination, outcome]).inc();
-        let (socket, opened) = match Box::pin(self.dial(kept)).await {
+        let dialled = tokio::select! {
+            () = inner.stop.cancelled() => return None,
+            dialled = Box::pin(self.dial(kept)) => dialled,
+        };
+        let (socket, opened) = match dialled {
             Ok(open) => open,
             Err(error) => {
                 count(error.reason());
-                if error.is_for_a_person() {
-                    tracing::error!(destination, %error, "The tunnel cannot be opened; somebody has to look.");
-                } else {
-                    tracing::warn!(destination, %error, "The tunnel cannot be opened now.");
-                }
-                return Err(error);
+                kept.tell(destination, &error);
+                return Some(Err(error));
             }
         };
+        kept.told = None;
         count("open");
         tracing::info!(destination, software = opened.software, "The tunnel is open.");
         let meter = inner.metrics.tunnels.meter(Role::Destination, destination);
@@ -234,6 +287,7 @@ impl Link {
         inner.state.send_replace(State::Open(connection.clone()));
         (inner.on_open)();
         inner.remote.iter().for_each(|remote| remote.opened(&connection));
+        // A link that is stopped closes the session in words, which is why this is not cut short.
         let ended = self.streams(&connection, driver).await;
         let (sent, received) = connection.traffic();
         match ended.close {
@@ -241,9 +295,12 @@ impl Link {
                 destination, site = %inner.settings.site,
                 "Another link took this one's place: it uses the same site and code.",
             ),
+            Close::GoingAway | Close::Normal => {
+                tracing::info!(destination, sent, received, why = %ended, "The tunnel is closed.");
+            }
             _ => tracing::warn!(destination, sent, received, why = %ended, "The tunnel is closed."),
         }
-        Ok((ended, sent > 0))
+        Some(Ok((ended, sent > 0)))
     }
 
     async fn dial(
@@ -275,6 +332,7 @@ impl Link {
             proxy: settings.proxy.as_ref(),
             login: &settings.proxy_login,
             tls: kept.tls.as_ref().filter(|_| settings.url.is_secure),
+            pins: &settings.pins,
             site: settings.site.as_str(),
             key,
             limit: settings.timeouts.connect,
@@ -332,7 +390,6 @@ pub fn read_code(source: &CodeSource) -> Result<Code, String> {
             text.parse().map_err(|error| format!("code_env {name}: {error}"))
         }
     }
-            pins: &settings.pins,
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
