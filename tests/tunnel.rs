@@ -620,3 +620,65 @@ fn a_gateway_that_cannot_read_its_sites_blames_no_link_and_says_so_once() {
     let said = gateway.node.output().matches("The sites cannot be read").count();
     assert_eq!(said, 1, "{}", gateway.node.output());
 }
+
+#[test]
+fn a_tunnel_that_cannot_be_opened_is_everybodys_business_before_anything_waits_for_it() {
+    let gateway = Gateway::start();
+    let link = link(gateway.tunnel, &gateway.code);
+    let code = link.home().join("code");
+    // So that a command finds it wherever it is typed.
+    let named = std::fs::read_to_string(link.config()).unwrap();
+    let named = named.replace("code_file = \"code\"", &format!("code_file = {code:?}"));
+    std::fs::write(link.config(), named).unwrap();
+    let mode = |mode| std::fs::set_permissions(&code, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    let checked = link.run(&["echo", "cloud"]);
+    assert!(!checked.status.success() && checked.output.contains("chmod 600"), "{}", checked.output);
+    assert!(!link.run(&["check"]).status.success());
+    let mut link = started(link);
+    let paused = || link.metric("chrysalis_destination_health", &["cloud", "state=\"paused\""]) == 1.0;
+    eventually("a paused destination", PATIENCE, || paused().then_some(()));
+    let status = link.run(&["status"]);
+    assert!(!status.status.success(), "{}", status.output);
+    let said = ["cloud: paused: tunnel: code_file", "cloud: no tunnel since"];
+    assert!(said.iter().all(|said| status.output.contains(said)), "{}", status.output);
+    let tried = || link.metric("chrysalis_tunnel_dials_total", &["outcome=\"code\""]);
+    eventually("some more tries", PATIENCE, || (tried() >= 4.0).then_some(()));
+    assert_eq!(link.output().matches("The tunnel cannot be opened; somebody has to look.").count(), 1);
+
+    mode(0o600);
+    eventually("a tunnel", PATIENCE, || link.output().contains("The tunnel is open.").then_some(()));
+    eventually("a well destination", PATIENCE, || (!paused()).then_some(()));
+    assert!(link.run(&["status"]).status.success(), "{}", link.run(&["status"]).output);
+    let echoed = link.run(&["echo", "cloud"]);
+    assert!(echoed.status.success() && echoed.output.contains("open since 20"), "{}", echoed.output);
+    let listed = gateway.node.run(&["site", "list"]).output;
+    assert!(listed.contains("connected since 20"), "{listed}");
+    assert_eq!(gateway.node.metric("chrysalis_site_connected", &["site=\"north\""]), 1.0);
+    assert!(!gateway.node.output().contains("No tunnel came about"), "{}", gateway.node.output());
+
+    link.stop();
+    eventually("the end at the gateway", PATIENCE, || {
+        gateway.node.output().contains("A link's session ended.").then_some(())
+    });
+    let end = gateway.node.output();
+    assert!(end.contains("why=stopping") && !end.contains("internal error"), "{end}");
+    assert_eq!(gateway.node.metric("chrysalis_site_connected", &["site=\"north\""]), 0.0);
+}
+
+#[test]
+fn who_asks_for_a_site_with_a_wrong_code_is_named_once_and_in_the_record_of_alerts() {
+    let (gateway, other) = (Gateway::start(), Gateway::start());
+    let link = started(link(gateway.tunnel, &other.code));
+    let refused = || gateway.node.metric("chrysalis_refusals_total", &["wrong_code"]);
+    eventually("two tries", PATIENCE, || (refused() >= 2.0).then_some(()));
+    let said = gateway.node.output();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("A link was not let in.")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("site=\"north\""), "{said}");
+    let alerts = std::fs::read_to_string(gateway.node.data_dir.join("security.log")).unwrap();
+    assert!(
+        alerts.contains("\"reason\":\"wrong_code\"") && alerts.contains("\"site\":\"north\""),
+        "{alerts}"
+    );
+    assert!(link.run(&["status"]).output.contains("unknown site or wrong code"));
+}

@@ -82,7 +82,7 @@ impl CheckArgs {
         if !self.offline {
             let targets =
                 config.destinations.iter().map(|d| (Some(d.name.to_string()), Target::of(d, config)));
-            findings.destinations = echo::ask(targets.collect(), self.timeout).await;
+            findings.destinations = echo::ask(targets.collect(), self.timeout, Some(config)).await;
             findings.lines.extend(findings.destinations.iter().map(short));
         }
         if self.diff {

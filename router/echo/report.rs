@@ -107,6 +107,8 @@ pub enum StepName {
     Credentials,
     /// The server answers a search.
     Query,
+    /// The running node has the tunnel open.
+    Tunnel,
 }
 
 /// How a step ended.
@@ -166,6 +168,11 @@ pub enum Found {
     },
     /// Free bytes.
     Free(u64),
+    /// Open in the running node.
+    Open {
+        /// Since when.
+        since: String,
+    },
     /// An answer over HTTP.
     Answered {
         /// Its status.
@@ -263,6 +270,7 @@ impl StepName {
             Self::Space => "space",
             Self::Credentials => "credentials",
             Self::Query => "query",
+            Self::Tunnel => "tunnel",
         }
     }
 }

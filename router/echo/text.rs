@@ -102,6 +102,7 @@ impl Report {
             }
             Found::Accepted => "Accepted (status 0000H)".to_owned(),
             Found::Done => "done".to_owned(),
+            Found::Open { since } => format!("open since {since}, as the running node says"),
             Found::Place { is_there: true } => "is there".to_owned(),
             Found::Place { is_there: false } => "is not there yet, and can be made".to_owned(),
             Found::Answered { status } => format!("answered with HTTP {status}"),

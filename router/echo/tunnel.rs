@@ -7,19 +7,42 @@ use super::advice;
 use super::report::{Advised, Finding, Found, Report, Step, StepName, TargetName};
 use crate::config::TunnelDestination;
 use crate::tunnel::dial::{self, DialError};
+use crate::tunnel::link::read_code;
 
 pub(super) async fn probe(tunnel: &TunnelDestination, limit: Duration) -> Report {
     let (url, site) = (tunnel.url.to_string(), tunnel.site.to_string());
     let target = TargetName::Tunnel { url: advice::shown(&url, 512), site };
     let mut report = Report::new(target, Some(tunnel.security()));
     let began = Instant::now();
+    let total = |report: &mut Report| report.total_ms = began.elapsed().as_secs_f64() * 1000.0;
+    let code = tunnel.code.clone();
+    let read = tokio::task::spawn_blocking(move || read_code(&code)).await;
+    let finding = match read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+        Ok(_) => Finding::Ok { found: Found::Done },
+        Err(error) => Finding::Failed(Advised {
+            what: advice::shown(&error, 512),
+            means: "No session can be opened without the site's code.".to_owned(),
+            attempt: "Put what `chrysalis site add` printed at the gateway into the file, with mode 600."
+                .to_owned(),
+        }),
+    };
+    let is_read = matches!(finding, Finding::Ok { .. });
+    total(&mut report);
+    report.steps.push(Step { step: StepName::Credentials, milliseconds: report.total_ms, finding });
+    if !is_read {
+        return report;
+    }
+    let before = report.total_ms;
     let finding = match dial::reach(tunnel, limit).await {
-        Ok(address) => Finding::Ok { found: Found::Connected { address, passed_over: Vec::new() } },
+        Ok(address) => {
+            let what = if tunnel.url.is_secure { "TLS answers" } else { "the port answers" };
+            report.questions.push(format!("{what}; the site's code is tried when the tunnel opens"));
+            Finding::Ok { found: Found::Connected { address, passed_over: Vec::new() } }
+        }
         Err(error) => Finding::Failed(advised(&error)),
     };
-    let milliseconds = began.elapsed().as_secs_f64() * 1000.0;
-    report.steps.push(Step { step: StepName::Connection, milliseconds, finding });
-    report.total_ms = milliseconds;
+    total(&mut report);
+    report.steps.push(Step { step: StepName::Connection, milliseconds: report.total_ms - before, finding });
     report
 }
 
@@ -28,6 +51,10 @@ fn advised(error: &DialError) -> Advised {
         DialError::Tls(_) | DialError::Material(_) => (
             "The gateway is not who it has to be, or something stands in between that reads along.",
             "Compare the pins with what `chrysalis cert check` shows, from here and from elsewhere.",
+        ),
+        DialError::NoAuthority(_) => (
+            "The gateway's key is the pinned one, and its certificate is not trusted.",
+            "Set `ca` of this destination to the file with the authority's certificate.",
         ),
         DialError::ProxyLogin { .. } => (
             "The proxy wants to know who we are.",
@@ -39,7 +66,3 @@ fn advised(error: &DialError) -> Advised {
     let what = advice::shown(&error.to_string(), 512);
     Advised { what, means: means.to_owned(), attempt: attempt.to_owned() }
 }
-        DialError::NoAuthority(_) => (
-            "The gateway's key is the pinned one, and its certificate is not trusted.",
-            "Set `ca` of this destination to the file with the authority's certificate.",
-        ),
