@@ -104,6 +104,11 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
     let _ = writeln!(screen, "Chrysalis {} runs by {origin}.\n", env!("CARGO_PKG_VERSION"));
     for listener in &config.listeners {
         let name = listener.name.as_str();
+        if let ListenerKind::Tunnel(tunnel) = &listener.kind {
+            let _ =
+                writeln!(screen, "  lets in    {name:<12} {}, links at {}", listener.address, tunnel.path);
+            continue;
+        }
         let called: Vec<_> = listener.called_ae.iter().map(ToString::to_string).collect();
         let called = if called.is_empty() { "anything".to_owned() } else { called.join(" or ") };
         let (address, security) = (listener.address, listener.security().word());
@@ -145,7 +150,9 @@ fn first_screen(config: &Config, origin: &Origin) -> String {
         let _ = writeln!(screen, "  delivers   {:<12} {place}", destination.name.as_str());
     }
     let _ = writeln!(screen, "  admin      http://{}/metrics", config.admin.address);
-    if let Some(listener) = config.listeners.first() {
+    // Links call the others by themselves.
+    let mut carts = config.listeners.iter().filter(|listener| matches!(listener.kind, ListenerKind::Dicom));
+    if let Some(listener) = carts.next() {
         let (ae, address) = (listener.called_ae.first().unwrap_or(&config.node.ae_title), listener.address);
         let _ = writeln!(screen, "\nSend something to it, from another terminal:");
         let _ =
