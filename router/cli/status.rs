@@ -254,8 +254,9 @@ fn troubles(destination: &Value) -> Vec<String> {
         // A peer that rejects us is not paused by anybody.
         let reason = text(&lane["reason"]);
         // Of TLS and of the tunnel, the reason says who rejects whom; without credentials nobody was asked.
+        let is_ours = ["TLS: ", "credentials: ", "tunnel: "].iter().any(|what| reason.starts_with(what));
         let health = match lane["health"] == "paused" {
-            true if reason.starts_with("TLS: ") || reason.starts_with("credentials: ") || reason.starts_with("tunnel: ") => "paused",
+            true if is_ours => "paused",
             true if reason.starts_with("it ") => "takes nothing",
             true => "rejects us",
             false => "ill",
