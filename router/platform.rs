@@ -224,25 +224,6 @@ pub fn sync_directory(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
-/// A folder that only its owner can look into, with those above it.
-///
-/// # Errors
-/// Whatever the system says; that it is there already is none.
-#[cfg(unix)]
-pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path)
-}
-
-/// See the Unix version: elsewhere the rights of the folder above have to do.
-///
-/// # Errors
-/// Whatever the system says; that it is there already is none.
-#[cfg(not(unix))]
-pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)
-}
-
 /// See the Linux version: elsewhere it is run as who we are.
 ///
 /// # Errors

@@ -176,7 +176,8 @@ mod tests {
     fn every_old_suite_has_a_name_that_says_of_what_kind_it_is() {
         let mut kinds = [RSA_SUITES, CBC_SUITES, DHE_SUITES].concat();
         let mut all = OLD_SUITES.to_vec();
-        (kinds.sort_unstable(), all.sort_unstable());
+        kinds.sort_unstable();
+        all.sort_unstable();
         assert_eq!(kinds, all, "each is of one kind");
         let is = |kind: &[u16], fits: fn(&str) -> bool| {
             kind.iter().all(|suite| suite_name(*suite).is_some_and(fits))

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::tls::{Authentication, Security};
+pub use crate::tls::Security;
+
+use crate::tls::Authentication;
 
 /// What was found out about one target, in the order in which it was tried. Holds nothing secret and no patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -50,11 +50,7 @@ fn advised(error: &DialError) -> Advised {
     let (means, attempt) = match error {
         DialError::Tls(_) | DialError::Material(_) => (
             "The gateway is not who it has to be, or something stands in between that reads along.",
-            "Compare the pins with what `chrysalis cert check` shows, from here and from elsewhere.",
-        ),
-        DialError::NoAuthority(_) => (
-            "The gateway's key is the pinned one, and its certificate is not trusted.",
-            "Set `ca` of this destination to the file with the authority's certificate.",
+            "Compare the pins with what `chrysalis cert check` shows, from here and from elsewhere. Where the pin is right, `ca` has to name the authority.",
         ),
         DialError::ProxyLogin { .. } => (
             "The proxy wants to know who we are.",

@@ -19,7 +19,7 @@ use super::wire::Windows;
 use crate::config::{HostPort, TunnelDestination, TunnelUrl, WebLogin};
 use crate::dimse::socket::{self, ConnectError};
 use crate::forward::authorization;
-use crate::tls::{ClientTls, Fault, HandshakeError, MaterialError, Pin};
+use crate::tls::{ClientTls, HandshakeError, MaterialError};
 
 /// The longest answer of a proxy, in bytes.
 const MAX_ANSWER: usize = 8 << 10;
@@ -58,9 +58,6 @@ pub enum DialError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] HandshakeError),
-    /// The gateway's certificate has a pinned key and is believed by no authority here.
-    #[error("{0}")]
-    NoAuthority(String),
     /// Our own files are of no use.
     #[error(transparent)]
     Material(#[from] MaterialError),
@@ -89,11 +86,7 @@ impl DialError {
     pub fn is_for_a_person(&self) -> bool {
         match self {
             Self::Ended(ended) => matches!(ended.close, Close::Unauthorised | Close::Version),
-            Self::Opening(_)
-            | Self::Material(_)
-            | Self::NoAuthority(_)
-            | Self::Code(_)
-            | Self::ProxyLogin { .. } => true,
+            Self::Opening(_) | Self::Material(_) | Self::Code(_) | Self::ProxyLogin { .. } => true,
             Self::Tls(error) => error.is_for_a_person(),
             Self::Connect(_)
             | Self::Proxy { .. }
@@ -110,7 +103,7 @@ impl DialError {
             Self::Connect(_) | Self::Io(_) => "unreachable",
             Self::Proxy { .. } => "proxy",
             Self::ProxyLogin { .. } => "proxy_login",
-            Self::Tls(_) | Self::NoAuthority(_) | Self::Material(_) => "tls",
+            Self::Tls(_) | Self::Material(_) => "tls",
             Self::Upgrade(_) => "no_upgrade",
             Self::Ended(Ended { close: Close::Unauthorised, .. }) | Self::Code(_) => "code",
             Self::Opening(_) | Self::Ended(_) | Self::Randomness(_) => "refused",
@@ -125,7 +118,6 @@ pub(super) struct Dial<'a> {
     pub(super) proxy: Option<&'a HostPort>,
     pub(super) login: &'a WebLogin,
     pub(super) tls: Option<&'a ClientTls>,
-    pub(super) pins: &'a [Pin],
     pub(super) site: &'a str,
     pub(super) key: LinkKey,
     pub(super) limit: Duration,
@@ -145,7 +137,7 @@ pub async fn reach(tunnel: &TunnelDestination, limit: Duration) -> Result<String
             let tls = made.map_err(|error| DialError::Code(error.to_string()))??;
             let name = tls.name_for(&tunnel.url.host)?;
             let encrypted = Box::pin(tls.connect(stream, &name, limit)).await;
-            encrypted.map_err(|error| explained(error, &tunnel.pins))?;
+            encrypted?;
         }
         Ok(address)
     };
@@ -166,7 +158,7 @@ impl Dial<'_> {
             Some(tls) => {
                 let name = tls.name_for(&self.url.host)?;
                 let encrypted = Box::pin(tls.connect(stream, &name, self.limit)).await;
-                Box::new(encrypted.map_err(|error| explained(error, self.pins))?)
+                Box::new(encrypted?)
             }
         };
         let upgrade = |error| DialError::Upgrade(Box::new(error));
@@ -194,25 +186,6 @@ impl Dial<'_> {
                 }
             }
         }
-    }
-}
-
-/// A certificate whose key is pinned is the right one: what is missing is an authority that vouches for it, and to pin it is no
-/// mending.
-fn explained(error: HandshakeError, pins: &[Pin]) -> DialError {
-    let HandshakeError::Certificate { fault, leaf: Some(leaf) } = &error else { return error.into() };
-    if !pins.contains(&leaf.pin) {
-        return error.into();
-    }
-    let (subject, issuer) = (&leaf.subject, &leaf.issuer);
-    match fault {
-        Fault::UnknownIssuer => DialError::NoAuthority(format!(
-            "the certificate of {subject} has a pinned key, but no authority that is trusted here vouches for it: set ca = the file with the certificate of {issuer}"
-        )),
-        Fault::AuthorityAsLeaf | Fault::Version1 => DialError::NoAuthority(format!(
-            "the certificate of {subject} has a pinned key, but no authority can vouch for one of its kind: give the gateway a certificate that an authority signed, such as one of `chrysalis cert generate --ca`, and set ca = that authority's file"
-        )),
-        _ => error.into(),
     }
 }
 

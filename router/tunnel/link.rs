@@ -332,7 +332,6 @@ impl Link {
             proxy: settings.proxy.as_ref(),
             login: &settings.proxy_login,
             tls: kept.tls.as_ref().filter(|_| settings.url.is_secure),
-            pins: &settings.pins,
             site: settings.site.as_str(),
             key,
             limit: settings.timeouts.connect,
