@@ -112,7 +112,7 @@ async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
 }
 
 #[test]
-fn a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_tells_the_truth() {
+fn case_106_a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_tells_the_truth() {
     let runtime = Runtime::new().unwrap();
     let code = Code::generate().unwrap();
     let address = free_address();
@@ -150,7 +150,7 @@ async fn greeted(address: std::net::SocketAddr) -> (Socket<TcpStream>, bytes::By
 }
 
 #[test]
-fn a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
+fn case_106_a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
     let tunnel = free_address();
     let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
     let mut node = Node::builder().folder("archive").table(&table).prepare();

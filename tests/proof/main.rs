@@ -17,6 +17,7 @@
 #![allow(unreachable_pub, reason = "modules of a test binary, with no public interface to narrow")]
 
 mod chance;
+mod hostile;
 mod kill;
 mod load;
 mod part;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 2] = [simulated::PART, kill::PART];
+const PARTS: [Part; 3] = [simulated::PART, kill::PART, hostile::PART];
 
 fn main() -> ExitCode {
     let wish = match Wish::read(std::env::args().skip(1), &PARTS) {

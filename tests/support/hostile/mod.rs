@@ -9,7 +9,7 @@ mod associations;
 pub mod bytes;
 pub mod data_sets;
 mod messages;
-mod pdus;
+pub mod pdus;
 pub mod rounds;
 
 use answers::Answers;
