@@ -36,9 +36,9 @@ fn texts() -> Vec<(String, &'static str)> {
         (listener("127.0.0.1:0"), ":3: listener.port: 0 is not 1..65535"),
         (listener("127.0.0.1:65536"), ":3: listener.port: 65536 is not 1..65535"),
         (pacs("address = \"h:70000\""), ":5: destination.port: 70000 is not 1..65535"),
-        (twice, ":8: destination.called_ae: destination \"pacs\" is the same"),
+        (twice, ":9: destination.called_ae: destination \"pacs\" is the same"),
         ("include = \"gone.toml\"".into(), ":1: include: unknown key"),
-        ("#".repeat((10 << 20) + 1), "is larger than 10485760 bytes"),
+        (format!("[node]\n{}", "#".repeat(10 << 20)), "is larger than 10485760 bytes"),
         ("[node]\ndata_dir = \"/\"".into(), ":2: node.data_dir: is the root directory"),
         ("[node]\ndata_dir = \"../../../../../../../../..\"".into(), "node.data_dir"),
     ];
@@ -84,8 +84,22 @@ fn case_104_a_spool_that_cannot_be_ends_with_78() {
     ends_with_78(&data_dir(&at("root")), "node.data_dir");
     std::fs::write(at("file"), "in the way").unwrap();
     ends_with_78(&data_dir(&at("file")), "is not a directory");
-    // Not even root may write there.
-    ends_with_78(&data_dir(Path::new("/proc/chrysalis")), "node.data_dir");
+}
+
+#[test]
+fn case_104_a_spool_on_a_read_only_disk_ends_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = |program: &str, args: &[&str]| {
+        let ended = std::process::Command::new(program).args(args).arg(folder.path()).status();
+        ended.is_ok_and(|status| status.success())
+    };
+    if !mounted("mount", &["-t", "tmpfs", "-o", "ro,size=1m", "tmpfs"]) {
+        eprintln!("skipped: only root can mount a disk");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| ends_with_78(&data_dir(folder.path()), "node.data_dir"));
+    assert!(mounted("umount", &[]));
+    outcome.unwrap();
 }
 
 #[test]

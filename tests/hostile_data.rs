@@ -151,8 +151,14 @@ impl State {
             let is_back = last.files <= self.files && last.descriptors <= self.descriptors;
             (is_back && last.memory <= self.memory + KEPT).then_some(())
         });
-        assert!(found.is_some(), "{last:?} instead of {self:?}");
+        assert!(found.is_some(), "{last:?} instead of {self:?}: {:?}", descriptors(node));
     }
+}
+
+/// What is open, for messages.
+fn descriptors(node: &Node) -> Vec<std::path::PathBuf> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", node.id())).unwrap();
+    open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect()
 }
 
 // ------------------------------------------------------------------------------------------------ connections
@@ -580,14 +586,13 @@ fn case_82_another_sop_class_in_the_data_set_is_refused_unless_the_listener_acce
 
 #[test]
 fn case_83_a_data_set_truncated_inside_a_value_is_refused_with_the_place() {
-    let bench = Bench::new();
-    bench.runs(83);
+    Bench::new().runs(83);
     // Also when some of it is on the disk already.
     let bytes = after_head(&[long(PIXELS, b"OB", 4_000_000), vec![7; 3_000_000]].concat());
     let comment = format!("data set truncated at {}", bytes.len());
     let outcome = Outcome::Refused(0xC000, comment.clone());
     let large = Row { number: 83, what: "cut late", syntax: EXPLICIT_LITTLE, bytes, outcome };
-    bench.refuses(&large, 0xC000, &comment);
+    Bench::new().refuses(&large, 0xC000, &comment);
 }
 
 #[test]
