@@ -8,6 +8,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use support::archive::Archive;
 use support::deliveries::{BRISK, SOON};
@@ -449,7 +450,7 @@ fn case_68_a_wrong_group_length_is_warned_of_once() {
 fn case_72_no_path_contains_anything_of_a_uid_from_the_wire() {
     let node = Node::builder().folder("archive").start();
     let odd = ["1.2.canary", "1.0077123.3", "..", "canary", "CON"];
-    let bad = ["1.2/../../canary", "..\\canary", "/tmp/canary", "1.2\03.canary"];
+    let bad = ["1.2/../../canary", "..\\canary", "/tmp/canary", "1.2\x003.canary"];
     for (uid, status) in odd.map(|uid| (uid, 0)).into_iter().chain(bad.map(|uid| (uid, 0x0117))) {
         let modality = Modality::new(node.address).context(US_IMAGE, &[EXPLICIT_LITTLE]);
         let mut association = modality.associate().unwrap();
@@ -474,7 +475,7 @@ fn case_72_no_path_contains_anything_of_a_uid_from_the_wire() {
 
 /// Accepts one association after the other, answers the first C-STORE with these bytes and later ones properly; says how
 /// many C-STOREs came whole, and what followed the lie.
-fn liar(lie: Vec<u8>) -> (SocketAddr, std::thread::JoinHandle<(usize, Option<(u8, u8)>)>) {
+fn liar(lie: Vec<u8>) -> (SocketAddr, JoinHandle<(usize, Option<(u8, u8)>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {

@@ -22,7 +22,7 @@ use chrysalis::dimse::{
     StoreResponse, Timers, Transport,
 };
 use support::hostile::answers::Answers;
-use support::hostile::bytes::{RELEASE, Rq, data, element, number, pdata, store};
+use support::hostile::bytes::{RELEASE, Rq, data, number, pdata, store};
 use support::hostile::{self, CALLED, CALLING, Door, PASSCODE, SHORT, USER, accepted};
 use support::instance::{IMPLICIT_LITTLE as IMPLICIT, US_IMAGE as US};
 use support::wire::{VERIFICATION, item, pdu};
