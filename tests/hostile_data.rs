@@ -473,13 +473,19 @@ fn case_72_no_path_contains_anything_of_a_uid_from_the_wire() {
 
 // ------------------------------------------------------------------------------------------------ a PACS that lies
 
-/// Accepts one association after the other, answers the first C-STORE with these bytes and later ones properly; says how
-/// many C-STOREs came whole, and what followed the lie.
-fn liar(lie: Vec<u8>) -> (SocketAddr, JoinHandle<(usize, Option<(u8, u8)>)>) {
+/// What a PACS that lies has seen: C-STOREs that came whole, and the A-ABORT that followed the lie.
+#[derive(Debug, Default)]
+struct Heard {
+    stores: usize,
+    abort: Option<(u8, u8)>,
+}
+
+/// Accepts one association after the other, answers the first C-STORE with these bytes and the next properly.
+fn liar(lie: Vec<u8>) -> (SocketAddr, JoinHandle<Heard>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
-        let (mut stores, mut abort) = (0, None);
+        let mut heard = Heard::default();
         loop {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
@@ -491,21 +497,21 @@ fn liar(lie: Vec<u8>) -> (SocketAddr, JoinHandle<(usize, Option<(u8, u8)>)>) {
                         for (context, control, fragment) in wire::pdvs(&pdu.body).unwrap() {
                             match control {
                                 1 | 3 => command.extend_from_slice(fragment),
-                                2 if stores == 0 => {
-                                    stores += 1;
+                                2 if heard.stores == 0 => {
+                                    heard.stores += 1;
                                     let _ = stream.write_all(&lie);
                                 }
                                 2 => {
                                     let request = wire::Command::parse(&command).unwrap();
                                     let answer = wire::Command::response(&request, 0, None).to_bytes();
                                     stream.write_all(&pdata(context, 3, &answer)).unwrap();
-                                    return (stores + 1, abort);
+                                    return Heard { stores: heard.stores + 1, ..heard };
                                 }
                                 _ => {}
                             }
                         }
                     }
-                    wire::ABORT => abort = Some((pdu.body[2], pdu.body[3])),
+                    wire::ABORT => heard.abort = Some((pdu.body[2], pdu.body[3])),
                     _ => {}
                 }
             }
@@ -535,9 +541,8 @@ fn is_sent_again(lie: Vec<u8>) {
     let instance = Study::new(78).small(1);
     assert_eq!(Modality::new(node.address).store(&instance).unwrap().status, 0);
     node.wait_state(&instance, "pacs", "delivered");
-    let (stores, abort) = thread.join().unwrap();
-    assert_eq!(stores, 2, "sent again");
-    assert!(abort.is_some(), "aborted");
+    let heard = thread.join().unwrap();
+    assert!(heard.stores == 2 && heard.abort.is_some(), "aborted and sent again: {heard:?}");
 }
 
 /// A C-STORE-RSP with this Message ID Being Responded To and this data set type.
