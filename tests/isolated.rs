@@ -42,7 +42,7 @@ fn a_bad_stream_is_refused_with_the_decoders_words_and_costs_no_child() {
 }
 
 #[test]
-fn a_stream_that_needs_more_memory_than_there_may_be_hurts_one_frame_only() {
+fn case_102_a_stream_that_needs_more_memory_than_there_may_be_hurts_one_frame_only() {
     let isolated = isolated();
     let error =
         isolated.decode(Foreign::Jpeg2000, &jpeg2000(16_000), Limits::default()).expect_err("too much");
@@ -51,7 +51,7 @@ fn a_stream_that_needs_more_memory_than_there_may_be_hurts_one_frame_only() {
 }
 
 #[test]
-fn a_decoder_that_dies_over_a_frame_is_an_error_that_says_how() {
+fn case_102_a_decoder_that_dies_over_a_frame_is_an_error_that_says_how() {
     let isolated = isolated();
     let id = stopped(&isolated);
     std::thread::scope(|scope| {
@@ -70,7 +70,7 @@ fn a_decoder_that_dies_over_a_frame_is_an_error_that_says_how() {
 }
 
 #[test]
-fn a_decoder_that_takes_too_long_is_killed() {
+fn case_102_a_decoder_that_takes_too_long_is_killed() {
     let deadline = Duration::from_secs(3);
     let isolated = Isolated::with_patience(program(), 1, Patience { deadline, ..Patience::default() });
     let id = stopped(&isolated);

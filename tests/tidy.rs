@@ -142,6 +142,23 @@ fn every_metric_is_in_the_manual() {
     }
 }
 
+#[test]
+fn every_case_of_hostile_input_has_a_test_with_its_number() {
+    let mut tested = BTreeSet::new();
+    for file in files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+    {
+        let text = read(&root().join(file));
+        for (at, _) in text.match_indices("case_") {
+            let rest = text.get(at + 5..).unwrap_or_default();
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            let has_words = rest.get(digits.len()..).is_some_and(|after| after.starts_with('_'));
+            tested.extend(digits.parse::<u16>().ok().filter(|_| has_words));
+        }
+    }
+    let missing: Vec<_> = (1..=106).filter(|number| !tested.contains(number)).collect();
+    assert!(missing.is_empty(), "there is no test for {missing:?}");
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

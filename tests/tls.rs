@@ -7,10 +7,12 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::certificates::{Certificates, Pair};
 use support::deliveries::small;
+use support::hostile::pdus::client_hello;
 use support::instance::{Instance, Study};
 use support::modality::Modality;
 use support::node::{Node, NodeBuilder};
@@ -214,7 +216,7 @@ fn s_client(address: SocketAddr, args: &[&str]) -> Option<Finished> {
 }
 
 #[test]
-fn hostile_7_versions_older_than_tls_1_2_get_an_alert_and_1_2_and_1_3_are_spoken() {
+fn case_07_versions_older_than_tls_1_2_get_an_alert_and_1_2_and_1_3_are_spoken() {
     let certificates = Certificates::new();
     let node = node(&certificates.issue("chrysalis"), "").folder("archive").start();
     for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
@@ -227,8 +229,13 @@ fn hostile_7_versions_older_than_tls_1_2_get_an_alert_and_1_2_and_1_3_are_spoken
         assert!(!done.status.success());
     }
     wait_log(&node, "the peer speaks no version of TLS that is allowed here");
+    // The same of SSL 3, which openssl no longer speaks, and of the others byte by byte: a fatal alert, protocol_version.
+    for minor in [0, 1, 2] {
+        let answer = say(node.address, &client_hello(minor));
+        assert_eq!((answer[0], &answer[3..]), (0x15, &[0, 2, 2, 70][..]), "3.{minor}: {answer:02x?}");
+    }
     let failures = "chrysalis_tls_handshake_failures_total";
-    assert_eq!(node.metric(failures, &["role=\"listener\"", "reason=\"old_tls_version\""]), 2.0);
+    assert_eq!(node.metric(failures, &["role=\"listener\"", "reason=\"old_tls_version\""]), 5.0);
 }
 
 #[test]
@@ -251,19 +258,16 @@ fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A ClientHello for TLS 1.2 with one cipher, which goes no further.
-const HELLO: &[u8] = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\x00\x00\x04\xc0\x2f\x00\xff\x01\x00";
-
 #[test]
-fn hostile_5_a_client_hello_on_a_plain_port_is_aborted_and_named() {
+fn case_05_a_client_hello_on_a_plain_port_is_aborted_and_named() {
     let node = Node::builder().folder("archive").start();
-    let answer = say(node.address, HELLO);
+    let answer = say(node.address, &client_hello(3));
     assert_eq!(answer, [7, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
     wait_log(&node, "TLS on plain port");
 }
 
 #[test]
-fn hostile_6_plain_dicom_on_a_tls_port_gets_an_alert_and_is_named() {
+fn case_06_plain_dicom_on_a_tls_port_gets_an_alert_and_is_named() {
     let certificates = Certificates::new();
     let node = node(&certificates.issue("chrysalis"), "").folder("archive").start();
     let request = [&[1, 0, 0, 0, 0, 0xCD, 0, 1, 0, 0][..], &[0x20; 200]].concat();
@@ -274,67 +278,133 @@ fn hostile_6_plain_dicom_on_a_tls_port_gets_an_alert_and_is_named() {
     assert_eq!(refusals, 1.0);
 }
 
-#[test]
-fn hostile_8_and_9_a_missing_an_expired_and_a_foreign_certificate_get_alerts_and_the_latter_are_written_down()
-{
-    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+/// A node that wants certificates of this authority.
+fn strict_node(certificates: &Certificates) -> Node {
     let ca = format!("client = \"required\"\nca = \"{}\"\n", certificates.ca().display());
-    let node = node(&certificates.issue("chrysalis"), &ca).folder("archive").start();
-    let Some(done) = s_client(node.address, &["-tls1_3"]) else { return };
+    node(&certificates.issue("chrysalis"), &ca).folder("archive").start()
+}
+
+/// The security log, once it has so many lines.
+fn security_log(node: &Node, lines: usize) -> String {
+    eventually("the security log", PATIENCE, || {
+        let text = std::fs::read_to_string(node.data_dir.join("security.log")).unwrap_or_default();
+        (text.lines().count() == lines).then_some(text)
+    })
+}
+
+/// The alert that a client without a certificate gets in TLS 1.3, where it follows the client's own last word.
+fn alert_without_certificate(certificates: &Certificates, address: SocketAddr) -> rustls::AlertDescription {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(certificates.ca()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    loop {
+        if let Err(error) = connection.complete_io(&mut stream) {
+            let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match tls {
+                Some(rustls::Error::AlertReceived(alert)) => return *alert,
+                other => panic!("{other:?}: {error}"),
+            }
+        }
+        assert!(connection.read_tls(&mut stream).unwrap() > 0, "closed without an alert");
+        if let Err(rustls::Error::AlertReceived(alert)) = connection.process_new_packets() {
+            return alert;
+        }
+    }
+}
+
+#[test]
+fn case_08_a_client_without_the_certificate_that_is_required_gets_the_alert_for_it() {
+    let certificates = Certificates::new();
+    let node = strict_node(&certificates);
+    let alert = alert_without_certificate(&certificates, node.address);
+    assert_eq!(alert, rustls::AlertDescription::CertificateRequired);
     wait_log(&node, "the peer showed no certificate");
-    drop(done);
+    let written = security_log(&node, 1);
+    assert!(written.contains("110113") && written.contains("no_certificate"), "{written}");
+}
+
+#[test]
+fn case_09_an_expired_and_a_foreign_certificate_get_alerts_and_are_written_down() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    let node = strict_node(&certificates);
     let expired = certificates.expired("old-cart");
     let stranger = foreign.issue("stranger");
-    for (pair, log) in
-        [(&expired, "expired 2021-01-01"), (&stranger, "CN=stranger was issued by CN=test authority")]
-    {
+    for (pair, alert, log) in [
+        (&expired, "alert certificate expired", "expired 2021-01-01"),
+        (&stranger, "alert", "CN=stranger was issued by CN=test authority"),
+    ] {
         let (certificate, key) = (pair.certificate.to_str().unwrap(), pair.key.to_str().unwrap());
-        let done = s_client(node.address, &["-tls1_2", "-cert", certificate, "-key", key]).unwrap();
-        assert!(done.output.contains("alert"), "{}", done.output);
+        let Some(done) = s_client(node.address, &["-tls1_2", "-cert", certificate, "-key", key]) else {
+            return;
+        };
+        assert!(done.output.contains(alert) && !done.status.success(), "{}", done.output);
         wait_log(&node, log);
     }
-    let alerts = node.data_dir.join("security.log");
-    let written = eventually("three alerts", PATIENCE, || {
-        let text = std::fs::read_to_string(&alerts).unwrap_or_default();
-        (text.lines().count() == 3).then_some(text)
-    });
-    for word in ["110113", "no_certificate", "certificate_expired", "CN=old-cart", "CN=stranger", "sha256/"] {
+    let written = security_log(&node, 2);
+    for word in ["110113", "certificate_expired", "CN=old-cart", "CN=stranger", "sha256/"] {
         assert!(written.contains(word), "{word} in {written}");
     }
 }
 
-#[test]
-fn hostile_10_and_14_a_stalled_handshake_ends_at_its_deadline_and_a_close_notify_does_not_spin() {
-    let certificates = Certificates::new();
-    let node = node(&certificates.issue("chrysalis"), "handshake = \"500ms\"\n").folder("archive").start();
-    let busy = || {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", node.id())).unwrap();
-        let fields: Vec<_> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = busy();
+/// Processor time of the node so far, in hundredths of a second.
+fn busy(node: &Node) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", node.id())).unwrap();
+    let fields: Vec<_> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Says these, each on a connection of its own that stays open until the node closes it; how long that took.
+fn stalled(address: SocketAddr, said: &[&[u8]]) -> Duration {
     let began = Instant::now();
-    // Half a record, a whole hello, and a hello with a close_notify after it; each stays connected.
-    let close = [HELLO, b"\x15\x03\x03\x00\x02\x01\x00"].concat();
-    let stalls = [&HELLO[..20], HELLO, &close].map(|bytes| {
-        let mut stream = TcpStream::connect(node.address).unwrap();
+    let connect = |bytes: &&[u8]| {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(bytes).unwrap();
         stream
-    });
-    for mut stream in stalls {
-        let mut rest = Vec::new();
-        let _ = stream.read_to_end(&mut rest);
+    };
+    for mut stream in said.iter().map(connect).collect::<Vec<_>>() {
+        let _ = stream.read_to_end(&mut Vec::new());
         let _ = stream.shutdown(Shutdown::Both);
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    // In hundredths of a second; a spin until the deadlines would be most of it.
-    assert!(busy() - before < 100, "{} of processor time", busy() - before);
-    wait_log(&node, "no TLS handshake within 500ms");
+    began.elapsed()
 }
 
 #[test]
-fn hostile_15_a_title_that_belongs_to_another_certificate_is_rejected_1_1_3_and_written_down() {
+fn case_10_a_stalled_handshake_is_closed_at_its_deadline_which_is_10_seconds() {
+    let certificates = Certificates::new();
+    let node = node(&certificates.issue("chrysalis"), "handshake = \"500ms\"\n").folder("archive").start();
+    let hello = client_hello(3);
+    // Nothing, half a record, a whole hello.
+    let took = stalled(node.address, &[b"", &hello[..20], &hello]);
+    assert!((500..5_000).contains(&took.as_millis()), "{took:?}");
+    wait_log(&node, "no TLS handshake within 500ms");
+    let key = chrysalis::config::KEYS.iter().find(|key| key.dotted() == "listener.tls.handshake");
+    assert_eq!(key.unwrap().default, "\"10s\"");
+}
+
+#[test]
+fn case_14_a_close_notify_right_after_the_hello_does_not_spin() {
+    let certificates = Certificates::new();
+    let node = node(&certificates.issue("chrysalis"), "handshake = \"2s\"\n").folder("archive").start();
+    let before = busy(&node);
+    let close = [&client_hello(3)[..], b"\x15\x03\x03\x00\x02\x01\x00"].concat();
+    assert!(stalled(node.address, &[&close, &close]) < Duration::from_secs(20));
+    // A spin until the deadlines would be most of two seconds.
+    assert!(busy(&node) - before < 100, "{} hundredths of a second", busy(&node) - before);
+}
+
+#[test]
+fn case_15_a_title_that_belongs_to_another_certificate_is_rejected_1_1_3_and_written_down() {
     let certificates = Certificates::new();
     let ca = certificates.ca();
     let ca = ca.to_str().unwrap();
@@ -357,10 +427,7 @@ fn hostile_15_a_title_that_belongs_to_another_certificate_is_rejected_1_1_3_and_
         assert!(refused.output.contains("Calling AE Title Not Recognized"), "{title}: {}", refused.output);
     }
     assert_eq!(node.metric("chrysalis_refusals_total", &["reason=\"rejected_1_1_3\""]), 3.0);
-    let written = eventually("three alerts", PATIENCE, || {
-        let text = std::fs::read_to_string(node.data_dir.join("security.log")).unwrap_or_default();
-        (text.lines().count() == 3).then_some(text)
-    });
+    let written = security_log(&node, 3);
     assert!(written.contains("title_not_allowed") && written.contains("MR1"), "{written}");
 }
 

@@ -128,7 +128,7 @@ async fn answer(lie: Lie, offer: &Offer, stream: &Stream) {
 }
 
 #[test]
-fn a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_tells_the_truth() {
+fn case_106_a_gateway_that_lies_is_not_believed_and_nothing_counts_as_delivered_before_it_tells_the_truth() {
     // Longer than what can be on its way before an answer is read.
     lied_to_about(&Study::new(5).huge(1, 20 << 20), WINDOWS);
     // Short enough to be in line with its end before an answer is read.
@@ -234,7 +234,7 @@ fn only_an_uploads_own_number_says_that_it_was_committed_before() {
 }
 
 #[test]
-fn a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
+fn case_106_a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
     let tunnel = free_address();
     let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
     let mut node = Node::builder().folder("archive").table(&table).prepare();

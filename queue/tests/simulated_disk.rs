@@ -1,8 +1,8 @@
 //! The promise, attacked on a disk in memory: power cuts, failing operations and full disks at random, at every
 //! operation, and once for every case that has a name.
 //!
-//! `CHRYSALIS_SIM_CUTS=N` sets how many cuts the random run makes (10,000 by itself), `CHRYSALIS_SIM_SEED=S` runs one
-//! seed and nothing else of it.
+//! `CHRYSALIS_SIM_CUTS=N` sets how many cuts the random run makes (10,000 by itself), `CHRYSALIS_SIM_FIRST=S` from which
+//! seed on (1 by itself), and `CHRYSALIS_SIM_SEED=S` runs one seed and nothing else of it.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -24,11 +24,12 @@ fn whatever_happens_nothing_acknowledged_is_lost() {
         return;
     }
     let wanted = number("CHRYSALIS_SIM_CUTS").unwrap_or(10_000);
+    let first = number("CHRYSALIS_SIM_FIRST").unwrap_or(1);
     let total = Mutex::new(Tally::default());
-    let (seeds, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let work = || {
         while !failed.load(Ordering::Relaxed) && total.lock().unwrap().cuts < wanted {
-            let seed = seeds.fetch_add(1, Ordering::Relaxed) + 1;
+            let seed = next.fetch_add(1, Ordering::Relaxed);
             match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                 Ok(tally) => total.lock().unwrap().add(tally),
                 Err(_) => {
@@ -42,7 +43,8 @@ fn whatever_happens_nothing_acknowledged_is_lost() {
         let all: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
     });
-    println!("seeds {}, {:?}, lost 0", seeds.into_inner(), total.into_inner().unwrap());
+    let seeds = next.into_inner() - first;
+    println!("seeds {seeds}, {:?}, lost 0", total.into_inner().unwrap());
     assert!(!failed.into_inner(), "a seed failed; its number is above");
 }
 

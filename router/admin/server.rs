@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_HEAD: usize = 16 << 10;
 /// How long a request head may take, and how long a connection may stay open between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a request head that takes too long is answered.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// The admin server, bound but not serving yet.
 #[derive(Debug)]
@@ -94,14 +97,17 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, idle: &Idle,
         let mut router = router.clone();
         async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
     });
-    let served = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "An admin connection ended early.");
+        .serve_connection(TokioIo::new(stream), service);
+    let Err(error) = (&mut connection).await else { return };
+    tracing::debug!(%peer, %error, "An admin connection ended early.");
+    let rest = connection.into_parts();
+    // Whoever has not even begun a request is told nothing.
+    if error.is_timeout() && !rest.read_buf.is_empty() {
+        let _ = rest.io.into_inner().write_all(TOO_SLOW).await;
     }
 }
 

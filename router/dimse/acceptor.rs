@@ -54,6 +54,8 @@ pub struct Association<S> {
     pending: Option<(u8, Vec<u8>)>,
     /// Message IDs of C-STOREs handed out and not yet answered.
     outstanding: Vec<u16>,
+    /// Whether it was said that this peer's group lengths are wrong: once is enough.
+    has_noted_group_length: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +138,9 @@ impl Acceptor {
             }
         };
         link.event(Event::Accept, &negotiated.accept.encode(&request)).await?;
+        if request.user.repeated_max_length {
+            tracing::warn!(calling = %request.calling, "More than one maximum length was given; the first counts.");
+        }
         Ok(Association {
             link,
             request,
@@ -146,6 +151,7 @@ impl Acceptor {
             data: None,
             pending: None,
             outstanding: Vec::new(),
+            has_noted_group_length: false,
         })
     }
 }
@@ -226,6 +232,7 @@ impl<S: Transport> Association<S> {
                     return Err(self.link.refuse(Abort::INVALID_PARAMETER, fault.to_string()).await);
                 }
             };
+            self.note_group_length(&bytes);
             match command {
                 Command::EchoRequest(command) => {
                     self.expect_data(context, command.has_data);
@@ -236,6 +243,7 @@ impl<S: Transport> Association<S> {
                     match self.check_store(context, &command) {
                         Ok((transfer_syntax, conformance)) => {
                             self.outstanding.push(command.message_id);
+                            self.note_conformance(&command, conformance);
                             let sop_instance = command.sop_instance.clone().unwrap_or_default();
                             let message =
                                 StoreMessage { context, command, sop_instance, transfer_syntax, conformance };
@@ -417,6 +425,19 @@ impl<S: Transport> Association<S> {
             return Err((Status::CANNOT_UNDERSTAND, "no data set"));
         }
         Ok((agreed.transfer_syntax.clone(), conformance))
+    }
+
+    fn note_group_length(&mut self, set: &[u8]) {
+        if !self.has_noted_group_length && Command::has_wrong_group_length(set) {
+            self.has_noted_group_length = true;
+            tracing::warn!(calling = %self.request.calling, "The group length of a command set is wrong; it is not used.");
+        }
+    }
+
+    fn note_conformance(&self, command: &StoreCommand, conformance: Conformance) {
+        if let (Conformance::Odd, Some(sop_instance)) = (conformance, &command.sop_instance) {
+            tracing::warn!(%sop_instance, calling = %self.request.calling, "The SOP instance UID is none by the standard; taken as it is.");
+        }
     }
 
     fn refuse_store(&mut self, context: u8, command: &StoreCommand, status: Status, comment: &str) {

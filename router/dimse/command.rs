@@ -105,7 +105,8 @@ const CANCEL_RQ: u16 = 0x0FFF;
 const NO_DATA_SET: u16 = 0x0101;
 
 impl Command {
-    /// Reads a command set. The group length is not looked at: it may be wrong or missing.
+    /// Reads a command set. The group length is not looked at: it may be wrong or missing
+    /// ([`Command::has_wrong_group_length`]).
     ///
     /// # Errors
     /// [`CommandError`] when it is not Implicit VR Little Endian or names no command.
@@ -143,6 +144,16 @@ impl Command {
             CANCEL_RQ => Self::Cancel,
             _ => Self::Other(Other { field, message_id: set.message_id, sop_class: set.sop_class, has_data }),
         })
+    }
+
+    /// Whether a command set begins with a group length (PS3.7 E.1) that is not that of what follows.
+    pub fn has_wrong_group_length(bytes: &[u8]) -> bool {
+        match bytes.split_first_chunk::<12>() {
+            Some((&[0, 0, 0, 0, 4, 0, 0, 0, a, b, c, d], rest)) => {
+                u32::from_le_bytes([a, b, c, d]) as usize != rest.len()
+            }
+            _ => false,
+        }
     }
 
     /// The command set as bytes, group length first.

@@ -318,6 +318,13 @@ fn subject(attributes: &Attributes) -> [u8; 16] {
 
 fn note(announced: &Announced, scan: &Scan, sequence: Sequence) {
     let sop_instance = &announced.sop_instance;
+    let Notes { out_of_order, duplicate } = scan.notes;
+    if out_of_order || duplicate {
+        tracing::warn!(
+            instance = %sequence, %sop_instance, out_of_order, duplicate,
+            "Stored an instance whose elements are out of order or come twice.",
+        );
+    }
     match scan.structure {
         Structure::Odd { reason, at } => tracing::warn!(
             instance = %sequence, %sop_instance, %reason, at,

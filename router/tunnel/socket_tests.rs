@@ -173,7 +173,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn hostile_106_frames_that_may_not_be_are_answered_with_their_close_codes() {
+async fn case_106_frames_that_may_not_be_are_answered_with_their_close_codes() {
     let huge = [&[0x82, 0xff][..], &[0x7f; 8], &[0; 4]].concat();
     let flood: Vec<u8> = std::iter::once(frame(0x02, &[0; 4096]))
         .chain((0..64).map(|_| frame(0x00, &[0; 4096])))
@@ -200,7 +200,7 @@ async fn hostile_106_frames_that_may_not_be_are_answered_with_their_close_codes(
 }
 
 #[tokio::test]
-async fn hostile_106_a_masked_frame_from_a_server_is_refused() {
+async fn case_106_a_masked_frame_from_a_server_is_refused() {
     let (ended, code) = answer_to(Role::Client, frame(0x82, b"x")).await;
     assert_eq!((ended.close, code), (Close::Protocol, 1002));
 }

@@ -35,6 +35,8 @@ pub struct Arrival {
     pub at: Instant,
     /// What was decided about it.
     pub action: Action,
+    /// The data set itself, if the script keeps it.
+    pub data_set: Option<Arc<[u8]>>,
 }
 
 /// What to do with one C-STORE request.
@@ -89,6 +91,7 @@ pub struct Script {
     on_associate: Box<OnAssociate>,
     accepts: Box<Accepts>,
     max_pdu: u32,
+    keeps: bool,
 }
 
 impl Default for Script {
@@ -98,6 +101,7 @@ impl Default for Script {
             on_associate: Box::new(|_| Greeting::Accept),
             accepts: Box::new(|_, _| true),
             max_pdu: 131_072,
+            keeps: false,
         }
     }
 }
@@ -136,6 +140,12 @@ impl Script {
     /// The maximum length that is announced; 0 is no limit.
     pub fn max_pdu(mut self, bytes: u32) -> Self {
         self.max_pdu = bytes;
+        self
+    }
+
+    /// Keeps every data set in memory, for those who want to look into it.
+    pub fn keep_data_sets(mut self) -> Self {
+        self.keeps = true;
         self
     }
 
@@ -417,7 +427,9 @@ impl Connection {
                 let number = *stores;
                 drop(stores);
                 let action = (self.shared.script.lock().unwrap().on_store)(number, &sop_instance);
-                Ok(Some(Store { number, command: command.clone(), action, hash: Sha256::new(), length: 0 }))
+                let kept = self.shared.script.lock().unwrap().keeps.then(Vec::new);
+                let (command, hash) = (command.clone(), Sha256::new());
+                Ok(Some(Store { number, command, action, hash, length: 0, kept }))
             }
             Some(wire::ECHO_RQ) => {
                 self.respond(context, &Command::response(command, 0, None))?;
@@ -447,6 +459,7 @@ impl Connection {
             length: store.length,
             at: Instant::now(),
             action,
+            data_set: store.kept.map(Arc::from),
         });
         let (status, comment) = match action {
             Action::Answer(status) => (status, None),
@@ -492,12 +505,16 @@ struct Store {
     action: Action,
     hash: Sha256,
     length: u64,
+    kept: Option<Vec<u8>>,
 }
 
 impl Store {
     fn take(&mut self, fragment: &[u8]) {
         self.hash.update(fragment);
         self.length += fragment.len() as u64;
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(fragment);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod certificates;
 pub mod deliveries;
 pub mod faults;
+pub mod hostile;
 pub mod http;
 pub mod instance;
 pub mod ledger;

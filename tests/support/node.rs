@@ -20,6 +20,7 @@ pub struct NodeBuilder {
     listener: String,
     queue: String,
     tables: String,
+    home: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     program: Option<PathBuf>,
     environment: Vec<(String, String)>,
@@ -68,6 +69,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Runs in this folder, which is there and stays, instead of in one that goes with the node.
+    pub fn home(mut self, path: &Path) -> Self {
+        self.home = Some(path.to_owned());
+        self
+    }
+
     /// Keeps the spool elsewhere, such as on a small disk.
     pub fn data_dir(mut self, path: &Path) -> Self {
         self.data_dir = Some(path.to_owned());
@@ -95,15 +102,17 @@ impl NodeBuilder {
 
     /// Writes the configuration without starting anything.
     pub fn prepare(self) -> Node {
-        let home = tempfile::tempdir().unwrap();
+        let scratch = self.home.is_none().then(|| tempfile::tempdir().unwrap());
+        let home = self.home.clone().unwrap_or_else(|| scratch.as_ref().unwrap().path().to_owned());
         let node = Node {
-            data_dir: self.data_dir.clone().unwrap_or_else(|| home.path().join("data")),
+            data_dir: self.data_dir.clone().unwrap_or_else(|| home.join("data")),
             address: free_address(),
             admin: free_address(),
             program: self.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_chrysalis").into()),
             environment: self.environment.clone(),
             process: None,
             home,
+            _scratch: scratch,
         };
         let queue = if self.queue.is_empty() { "reserve = \"1MiB\"\n" } else { &self.queue };
         let text = format!(
@@ -128,7 +137,8 @@ pub struct Node {
     program: PathBuf,
     environment: Vec<(String, String)>,
     process: Option<Process>,
-    home: tempfile::TempDir,
+    home: PathBuf,
+    _scratch: Option<tempfile::TempDir>,
 }
 
 impl Node {
@@ -138,16 +148,16 @@ impl Node {
 
     /// The folder in which it runs.
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     pub fn config(&self) -> PathBuf {
-        self.home.path().join("chrysalis.toml")
+        self.home.join("chrysalis.toml")
     }
 
     /// The folder of a `folder` destination.
     pub fn folder(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        self.home.join(name)
     }
 
     /// All finished files below the folder of a `folder` destination.
@@ -163,9 +173,9 @@ impl Node {
     /// Starts it without waiting for anything.
     pub fn spawn(&mut self) {
         let mut command = Command::new(&self.program);
-        command.args(["serve", "--config"]).arg(self.config()).current_dir(self.home.path());
+        command.args(["serve", "--config"]).arg(self.config()).current_dir(&self.home);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.process = Some(Process::start("chrysalis", command, self.home.path()));
+        self.process = Some(Process::start("chrysalis", command, &self.home));
     }
 
     /// Starts it and waits until it is ready.
@@ -186,6 +196,20 @@ impl Node {
             Some(Ok(())) => {}
             Some(Err(status)) => panic!("the node ended with {status} instead of getting ready"),
             None => panic!("the node was not ready within {PATIENCE:?}"),
+        }
+    }
+
+    /// Waits until it takes a connection where carts call.
+    #[track_caller]
+    pub fn wait_listening(&mut self) {
+        let outcome = poll(PATIENCE, || match self.process().ended() {
+            Some(status) => Some(Err(status)),
+            None => TcpStream::connect(self.address).is_ok().then_some(Ok(())),
+        });
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(status)) => panic!("the node ended with {status} instead of listening"),
+            None => panic!("the node did not listen within {PATIENCE:?}"),
         }
     }
 

@@ -34,3 +34,9 @@ pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T
         std::thread::sleep(INTERVAL);
     }
 }
+
+/// Lets time pass, where the time itself is what is tried: a crash at a moment that chance chose.
+#[allow(clippy::disallowed_methods, reason = "nothing is waited for")]
+pub fn let_pass(time: Duration) {
+    std::thread::sleep(time);
+}
