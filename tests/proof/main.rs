@@ -17,9 +17,11 @@
 #![allow(unreachable_pub, reason = "modules of a test binary, with no public interface to narrow")]
 
 mod chance;
+mod disk;
 mod kill;
 mod load;
 mod part;
+mod power;
 mod run;
 mod simulated;
 #[path = "../support/mod.rs"]
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 2] = [simulated::PART, kill::PART];
+const PARTS: [Part; 4] = [simulated::PART, power::EXT4, power::XFS, kill::PART];
 
 fn main() -> ExitCode {
     let wish = match Wish::read(std::env::args().skip(1), &PARTS) {
