@@ -124,6 +124,11 @@ impl Load {
         self.shared.ledger().len()
     }
 
+    /// Whether the node as it runs now has acknowledged this SOP Instance UID.
+    pub fn has_acknowledged(&self, sop_instance: &str) -> bool {
+        self.shared.ledger().entries().iter().any(|entry| entry.sop_instance == sop_instance)
+    }
+
     /// Waits until so many more are acknowledged: the node works.
     #[track_caller]
     pub fn wait_for_more(&self, count: usize) {

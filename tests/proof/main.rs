@@ -17,7 +17,9 @@
 #![allow(unreachable_pub, reason = "modules of a test binary, with no public interface to narrow")]
 
 mod chance;
+mod damage;
 mod disk;
+mod failure;
 mod kill;
 mod load;
 mod part;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 4] = [simulated::PART, power::EXT4, power::XFS, kill::PART];
+const PARTS: [Part; 6] = [simulated::PART, power::EXT4, power::XFS, kill::PART, failure::PART, damage::PART];
 
 fn main() -> ExitCode {
     let wish = match Wish::read(std::env::args().skip(1), &PARTS) {

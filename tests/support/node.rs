@@ -108,7 +108,7 @@ impl NodeBuilder {
             data_dir: self.data_dir.clone().unwrap_or_else(|| home.join("data")),
             address: free_address(),
             admin: free_address(),
-            program: self.program.clone().or_else(another_build).unwrap_or_else(|| BUILT.into()),
+            program: self.program.clone().unwrap_or_else(program_under_test),
             environment: self.environment.clone(),
             process: None,
             home,
@@ -366,9 +366,9 @@ impl Node {
 /// The program that Cargo built for the tests.
 const BUILT: &str = env!("CARGO_BIN_EXE_chrysalis");
 
-/// Another build that is to be tested instead, such as an installed one, or one with something taken out.
-fn another_build() -> Option<PathBuf> {
-    std::env::var_os("CHRYSALIS_TEST_PROGRAM").map(PathBuf::from)
+/// What is tested: that, or another build, such as an installed one, or one with something taken out.
+pub fn program_under_test() -> PathBuf {
+    std::env::var_os("CHRYSALIS_TEST_PROGRAM").map_or_else(|| BUILT.into(), PathBuf::from)
 }
 
 /// Reads the Prometheus text format.
