@@ -1,7 +1,8 @@
 //! Single failures: while the program starts, receives, transcodes and forwards, one of its system calls fails.
 //!
-//! `strace` makes it fail: the Nth call of one kind in each thread that gets that far, instead of being made. Which kinds
-//! there are, and how far threads get, is measured first. One spool lives through all failures of a round.
+//! `strace` makes it fail: the Nth call of one kind in each thread that gets that far, counted from the start or from some
+//! time while it works, instead of being made. Which kinds there are, and how far threads get, is measured first. One spool
+//! lives through all failures of a round.
 
 use crate::chance::Chance;
 use crate::load::{Load, decoded, filed, received, wait_drained};
@@ -12,13 +13,14 @@ use crate::support::http;
 use crate::support::instance::{Instance, Study};
 use crate::support::modality::Modality;
 use crate::support::node::{Node, program_under_test};
-use crate::support::process::{find, write_file};
-use crate::support::wait::{let_pass, poll};
+use crate::support::process::{Process, find, write_file};
+use crate::support::wait::{eventually, let_pass, poll};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -86,10 +88,15 @@ pub fn round(round: &Round) -> Result<Seen, Broken> {
         let attack = Attack { fault, trace, home: &round.folder, load: &load };
         let outcome = attack.make(&mut node, &mut chance);
         let hit = outcome.map_err(|why| Broken {
-            why: format!("life {life}, {}: {why}; hit: {:?}", attack.fault, attack.hits()),
+            why: format!(
+                "life {life}, {:?}, {}: {why}; hit: {:?}",
+                attack.fault.from,
+                attack.fault,
+                attack.hits()
+            ),
             seen: seen.clone(),
         })?;
-        note(&round.folder, &format!("life {life}, {}: {hit:?}\n", attack.fault));
+        note(&round.folder, &format!("life {life}, {:?}, {}: {hit:?}\n", attack.fault.from, attack.fault));
         load.next_life(None);
         match hit {
             Hit::Nothing | Hit::Elsewhere => misses += 1,
@@ -132,10 +139,19 @@ fn node(home: &Path, pacs: &Archive, lossless: &Archive) -> Node {
 /// In which place of each call's sequence in a thread a file of the program was touched, once for each time it was.
 type Reach = BTreeMap<&'static str, Vec<u64>>;
 
-static REACH: OnceLock<Reach> = OnceLock::new();
+/// From the start on, and while it works.
+static REACH: OnceLock<[Reach; 2]> = OnceLock::new();
+
+/// From when on calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Start,
+    Work,
+}
 
 /// The Nth call of this kind in each thread ends like this, without being made.
 struct Fault {
+    from: From,
     call: &'static str,
     how: &'static str,
     nth: u64,
@@ -149,11 +165,13 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// Any kind as likely as any other, and of a kind any place that a run comes to.
-    fn choose(chance: &mut Chance, reach: &Reach) -> Self {
+    fn choose(chance: &mut Chance, [start, work]: &[Reach; 2]) -> Self {
+        let (from, reach) = if chance.one_in(3) { (From::Start, start) } else { (From::Work, work) };
         let kinds: Vec<_> = CALLS.iter().filter(|(call, _)| reach.contains_key(call)).collect();
         let (call, ways) = kinds[chance.below(kinds.len() as u64) as usize];
         let places = &reach[call];
         Self {
+            from,
             call,
             how: ways[chance.below(ways.len() as u64) as usize],
             nth: places[chance.below(places.len() as u64) as usize],
@@ -169,31 +187,37 @@ impl Fault {
     }
 }
 
-/// Two lives without any failure, watched.
-fn measure(home: &Path) -> Reach {
+/// Two lives without any failure, watched from the start on and from when it works.
+fn measure(home: &Path) -> [Reach; 2] {
     std::fs::create_dir(home).unwrap();
     let (pacs, lossless) = (Archive::new(), Script::default().keep_data_sets().start());
     let mut node = node(home, &pacs, &lossless);
     let load = Load::start(node.address, 0, CARTS);
-    let mut reach = Reach::new();
-    for life in 0..2 {
-        let trace = home.join(format!("life-{life}.trace"));
-        let calls: Vec<_> = CALLS.iter().map(|(call, _)| *call).collect();
-        run_by(home, &format!("{} -o {} -e trace={}", STRACE, trace.display(), calls.join(",")));
-        node.start();
+    let calls: Vec<_> = CALLS.iter().map(|(call, _)| *call).collect();
+    let reach = [From::Start, From::Work].map(|from| {
+        let trace = home.join(format!("{from:?}.trace"));
+        let options = format!("-e trace={}", calls.join(","));
+        let tracer = start_traced(&mut node, home, from, &trace, &options);
         load.wait_for_more(60);
+        drop(tracer);
         node.stop();
-        let mut counts: HashMap<(u32, &str), u64> = HashMap::new();
-        for line in Line::read_all(&trace) {
-            let Some((call, _)) = CALLS.iter().find(|(call, _)| *call == line.call) else { continue };
-            let place = counts.entry((line.thread, call)).or_default();
-            *place += 1;
-            if line.is_ours(home) {
-                reach.entry(call).or_default().push(*place);
-            }
+        reached(&trace, home)
+    });
+    drop(load.end());
+    reach
+}
+
+fn reached(trace: &Path, home: &Path) -> Reach {
+    let mut reach = Reach::new();
+    let mut counts: HashMap<(u32, &str), u64> = HashMap::new();
+    for line in Line::read_all(trace) {
+        let Some((call, _)) = CALLS.iter().find(|(call, _)| *call == line.call) else { continue };
+        let place = counts.entry((line.thread, call)).or_default();
+        *place += 1;
+        if line.is_ours(home) {
+            reach.entry(call).or_default().push(*place);
         }
     }
-    drop(load.end());
     reach
 }
 
@@ -224,10 +248,8 @@ struct Attack<'a> {
 impl Attack<'_> {
     fn make(&self, node: &mut Node, chance: &mut Chance) -> Result<Hit, String> {
         let said = node.output().len();
-        let tracing = format!("{STRACE} -o {} -e trace={}", self.trace.display(), self.fault.call);
-        run_by(self.home, &format!("{tracing} --inject={}", self.fault));
-        node.spawn();
-        // SAY: listening, or not running any more.
+        let options = format!("-e trace={} --inject={}", self.fault.call, self.fault);
+        let _tracer = start_traced(node, self.home, self.fault.from, &self.trace, &options);
         let listens = poll(PATIENCE, || {
             if node.is_running() { self.is_listening(node).then_some(true) } else { Some(false) }
         });
@@ -367,8 +389,32 @@ impl Attack<'_> {
 
 // --- what strace writes ---
 
-/// Follows threads and children, names files, and leaves the program the child of whoever started it.
-const STRACE: &str = "strace -f -D -y -qq -e signal=none --seccomp-bpf";
+/// Follows threads and children, and names files.
+const STRACE: &str = "strace -f -y -e signal=none";
+
+/// Starts the program watched by `strace`, or has it watched as soon as it is ready, until what is returned is dropped.
+fn start_traced(node: &mut Node, home: &Path, from: From, trace: &Path, options: &str) -> Option<Process> {
+    let strace = format!("{STRACE} -o {} {options}", trace.display());
+    match from {
+        From::Start => {
+            // The program stays the child of whoever started it.
+            run_by(home, &format!("{strace} -qq -D --seccomp-bpf"));
+            node.spawn();
+            None
+        }
+        From::Work => {
+            run_plainly(home);
+            node.start();
+            let mut words = strace.split(' ');
+            let mut command = Command::new(words.next().unwrap());
+            command.args(words).arg("-p").arg(node.id().to_string());
+            let name = trace.file_stem().unwrap().to_string_lossy().into_owned();
+            let tracer = Process::start(&format!("strace-{name}"), command, home);
+            eventually("strace attached", PATIENCE, || tracer.output().contains("attached").then_some(()));
+            Some(tracer)
+        }
+    }
+}
 
 /// One call.
 #[derive(Debug)]
@@ -449,8 +495,8 @@ fn note(home: &Path, line: &str) {
 
 /// Has everything sent that is held; how much that was.
 fn release_all(node: &Node) -> u64 {
-    let mut held = node.deliveries();
-    held.retain(|seen| seen.state == "held");
-    held.iter().for_each(|seen| node.decide("release", seen, "looked at"));
-    held.len() as u64
+    let body = "{\"filter\": {\"state\": \"held\"}, \"reason\": \"looked at\"}";
+    let answer = node.api_post("/api/queue/release", body);
+    let outcome: serde_json::Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+    outcome["changed"].as_u64().unwrap_or_else(|| panic!("{} {}", answer.status, answer.text()))
 }
