@@ -108,7 +108,7 @@ impl Prepared {
         let studies = Study::new(seed);
         let instance = |number: u32| {
             let (rows, columns, colour) =
-                if number % 4 == 0 { (96, 128, Colour::MarkedRgb) } else { (64, 64, Colour::Mono) };
+                if number.is_multiple_of(4) { (96, 128, Colour::MarkedRgb) } else { (64, 64, Colour::Mono) };
             let scene = Scene { seed: seed << 32 | u64::from(number), rows, columns, frames: 1, colour };
             studies.instance(number, scene, Encoding::ALL[number as usize % Encoding::ALL.len()])
         };

@@ -268,22 +268,31 @@ impl Attack<'_> {
         }
         let_pass(chance.milliseconds(30, 250));
         let outcome = self.judge(node);
-        let status = if chance.one_in(2) {
-            node.kill();
-            None
+        let is_killed = chance.one_in(2);
+        if is_killed {
+            node.kill()
         } else {
-            Some(node.terminate())
-        };
-        // Some of it may have failed only while it ended.
-        if !self.hits().iter().all(|hit| hit.is_ours(self.home)) {
+            node.signal_stop()
+        }
+        // Some of it may fail only while it ends.
+        let ended = poll(PATIENCE * 2, || (!node.is_running() || self.is_elsewhere()).then_some(()));
+        if self.is_elsewhere() {
+            node.kill();
             return Ok(Hit::Elsewhere);
         }
         let hit = outcome?;
         self.no_panic(node, said)?;
-        match status {
-            Some(status) if !status.success() => Err(format!("it ended with {status} after SIGTERM")),
-            Some(_) | None => Ok(hit),
+        ended.ok_or("it does not end after SIGTERM")?;
+        let status = node.wait_end();
+        if !is_killed && !status.success() {
+            return Err(format!("it ended with {status} after SIGTERM"));
         }
+        Ok(hit)
+    }
+
+    /// Something failed that is no file of the node.
+    fn is_elsewhere(&self) -> bool {
+        !self.hits().iter().all(|hit| hit.is_ours(self.home))
     }
 
     fn is_listening(&self, node: &Node) -> bool {
@@ -334,7 +343,7 @@ impl Attack<'_> {
         if hits.is_empty() {
             return Ok(Hit::Nothing);
         }
-        if !hits.iter().all(|hit| hit.is_ours(self.home)) {
+        if self.is_elsewhere() {
             return Ok(Hit::Elsewhere);
         }
         if !node.is_running() {
