@@ -21,6 +21,8 @@ pub fn round(round: &Round) -> Result<Seen, Broken> {
     let (pacs, lossless) = (Archive::new(), Script::default().keep_data_sets().start());
     let mut node = Node::builder()
         .home(&round.folder)
+        // However full the disk of whoever runs this is.
+        .queue("reserve = \"1MiB\"\nhigh_watermark = \"100%\"")
         .dicom_with("pacs", pacs.address(), BRISK)
         .dicom_with("lossless", lossless.address(), &format!("{BRISK}\nimage = \"jpeg-lossless\""))
         .folder("archive")

@@ -5,6 +5,7 @@
 
 use crate::part::{Broken, Seen};
 use crate::support::archive::Arrival;
+use crate::support::deliveries;
 use crate::support::instance::{Digest, Encoding, Instance, Study, US_IMAGE};
 use crate::support::ledger::{Entry, Ledger};
 use crate::support::modality::{Association, Failure, Modality};
@@ -122,6 +123,11 @@ impl Load {
     /// Instances acknowledged by the node as it runs now.
     pub fn acknowledged(&self) -> usize {
         self.shared.ledger().len()
+    }
+
+    /// Whether the node as it runs now has acknowledged this SOP Instance UID.
+    pub fn has_acknowledged(&self, sop_instance: &str) -> bool {
+        self.shared.ledger().entries().iter().any(|entry| entry.sop_instance == sop_instance)
     }
 
     /// Waits until so many more are acknowledged: the node works.
@@ -296,9 +302,8 @@ pub fn wait_drained(node: &Node) -> Result<(), String> {
         || node.metric("chrysalis_queued_instances", &[]) + node.metric("chrysalis_held_instances", &[]);
     let drained = poll(Duration::from_secs(120), || (left() == 0.0).then_some(()));
     drained.ok_or_else(|| {
-        let mut waiting = node.deliveries();
-        waiting.retain(|seen| !["delivered", "superseded"].contains(&seen.state.as_str()));
-        format!("not everything is delivered: {waiting:?}")
+        let open = node.api_get("/api/queue?limit=20&state=held,waiting,ready,leased").text();
+        format!("not everything is delivered: {:?}", deliveries::Seen::read(&open))
     })
 }
 

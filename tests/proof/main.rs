@@ -17,10 +17,14 @@
 #![allow(unreachable_pub, reason = "modules of a test binary, with no public interface to narrow")]
 
 mod chance;
+mod damage;
+mod disk;
+mod failure;
 mod hostile;
 mod kill;
 mod load;
 mod part;
+mod power;
 mod run;
 mod simulated;
 #[path = "../support/mod.rs"]
@@ -34,7 +38,8 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 3] = [simulated::PART, kill::PART, hostile::PART];
+const PARTS: [Part; 7] =
+    [simulated::PART, power::EXT4, power::XFS, kill::PART, failure::PART, damage::PART, hostile::PART];
 
 fn main() -> ExitCode {
     let wish = match Wish::read(std::env::args().skip(1), &PARTS) {

@@ -23,7 +23,8 @@ fn round(round: &Round) -> Result<Seen, Broken> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let output = Command::new(cargo)
-        .args(["test", "--locked", "--package", "chrysalis-queue", "--test", "simulated_disk"])
+        // Without naming the package, what was built for the other tests is taken.
+        .args(["test", "--locked", "--test", "simulated_disk"])
         .args(profile)
         .args(["--", "--exact", TEST, "--nocapture"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -108,7 +108,7 @@ impl NodeBuilder {
             data_dir: self.data_dir.clone().unwrap_or_else(|| home.join("data")),
             address: free_address(),
             admin: free_address(),
-            program: self.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_chrysalis").into()),
+            program: self.program.clone().unwrap_or_else(program_under_test),
             environment: self.environment.clone(),
             process: None,
             home,
@@ -361,6 +361,14 @@ impl Node {
     fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the node was started")
     }
+}
+
+/// The program that Cargo built for the tests.
+const BUILT: &str = env!("CARGO_BIN_EXE_chrysalis");
+
+/// What is tested: that, or another build, such as an installed one, or one with something taken out.
+pub fn program_under_test() -> PathBuf {
+    std::env::var_os("CHRYSALIS_TEST_PROGRAM").map_or_else(|| BUILT.into(), PathBuf::from)
 }
 
 /// Reads the Prometheus text format.

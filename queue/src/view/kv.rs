@@ -76,6 +76,16 @@ impl SledKv {
         Ok(kv)
     }
 
+    /// sled flushes when it is let go, and panics when the disk will not have that.
+    fn close(&mut self) {
+        if let Some(db) = self.db.take() {
+            let _ = guarded(|| {
+                drop(db);
+                Ok(())
+            });
+        }
+    }
+
     fn with<T>(&self, run: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, KvError> {
         let db = self.db.as_ref().ok_or_else(|| KvError("not open".to_owned()))?;
         guarded(|| run(db))
@@ -109,12 +119,7 @@ impl Kv for SledKv {
 
     /// Each generation has its own directory, because a failed sled may hold on to the files of the last one.
     fn reset(&mut self) -> Result<(), KvError> {
-        if let Some(db) = self.db.take() {
-            let _ = guarded(|| {
-                drop(db);
-                Ok(())
-            });
-        }
+        self.close();
         let remove = std::fs::remove_dir_all(&self.path);
         if let Err(e) = remove
             && e.kind() != std::io::ErrorKind::NotFound
@@ -143,11 +148,39 @@ fn private(path: &Path) -> std::io::Result<()> {
     }
 }
 
+impl Drop for SledKv {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Turns an error or a panic of sled into a [`KvError`].
 fn guarded<T>(run: impl FnOnce() -> sled::Result<T>) -> Result<T, KvError> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(KvError(error.to_string())),
         Err(_) => Err(KvError("sled panicked".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kv, SledKv, guarded};
+
+    #[test]
+    #[allow(clippy::panic, reason = "that is what is caught")]
+    fn a_panic_below_is_a_failed_index() {
+        let outcome = guarded(|| -> sled::Result<()> { panic!("as sled does") });
+        assert_eq!(outcome.unwrap_err().to_string(), "index: sled panicked");
+    }
+
+    #[test]
+    fn an_index_begins_empty_however_the_last_one_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let mut kv = SledKv::create(&path, 1 << 20).unwrap();
+        kv.put(b"a", b"1").unwrap();
+        drop(kv);
+        assert_eq!(SledKv::create(&path, 1 << 20).unwrap().get(b"a").unwrap(), None);
     }
 }

@@ -322,6 +322,9 @@ impl World {
         let Some((older, _)) = same.filter(|(_, p)| p.owed.contains(destination)) else { return };
         let at = (*older, destination.to_owned());
         let Some(track) = self.tracks.get(&at) else { return };
+        if track.may_repeat {
+            return; // It was held while it was under way, and arrived: a crash decided which of both is remembered.
+        }
         let under_way = self.flights.iter().any(|f| f.instance.keys.key == key);
         let counts = match track.firm {
             Some(End::Held) => true,
