@@ -28,6 +28,14 @@ pub enum Fault {
     Flip(u64),
     /// At most so many bytes are passed on at once, which cuts PDUs apart anywhere.
     Dribble(usize),
+    /// A slow line: so many bytes, and then nothing for so long.
+    Pace(usize, Duration),
+    /// After so many bytes, both directions are reset instead of closed.
+    Reset(u64),
+    /// Where the data of the n-th PDV would begin, counted from 1, both directions are closed.
+    CutAtPdv(u32),
+    /// What comes in one piece after so many bytes comes twice.
+    Twice(u64),
 }
 
 /// The faults of one connection.
@@ -167,6 +175,18 @@ struct Lane {
     way: Way,
     shared: Arc<Shared>,
     passed: u64,
+    pdvs: Pdvs,
+}
+
+/// Follows the PDUs of one direction (PS3.8 9.3) and counts the PDVs in them.
+#[derive(Default)]
+struct Pdvs {
+    header: Vec<u8>,
+    /// Bytes that belong to nothing that is counted.
+    skip: u64,
+    /// Bytes that are left of a P-DATA-TF PDU.
+    left: u64,
+    seen: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -197,6 +217,7 @@ impl Lane {
             way,
             shared: Arc::clone(shared),
             passed: 0,
+            pdvs: Pdvs::default(),
         })
     }
 
@@ -204,7 +225,7 @@ impl Lane {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let room = match self.fault {
-                Fault::Dribble(size) => size.clamp(1, buffer.len()),
+                Fault::Dribble(size) | Fault::Pace(size, _) => size.clamp(1, buffer.len()),
                 _ => buffer.len(),
             };
             let got = match self.from.read(&mut buffer[..room]) {
@@ -229,9 +250,15 @@ impl Lane {
                 self.count(bytes.len());
                 self.to.write_all(bytes)?;
             }
-            Fault::Delay(time) => {
+            Fault::Delay(time) | Fault::Pace(_, time) => {
                 self.wait(time);
                 self.to.write_all(bytes)?;
+            }
+            Fault::Twice(limit) => {
+                self.to.write_all(bytes)?;
+                if start >= limit {
+                    self.to.write_all(bytes)?;
+                }
             }
             Fault::Flip(offset) => {
                 let at = before(offset);
@@ -252,11 +279,25 @@ impl Lane {
                 self.count(passing);
                 self.to.write_all(&bytes[..passing])?;
                 if self.passed >= limit {
-                    let _ = self.from.shutdown(Shutdown::Both);
-                    let _ = self.to.shutdown(Shutdown::Both);
+                    return Ok(self.close());
+                }
+            }
+            Fault::Reset(limit) => {
+                self.to.write_all(&bytes[..before(limit)])?;
+                if self.passed >= limit {
+                    // Dissolving the association of a connected socket resets it (connect(2)).
+                    let _ = rustix::net::connect_unspec(&self.from);
+                    let _ = rustix::net::connect_unspec(&self.to);
                     return Ok(Flow::Ends);
                 }
             }
+            Fault::CutAtPdv(wanted) => match self.pdvs.find(bytes, wanted) {
+                Some(at) => {
+                    self.to.write_all(&bytes[..at])?;
+                    return Ok(self.close());
+                }
+                None => self.to.write_all(bytes)?,
+            },
             Fault::Stall(limit) => {
                 self.to.write_all(&bytes[..before(limit)])?;
                 if self.passed >= limit {
@@ -266,6 +307,13 @@ impl Lane {
             }
         }
         Ok(Flow::Goes)
+    }
+
+    /// Ends both directions.
+    fn close(&self) -> Flow {
+        let _ = self.from.shutdown(Shutdown::Both);
+        let _ = self.to.shutdown(Shutdown::Both);
+        Flow::Ends
     }
 
     fn count(&self, bytes: usize) {
@@ -278,5 +326,43 @@ impl Lane {
     fn wait(&self, time: Duration) {
         let open = self.shared.open.lock().unwrap();
         drop(self.shared.stopped.wait_timeout_while(open, time, |open| !open.stopping));
+    }
+}
+
+impl Pdvs {
+    /// Where in these bytes, which follow those before, the data of the n-th PDV begins.
+    fn find(&mut self, bytes: &[u8], wanted: u32) -> Option<usize> {
+        const P_DATA_TF: u8 = 4;
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.skip > 0 {
+                let skipped = usize::try_from(self.skip).unwrap().min(bytes.len() - at);
+                self.skip -= skipped as u64;
+                at += skipped;
+                continue;
+            }
+            // Type, reserved, length of a PDU; length of a PDV.
+            let is_pdv = self.left > 0;
+            self.header.push(bytes[at]);
+            at += 1;
+            if self.header.len() < if is_pdv { 4 } else { 6 } {
+                continue;
+            }
+            let header = std::mem::take(&mut self.header);
+            let length = u64::from(u32::from_be_bytes(*header.last_chunk().unwrap()));
+            match (is_pdv, header[0]) {
+                (true, _) => {
+                    self.seen += 1;
+                    if self.seen == wanted {
+                        return Some(at);
+                    }
+                    self.left = self.left.saturating_sub(4 + length);
+                    self.skip = length;
+                }
+                (false, P_DATA_TF) => self.left = length,
+                (false, _) => self.skip = length,
+            }
+        }
+        None
     }
 }
