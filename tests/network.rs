@@ -262,7 +262,7 @@ fn with_hosts(folder: &Path, hosts: &Path) -> Option<std::path::PathBuf> {
     std::fs::set_permissions(&program, permissions).unwrap();
     let may = Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !may {
-        println!("skipped: a hosts file of one's own needs the right to mount");
+        eprintln!("skipped: a hosts file of one's own needs the right to mount");
     }
     may.then_some(program)
 }
