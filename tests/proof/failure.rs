@@ -339,6 +339,8 @@ impl Attack<'_> {
     }
 
     fn judge(&self, node: &mut Node) -> Result<Hit, String> {
+        // First what it says, then what failed: that may go on meanwhile.
+        let poisoned = http::get(node.admin, "/metrics").map(|said| said.text().contains("_poisoned 1"));
         let hits = self.hits();
         if hits.is_empty() {
             return Ok(Hit::Nothing);
@@ -353,7 +355,7 @@ impl Attack<'_> {
             return self.poisoned(node, &hits);
         }
         let may_poison = !self.fault.is_full_disk() && hits.iter().any(|hit| hit.is_of_queue(self.home));
-        let poisoned = node.metric("chrysalis_queue_poisoned", &[]) != 0.0;
+        let poisoned = poisoned.map_err(|error| format!("it does not tell its metrics: {error}"))?;
         match (poisoned, may_poison) {
             (true, true) => self.refuses(node),
             (true, false) => Err("it is poisoned by what is no failed sync".to_owned()),
