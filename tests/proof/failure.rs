@@ -12,7 +12,7 @@ use crate::support::deliveries::BRISK;
 use crate::support::http;
 use crate::support::instance::{Instance, Study};
 use crate::support::modality::Modality;
-use crate::support::node::{Node, program_under_test};
+use crate::support::node::{Node, parse_metrics, program_under_test};
 use crate::support::process::{Process, find, write_file};
 use crate::support::wait::{eventually, let_pass, poll};
 use std::collections::{BTreeMap, HashMap};
@@ -340,7 +340,8 @@ impl Attack<'_> {
 
     fn judge(&self, node: &mut Node) -> Result<Hit, String> {
         // First what it says, then what failed: that may go on meanwhile.
-        let poisoned = http::get(node.admin, "/metrics").map(|said| said.text().contains("_poisoned 1"));
+        let poisoned = http::get(node.admin, "/metrics")
+            .map(|said| parse_metrics(&said.text()).get("chrysalis_queue_poisoned") == Some(&1.0));
         let hits = self.hits();
         if hits.is_empty() {
             return Ok(Hit::Nothing);
