@@ -12,7 +12,7 @@ use crate::support::deliveries::BRISK;
 use crate::support::http;
 use crate::support::instance::{Instance, Study};
 use crate::support::modality::Modality;
-use crate::support::node::{Node, program_under_test};
+use crate::support::node::{Node, parse_metrics, program_under_test};
 use crate::support::process::{Process, find, write_file};
 use crate::support::wait::{eventually, let_pass, poll};
 use std::collections::{BTreeMap, HashMap};
@@ -339,6 +339,9 @@ impl Attack<'_> {
     }
 
     fn judge(&self, node: &mut Node) -> Result<Hit, String> {
+        // First what it says, then what failed: that may go on meanwhile.
+        let poisoned = http::get(node.admin, "/metrics")
+            .map(|said| parse_metrics(&said.text()).get("chrysalis_queue_poisoned") == Some(&1.0));
         let hits = self.hits();
         if hits.is_empty() {
             return Ok(Hit::Nothing);
@@ -353,7 +356,7 @@ impl Attack<'_> {
             return self.poisoned(node, &hits);
         }
         let may_poison = !self.fault.is_full_disk() && hits.iter().any(|hit| hit.is_of_queue(self.home));
-        let poisoned = node.metric("chrysalis_queue_poisoned", &[]) != 0.0;
+        let poisoned = poisoned.map_err(|error| format!("it does not tell its metrics: {error}"))?;
         match (poisoned, may_poison) {
             (true, true) => self.refuses(node),
             (true, false) => Err("it is poisoned by what is no failed sync".to_owned()),
