@@ -133,7 +133,7 @@ fn what_is_sent_again_is_owed_again_as_if_there_were_no_tunnel() {
     let discarded = Study::new(41).small(1);
     gateway.node.run(&["pause", "destination", "pacs"]).expect_success();
     send(&discarded, "PACS");
-    let delivery = gateway.node.wait_state(&discarded, "pacs", "owed");
+    let delivery = gateway.node.wait_state(&discarded, "pacs", "ready");
     gateway.node.decide("discard", &delivery, "not wanted");
     send(&discarded, "PACS");
     let held = gateway.node.wait_state(&discarded, "pacs", "held");

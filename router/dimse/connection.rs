@@ -114,6 +114,8 @@ pub(super) struct Link<S> {
     state: State,
     framer: Framer,
     pub(super) timers: Timers,
+    /// When an answer has to be there whole, however slowly it comes.
+    pub(super) answer_by: Option<Instant>,
     /// When ARTIM expires, while it runs.
     artim: Option<Instant>,
     established: bool,
@@ -127,6 +129,7 @@ impl<S: Transport> Link<S> {
             state: State::IDLE,
             framer: Framer::new(max_pdu),
             timers,
+            answer_by: None,
             artim: None,
             established: false,
         }
@@ -422,7 +425,7 @@ impl<S: Transport> Link<S> {
         }
         self.stream.before_read();
         let until = Instant::now() + wait;
-        let until = self.artim.map_or(until, |artim| artim.min(until));
+        let until = [self.artim, self.answer_by].into_iter().flatten().fold(until, Instant::min);
         let read = if self.established {
             timeout_at(until, self.stream.read_buf(&mut self.buffer)).await
         } else {

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 use super::association::{Event, State};
 use super::command::{Command, EchoRequest, MAX_COMMAND_SET, Response, StoreCommand};
@@ -328,8 +329,16 @@ impl<S: Transport> Requestor<S> {
         }
     }
 
-    /// Reads one response: a command set of at most 16 KiB and nothing else.
+    /// Reads one response: a command set of at most 16 KiB and nothing else, all of it within the DIMSE timeout, however slowly
+    /// it comes.
     async fn response(&mut self, context: u8) -> Result<Command, LinkError> {
+        self.link.answer_by = Some(Instant::now() + self.link.timers.dimse);
+        let response = self.read_response(context).await;
+        self.link.answer_by = None;
+        response
+    }
+
+    async fn read_response(&mut self, context: u8) -> Result<Command, LinkError> {
         let mut bytes = BytesMut::new();
         loop {
             let fragment = match self.link.input(self.link.timers.dimse, "a response").await? {
@@ -409,6 +418,13 @@ fn request(proposal: &Proposal) -> AssociateRequest {
 
 /// Sta5: the answer, which is as long as 128 contexts can make it at most.
 async fn read_answer<S: Transport>(link: &mut Link<S>) -> Result<AssociateAccept, OpenError> {
+    link.answer_by = Some(Instant::now() + link.timers.acse);
+    let answer = read_whole_answer(link).await;
+    link.answer_by = None;
+    answer
+}
+
+async fn read_whole_answer<S: Transport>(link: &mut Link<S>) -> Result<AssociateAccept, OpenError> {
     const WHAT: &str = "the answer to an A-ASSOCIATE-RQ";
     const LONGEST: u32 = 64 * 1024;
     let wait = link.timers.acse;
