@@ -1,7 +1,7 @@
 //! Damage: bytes on the disk that are not what was written there.
 //!
 //! A node lives until its spool has something in every state: owed to an archive that is away, held by a person, by a rule and
-//! for a conflict, delivered and kept, superseded, discarded by a person. It is stopped or killed. Then, in one copy of its data folder
+//! for want of a route, delivered and kept, superseded, discarded by a person. It is stopped or killed. Then, in one copy of its data folder
 //! after another, one file is damaged, a node is started on it, the archives are back, and what comes is compared with what
 //! has to come.
 
