@@ -363,8 +363,16 @@ impl Attack<'_> {
             (false, _) => {
                 let before = self.load.acknowledged();
                 let goes_on = || (self.load.acknowledged() > before).then_some(());
-                poll(PATIENCE, goes_on).ok_or("nothing is acknowledged any more")?;
-                Ok(Hit::Survived)
+                if poll(PATIENCE, goes_on).is_some() {
+                    return Ok(Hit::Survived);
+                }
+                // It may have failed since it was asked.
+                let has_failed = self.hits().iter().any(|hit| hit.is_of_queue(self.home));
+                let is_poisoned = node.metric("chrysalis_queue_poisoned", &[]) == 1.0;
+                match is_poisoned && has_failed && !self.fault.is_full_disk() {
+                    true => self.refuses(node),
+                    false => Err("nothing is acknowledged any more".to_owned()),
+                }
             }
         }
     }

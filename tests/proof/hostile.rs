@@ -20,7 +20,7 @@ pub const PART: Part = Part {
 const REPETITIONS: u64 = 10_000;
 /// Repetitions after which what is kept for the next time is there: buffers, threads. The queue's index has a cache of its
 /// own, which is full only after some ten thousand instances.
-const WARM_UP: u64 = 20;
+const WARM_UP: u64 = 100;
 const LONG_WARM_UP: u64 = 500;
 /// The most that memory may grow, in bytes.
 const GROWTH: u64 = 4 << 20;
