@@ -282,14 +282,15 @@ fn a_link_that_is_killed_on_probation_goes_on_with_it_or_goes_back_as_it_would_h
     link.kill();
     assert!(!takes(first));
     link.start();
-    assert!(takes(first), "it is still on probation");
+    eventually("the first listener, still on probation", PATIENCE, || takes(first).then_some(()));
     gateway.wait_for("applied");
     gateway.set(&listener(second));
     eventually("the second listener", PATIENCE, || takes(second).then_some(()));
     gateway.node.kill();
     link.kill();
     link.start();
-    assert!(takes(second) && !takes(first), "the probation has begun anew");
+    eventually("the second listener, its probation begun anew", PATIENCE, || takes(second).then_some(()));
+    assert!(!takes(first));
     wait_for_line(&link, "the last good one is in force again");
     assert!(takes(first) && !takes(second));
     gateway.node.start();
@@ -308,7 +309,7 @@ fn a_link_that_is_started_three_times_on_probation_and_does_not_last_goes_back()
     for _ in 0..3 {
         link.kill();
         link.start();
-        assert!(takes(bad), "it is tried again");
+        eventually("it is tried again", PATIENCE, || takes(bad).then_some(()));
     }
     link.kill();
     link.start();
