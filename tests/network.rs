@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -51,30 +52,23 @@ fn wait_drained_with_help(node: &Node) {
     }
 }
 
+/// All that may end one direction at a place in it.
+fn ends(place: u64) -> [Fault; 5] {
+    [
+        Fault::Cut(place),
+        Fault::Reset(place),
+        Fault::HalfClose(place),
+        Fault::Stall(place),
+        Fault::Swallow(place),
+    ]
+}
+
 /// What may happen to either direction, at places within the association's opening, a command, a data set and an answer.
 fn faults() -> Vec<Faults> {
-    let mut all = Vec::new();
-    for place in [0, 3, 300, 100_000] {
-        let here = [
-            Fault::Cut(place),
-            Fault::Reset(place),
-            Fault::HalfClose(place),
-            Fault::Stall(place),
-            Fault::Swallow(place),
-        ];
-        all.extend(here.map(Faults::forth));
-    }
+    let forth = [0, 3, 300, 100_000].into_iter().flat_map(ends).map(Faults::forth);
+    let back = [0, 3, 200, 400].into_iter().flat_map(ends).map(Faults::back);
+    let mut all: Vec<_> = forth.chain(back).collect();
     all.extend([1, 2, 5].map(|pdv| Faults::forth(Fault::CutAtPdv(pdv))));
-    for place in [0, 3, 200, 400] {
-        let here = [
-            Fault::Cut(place),
-            Fault::Reset(place),
-            Fault::HalfClose(place),
-            Fault::Stall(place),
-            Fault::Swallow(place),
-        ];
-        all.extend(here.map(Faults::back));
-    }
     all.push(Faults::forth(Fault::Dribble(7)));
     all.push(Faults::back(Fault::Dribble(1)));
     all.push(Faults { forth: Fault::Delay(5 * MILLISECOND), back: Fault::Delay(5 * MILLISECOND) });
@@ -264,6 +258,11 @@ fn a_peer_that_vanishes_without_a_word_is_noticed_in_both_directions() {
     });
 }
 
+fn write_program(path: &Path, script: &str) {
+    support::process::write_file(path, script);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// A program that runs another one with a hosts file of its own; none where nobody may do that.
 fn with_hosts(folder: &Path, hosts: &Path) -> Option<std::path::PathBuf> {
     let unshare = require("unshare")?;
@@ -274,10 +273,7 @@ fn with_hosts(folder: &Path, hosts: &Path) -> Option<std::path::PathBuf> {
         hosts.display(),
         env!("CARGO_BIN_EXE_chrysalis"),
     );
-    support::process::write_file(&program, &script);
-    let mut permissions = std::fs::metadata(&program).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(&program, permissions).unwrap();
+    write_program(&program, &script);
     let may = Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !may {
         eprintln!("skipped: a hosts file of one's own needs the right to mount");
@@ -315,7 +311,8 @@ fn with_clock(folder: &Path, clock: &Path) -> Option<std::path::PathBuf> {
     let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
         .map(|machine| format!("/usr/lib/{machine}/faketime/libfaketimeMT.so.1"))
         .into_iter()
-        .find(|path| Path::new(path).exists())?;
+        .find(|path| Path::new(path).exists())
+        .expect("faketime's library beside faketime");
     let program = folder.join("with-clock");
     // The monotonic clock stays as it is: no jump of the time of day moves it.
     let script = format!(
@@ -323,10 +320,7 @@ fn with_clock(folder: &Path, clock: &Path) -> Option<std::path::PathBuf> {
         clock.display(),
         env!("CARGO_BIN_EXE_chrysalis"),
     );
-    support::process::write_file(&program, &script);
-    let mut permissions = std::fs::metadata(&program).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(&program, permissions).unwrap();
+    write_program(&program, &script);
     Some(program)
 }
 

@@ -738,7 +738,7 @@ pub const KEYS: &[Key] = &[
         "dimse",
         "\"300s\"",
         "1ms..24h",
-        "`dicom` only. To take or answer a message, without any progress.",
+        "`dicom` only. To take more of a message, and then to answer it whole.",
     ),
     key(
         "destination.tls",
