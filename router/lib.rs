@@ -25,6 +25,7 @@ pub mod control;
 
 pub mod check;
 pub mod echo;
+pub mod load;
 
 pub mod dicom;
 pub mod dimse;
