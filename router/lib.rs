@@ -38,4 +38,5 @@ pub mod config;
 pub mod metrics;
 pub mod pauses;
 pub mod platform;
+pub mod synthetic;
 pub mod tls;
