@@ -167,11 +167,12 @@ impl Reading {
 
     /// There are no more.
     pub(super) fn finish(self) -> Likeness {
-        match self {
-            Self::Bytes(reading) if reading.is_alike() => Likeness::Bytes,
-            Self::Frames(reading) if reading.is_alike() => Likeness::Pixels,
-            Self::Bytes(_) | Self::Frames(_) | Self::Strange => Likeness::None,
-        }
+        let (is_alike, likeness) = match self {
+            Self::Bytes(reading) => (reading.is_alike(), Likeness::Bytes),
+            Self::Frames(reading) => (reading.is_alike(), Likeness::Pixels),
+            Self::Strange => (false, Likeness::None),
+        };
+        if is_alike { likeness } else { Likeness::None }
     }
 }
 

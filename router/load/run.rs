@@ -193,7 +193,7 @@ async fn play(stage: &Stage, start: f64) -> (Vec<Outage>, Drain) {
     let drain = stage.drain(patience).await;
     done.cancel();
     let _ = watching.await;
-    outages.iter_mut().for_each(|outage| fill(outage, stage));
+    outages.iter_mut().for_each(|outage| fill(outage, stage, start));
     (outages, drain)
 }
 
@@ -242,15 +242,19 @@ async fn break_down(stage: &Stage, until: f64, interrupted: &CancellationToken) 
 }
 
 /// What can be said of an outage when all is over.
-fn fill(outage: &mut Outage, stage: &Stage) {
-    let Some((at, bytes)) = stage.ledger.drained(outage.ended_seconds) else { return };
-    let seconds = at - outage.ended_seconds;
+fn fill(outage: &mut Outage, stage: &Stage, start: f64) {
+    let ended = outage.ended_seconds;
+    // From here on as the report counts: from the first study on.
+    outage.began_seconds -= start;
+    outage.ended_seconds -= start;
+    let Some((at, bytes)) = stage.ledger.drained(ended) else { return };
+    let seconds = at - ended;
     outage.drained_seconds = Some(seconds);
     if seconds > 0.0 {
         outage.drain_rate_over_arrival_rate =
             Some(bytes as f64 / seconds / stage.plan.modelled_bytes_per_second());
     }
-    outage.new_studies_p99_seconds = stage.ledger.deliver_p99_between(outage.ended_seconds, at);
+    outage.new_studies_p99_seconds = stage.ledger.deliver_p99_between(ended, at);
 }
 
 /// A second, but sixty samples in a short run, and an hour's worth in a long one.

@@ -76,7 +76,6 @@ impl Stage {
         check_room(&plan, settings, &folder)?;
         let source = make_source(&plan).await?;
         let ledger = Arc::new(Ledger::default());
-        // Anew when the first study is due: nothing comes before.
         let began = Instant::now();
         let pacs_at = match &settings.target {
             Target::Own(_) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -188,7 +187,7 @@ impl Stage {
         let watch = Watch {
             view: self.view.clone(),
             ledger: Arc::clone(&self.ledger),
-            began: self.began,
+            zero: Instant::now(),
             interval,
             is_down: Arc::clone(&self.is_down),
             samples: Arc::clone(&self.samples),

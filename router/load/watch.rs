@@ -64,7 +64,8 @@ pub(super) enum Asks {
 pub(super) struct Watch {
     pub(super) view: View,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) began: Instant,
+    /// When the first study was due.
+    pub(super) zero: Instant,
     pub(super) interval: Duration,
     pub(super) is_down: Arc<AtomicBool>,
     pub(super) samples: Arc<Mutex<Vec<Sample>>>,
@@ -95,7 +96,7 @@ impl Watch {
 
     fn take(&self, seen: Seen, spool_bytes: Option<u64>) -> Sample {
         let told = seen.told.unwrap_or_default();
-        let mut sample = self.ledger.sample(self.began.elapsed().as_secs_f64());
+        let mut sample = self.ledger.sample(self.zero.elapsed().as_secs_f64());
         sample.node_cpu_seconds = seen.usage.map(|usage| usage.cpu_seconds).or(told.cpu_seconds);
         sample.node_memory_bytes = seen.usage.map(|usage| usage.memory).or(told.memory);
         sample.node_descriptors = seen.usage.map(|usage| usage.descriptors).or(told.descriptors);
