@@ -1,11 +1,37 @@
-//! What a load test found: plain data, in seconds and bytes.
+//! What a load test found: plain data, in seconds and bytes, and what people are shown of it.
+//!
+//! ```text
+//!  Report ──► verdict: goals against measurements ──► Report::verdict
+//!    │
+//!    ├──► file: JSON, to be read again by programs
+//!    ├──► text: a screenful for the terminal
+//!    └──► html: one page with plots, that needs nothing but itself
+//!           └── plots: which lines there are ── svg: how one is drawn ── axis, thin
+//! ```
+//!
+//! Nothing here measures, waits or asks the time, so that a page can be made again from the JSON of years ago.
 
 use serde::{Deserialize, Serialize};
+
+mod axis;
+mod file;
+pub mod html;
+mod plots;
+mod svg;
+pub mod text;
+mod thin;
+pub mod verdict;
+mod words;
+
+#[cfg(test)]
+mod sample;
+
+pub use file::{ReadError, WriteError};
 
 /// What a load test found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Of this form of the report: 1.
+    /// Of this form of the report: [`Report::VERSION`].
     pub version: u32,
     /// The version of the program that made it.
     pub chrysalis: String,
@@ -37,6 +63,17 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What all of this means.
     pub verdict: Verdict,
+}
+
+impl Report {
+    /// The form that is written, and the only one that is read.
+    pub const VERSION: u32 = 1;
+
+    /// Seconds that the samples cover: the time of the last one.
+    #[must_use]
+    pub fn sampled_seconds(&self) -> f64 {
+        self.samples.last().map_or(0.0, |last| last.at_seconds)
+    }
 }
 
 /// The machine that a load test ran on.
@@ -225,7 +262,7 @@ pub struct Step {
 /// What all of it means.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Whether every row is a hit.
+    /// Whether every row that could be judged is a hit, and something was sent.
     pub passed: bool,
     /// In a sentence.
     pub words: String,
@@ -242,6 +279,8 @@ pub struct Row {
     pub goal: String,
     /// What was seen.
     pub measured: String,
-    /// Whether that is enough.
+    /// Whether that is enough; `true` for what was not judged.
     pub hit: bool,
+    /// Whether this run could show it; if not, `measured` says why.
+    pub judged: bool,
 }
