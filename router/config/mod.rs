@@ -53,4 +53,5 @@ pub use tunnel::{
     CodeSource, ListenerKind, SiteDestination, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError,
 };
 pub use units::{Percent, UnitError};
+pub(crate) use units::{duration, size, size_text};
 pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

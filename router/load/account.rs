@@ -243,11 +243,7 @@ impl Ledger {
         let (acknowledge, stills, deliver) =
             (book.acknowledge.clone(), book.stills.clone(), book.deliver.clone());
         drop(book);
-        Latencies {
-            acknowledge: acknowledge.latency(),
-            stills: stills.latency(),
-            deliver: deliver.latency(),
-        }
+        Latencies { acknowledge: acknowledge.latency(), stills: stills.latency(), deliver: deliver.latency() }
     }
 
     /// Of stills that were first sent from then on: how many seconds 99 of 100 took to be answered at most.
@@ -359,10 +355,8 @@ mod tests {
         ledger.failed();
         ledger.arrived(numbers[0], 9.0, Likeness::Bytes);
         ledger.arrived(numbers[1], 9.0, Likeness::None);
-        let leftover = Leftover {
-            waiting: HashSet::from(["3".to_owned()]),
-            held: HashSet::from(["4".to_owned()]),
-        };
+        let leftover =
+            Leftover { waiting: HashSet::from(["3".to_owned()]), held: HashSet::from(["4".to_owned()]) };
         let account = ledger.account(&leftover);
         let wanted = Account {
             sent: 6,

@@ -14,9 +14,7 @@ use super::account::{Entry, Ledger, Number};
 use super::copies::{Expected, Pieces};
 use super::plan::Route;
 use crate::dicom::AeTitle;
-use crate::dimse::{
-    DataSource, Outbound, PeerAddress, Proposal, Requestor, StoreRequest, Timers, dial,
-};
+use crate::dimse::{DataSource, Outbound, PeerAddress, Proposal, Requestor, StoreRequest, Timers, dial};
 use crate::synthetic::{Factory, TestInstance, TestStudy};
 
 /// What all carts share.
@@ -53,12 +51,8 @@ pub(super) struct Due {
 }
 
 /// How often a cart tries a study: once, and again after each pause.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-];
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Carts {

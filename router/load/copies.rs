@@ -117,7 +117,8 @@ impl Decoded {
         if let Some(known) = self.lock().get(&key) {
             return Some(*known);
         }
-        let frame = jpeg_lossless::decode_frame(compressed, Limits { frame_bytes: MOST_FRAME as u64 }).ok()?;
+        let frame =
+            jpeg_lossless::decode_frame(compressed, Limits { frame_bytes: MOST_FRAME as u64 }).ok()?;
         let hash = Sha256::digest(&frame.pixels).into();
         let mut known = self.lock();
         if known.len() < MOST_DECODED {
@@ -192,14 +193,7 @@ pub(super) struct ByPieces {
 impl ByPieces {
     fn new(expected: Expected) -> Self {
         let left = expected.pieces.first().map_or(0, |length| *length as usize);
-        Self {
-            expected,
-            complete: 0,
-            piece: Sha256::new(),
-            left,
-            all: Sha256::new(),
-            is_too_long: false,
-        }
+        Self { expected, complete: 0, piece: Sha256::new(), left, all: Sha256::new(), is_too_long: false }
     }
 
     fn feed(&mut self, mut bytes: &[u8]) {
@@ -432,9 +426,8 @@ mod tests {
             bytes
         };
         for step in [1, 7, 4096] {
-            let like = |order: &[usize]| {
-                likeness(&wanted, &TransferSyntax::JPEG_LOSSLESS, &copy(order), step)
-            };
+            let like =
+                |order: &[usize]| likeness(&wanted, &TransferSyntax::JPEG_LOSSLESS, &copy(order), step);
             assert_eq!(like(&[0, 1]), Likeness::Pixels);
             assert_eq!(like(&[1, 0]), Likeness::None);
             assert_eq!(like(&[0]), Likeness::None);

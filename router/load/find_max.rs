@@ -97,7 +97,7 @@ async fn try_rate(
         waited: stage.carts.take_lateness().most,
         p99,
         limit: acknowledge_limit.as_secs_f64(),
-        unanswered: sent.studies - (after.studies_sent - before.studies_sent).min(sent.studies),
+        unanswered: sent - (after.studies_sent - before.studies_sent).min(sent),
         is_stuck: drain == Drain::Stuck,
     }
     .judge();
@@ -114,7 +114,7 @@ async fn try_rate(
         cores_used,
         generator_cores,
     };
-    Tried { studies: sent.studies, bytes, seconds, step }
+    Tried { studies: sent, bytes, seconds, step }
 }
 
 /// What a step is judged by, in seconds.
@@ -147,7 +147,10 @@ impl Judged {
             } else {
                 String::new()
             };
-            let words = format!("all was delivered {:.1} s after the time, {slack:.1} s are let pass{who}", self.late);
+            let words = format!(
+                "all was delivered {:.1} s after the time, {slack:.1} s are let pass{who}",
+                self.late
+            );
             return (false, words);
         }
         if self.p99 > self.limit {

@@ -21,8 +21,10 @@ pub(super) fn describe(folder: &Path, limits: &Limits) -> io::Result<Machine> {
     let cores = [own_cores, limits.cores].into_iter().flatten().fold(cores, f64::min);
     let memory = [own_memory, limits.memory].into_iter().flatten().fold(total_memory(), u64::min);
     let described = [("control group of this machine", own), ("control group of the node", limits.clone())];
-    let words: Vec<_> =
-        described.iter().filter_map(|(whose, limits)| Some(format!("{whose}: {}", limits.words()?))).collect();
+    let words: Vec<_> = described
+        .iter()
+        .filter_map(|(whose, limits)| Some(format!("{whose}: {}", limits.words()?)))
+        .collect();
     Ok(Machine {
         cpu: processor(),
         cores,

@@ -38,5 +38,5 @@ mod watch;
 pub use node::{Limits, NodeError, Setup};
 pub use outage::{Downtime, DowntimeError};
 pub use plan::{Asked, Extent, Plan, PlanError, Route};
-pub use run::{RunError, Settings, run};
+pub use run::{Ended, RunError, Settings, Target, run};
 pub use target::{Known, TargetError};

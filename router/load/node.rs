@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::account::Leftover;
 use super::plan::Route;
 use super::sinks;
+use crate::config::size_text;
 use crate::dimse::PeerAddress;
 use crate::platform;
 
@@ -71,7 +72,7 @@ impl Limits {
     /// As text; nothing where nothing is limited.
     pub fn words(&self) -> Option<String> {
         let cores = self.cores.map(|cores| format!("{cores} cores"));
-        let memory = self.memory.map(|bytes| format!("{} MiB of memory", bytes >> 20));
+        let memory = self.memory.map(|bytes| format!("{} of memory", size_text(bytes)));
         let words: Vec<_> = [cores, memory].into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join(" and "))
     }
@@ -120,7 +121,9 @@ impl Own {
         let copy = file.try_clone().map_err(failed(&log))?;
         let mut command = Command::new(&setup.program);
         command.arg("serve").arg("--config").arg(&config).current_dir(&home);
-        setup.set.iter().for_each(|set| drop(command.arg("--set").arg(set)));
+        for set in &setup.set {
+            command.arg("--set").arg(set);
+        }
         command.stdin(Stdio::null()).stdout(file).stderr(copy);
         // What overrides the configuration of another node is not meant for this one.
         for (name, _) in std::env::vars_os() {
@@ -420,7 +423,7 @@ mod tests {
     #[test]
     fn limits_are_told_in_words() {
         let limits = Limits { cores: Some(2.0), memory: Some(512 << 20) };
-        assert_eq!(limits.words().unwrap(), "2 cores and 512 MiB of memory");
+        assert_eq!(limits.words().unwrap(), "2 cores and 512MiB of memory");
         assert_eq!(Limits::default().words(), None);
     }
 }

@@ -54,8 +54,7 @@ impl FromStr for Downtime {
 
 impl std::fmt::Display for Downtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let squeezed =
-            |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
+        let squeezed = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         write!(f, "{}+{}", squeezed(self.start), squeezed(self.length))
     }
 }

@@ -35,6 +35,14 @@ impl Route {
         }
     }
 
+    /// As the report has it.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::LosslessStills => "jpeg-lossless stills",
+            Self::AsReceived | Self::Lossless => self.name(),
+        }
+    }
+
     /// Whether copies are made of native stills, and of native loops.
     pub fn transcodes(self, is_still: bool) -> bool {
         match self {
@@ -328,8 +336,7 @@ fn mean_bytes(asked: &Asked) -> f64 {
 
 /// Bytes of a still and of a loop's frame.
 fn frame_bytes(mix: &Mix, encoding: Encoding) -> (f64, f64) {
-    let [native, jpeg, lossless] =
-        [mix.native_frame, mix.jpeg_frame, mix.lossless_frame].map(f64::from);
+    let [native, jpeg, lossless] = [mix.native_frame, mix.jpeg_frame, mix.lossless_frame].map(f64::from);
     match encoding {
         Encoding::AllJpeg => (jpeg, jpeg),
         Encoding::NativeStills => (native, jpeg),

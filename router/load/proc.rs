@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn memory_is_in_bytes() {
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
-        assert_eq!((kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")), (Some(1 << 20), Some(2 << 20)));
+        assert_eq!(
+            (kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")),
+            (Some(1 << 20), Some(2 << 20))
+        );
         assert_eq!(kilobytes(status, "VmSwap:"), None);
     }
 

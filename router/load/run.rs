@@ -137,7 +137,7 @@ pub async fn run(settings: Settings, cancel: CancellationToken) -> Result<Ended,
         node_use(&stage, &samples, after - before, ended - start, studies)
     });
     let report = Report {
-        version: 1,
+        version: Report::VERSION,
         chrysalis: env!("CARGO_PKG_VERSION").to_owned(),
         began: began.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
         command: settings.command.clone(),
@@ -204,7 +204,9 @@ fn schedule(plan: &Plan) -> Box<dyn Iterator<Item = f64> + Send> {
     let end = plan.modelled_seconds() / plan.compression;
     match (asked.extent, asked.burst) {
         (_, true) => Box::new((0..plan.studies() as u64).map(|_| 0.0)),
-        (Extent::Studies(studies), false) => Box::new(arrivals.take(usize::try_from(studies).unwrap_or(usize::MAX))),
+        (Extent::Studies(studies), false) => {
+            Box::new(arrivals.take(usize::try_from(studies).unwrap_or(usize::MAX)))
+        }
         (Extent::Time(_), false) => Box::new(arrivals.take_while(move |&at| at < end)),
     }
 }
@@ -277,7 +279,7 @@ fn facts(settings: &Settings, duration_seconds: f64) -> PlanFacts {
         time_compression: *compression,
         mix,
         carts: asked.carts,
-        route: asked.route.name().to_owned(),
+        route: asked.route.words().to_owned(),
         profile,
         seed: asked.seed,
         duration_seconds,
@@ -311,8 +313,9 @@ fn memory_slope(samples: &[Sample], seconds: f64) -> Option<f64> {
     }
     let warm = (seconds / 3.0).min(600.0);
     let warm = samples.iter().filter(|sample| sample.at_seconds >= warm);
-    let points: Vec<_> =
-        warm.filter_map(|sample| Some((sample.at_seconds / 3600.0, sample.node_memory_bytes? as f64))).collect();
+    let points: Vec<_> = warm
+        .filter_map(|sample| Some((sample.at_seconds / 3600.0, sample.node_memory_bytes? as f64)))
+        .collect();
     slope(&points)
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Leftover, Ledger};
+use super::account::{Ledger, Leftover};
 use super::carts::{Carts, Due, Source};
 use super::copies::Pieces;
 use super::live::Live;
@@ -42,15 +42,6 @@ pub(super) struct Stage {
     pub(super) cancel: CancellationToken,
     own: Option<StdMutex<Own>>,
     next: AtomicU64,
-}
-
-/// How a stretch of arrivals went.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
-    /// Studies that were due.
-    pub(super) studies: u64,
-    /// When the last of them was, in seconds since the beginning.
-    pub(super) last_due: f64,
 }
 
 /// How waiting for the backlog ended.
@@ -111,7 +102,8 @@ impl Stage {
         };
         let described = tokio::task::spawn_blocking(move || machine::describe(&spool, &limits));
         let machine = described.await.map_err(RunError::joined)?.map_err(RunError::Machine)?;
-        let carts = Carts { target: peer, source, ledger: Arc::clone(&ledger), began, lateness: StdMutex::default() };
+        let carts =
+            Carts { target: peer, source, ledger: Arc::clone(&ledger), began, lateness: StdMutex::default() };
         let mut stage = Self {
             plan,
             ledger,
@@ -136,13 +128,13 @@ impl Stage {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Has studies sent at these times, in seconds from now, and returns when all are answered or given up. Where the run is
-    /// interrupted, no further study begins.
-    pub(super) async fn send(&self, times: impl Iterator<Item = f64>) -> Sent {
+    /// Has studies sent at these times, in seconds from now, and returns how many when all are answered or given up. Where the run
+    /// is interrupted, no further study begins.
+    pub(super) async fn send(&self, times: impl Iterator<Item = f64>) -> u64 {
         let (due, queue) = mpsc::channel(QUEUED);
         let start = self.now();
         let arrivals = async {
-            let mut sent = Sent { studies: 0, last_due: start };
+            let mut sent = 0;
             for time in times {
                 let at = start + time;
                 let instant = self.began + Duration::from_secs_f64(at);
@@ -154,7 +146,7 @@ impl Stage {
                 if due.send(Due { number, at }).await.is_err() {
                     break;
                 }
-                sent = Sent { studies: sent.studies + 1, last_due: at };
+                sent += 1;
             }
             drop(due);
             sent
@@ -183,7 +175,12 @@ impl Stage {
     }
 
     /// Takes samples in the background until the token is cancelled.
-    pub(super) fn watch(&self, live: Live, until: CancellationToken, interval: Duration) -> tokio::task::JoinHandle<()> {
+    pub(super) fn watch(
+        &self,
+        live: Live,
+        until: CancellationToken,
+        interval: Duration,
+    ) -> tokio::task::JoinHandle<()> {
         let watch = Watch {
             view: self.view.clone(),
             ledger: Arc::clone(&self.ledger),
