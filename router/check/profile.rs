@@ -87,7 +87,10 @@ mod tests {
             questions,
             [
                 (State::Question, "medium is meant for 12 cores, and this host has 1.5 cores"),
-                (State::Question, "medium is meant for 48.0 GB of memory, and this host has 0.5 GB of memory"),
+                (
+                    State::Question,
+                    "medium is meant for 48.0 GB of memory, and this host has 0.5 GB of memory"
+                ),
             ]
         );
     }
