@@ -23,6 +23,7 @@ mod meaning;
 mod names;
 mod overrides;
 mod places;
+mod profile;
 mod read;
 mod read_tls;
 mod relay;
@@ -47,6 +48,7 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError, RelayName};
 pub use overrides::{Override, OverrideError};
+pub use profile::{ChosenBy, ChosenProfile};
 pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use tunnel::{

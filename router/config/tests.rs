@@ -11,6 +11,8 @@ use crate::config::{
 use crate::tls::Security;
 
 const FULL: &str = r#"
+profile = "medium"
+
 [node]
 ae_title = "CHRYSALIS"
 data_dir = "./chrysalis-data"
@@ -195,7 +197,7 @@ fn every_described_key_is_read() {
 }
 
 fn place<'a>(table: &'a mut toml::Table, section: &str) -> &'a mut toml::Table {
-    section.split('.').fold(table, |table, name| {
+    section.split('.').filter(|name| !name.is_empty()).fold(table, |table, name| {
         match table.entry(name).or_insert(toml::Table::new().into()) {
             toml::Value::Array(tables) => tables[0].as_table_mut().expect("a table"),
             value => value.as_table_mut().expect("a table"),
