@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use chrysalis_sizing::Profile;
+
 use super::account::Leftover;
 use super::plan::Route;
 use super::sinks;
@@ -260,8 +262,17 @@ fn two_free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
 
 /// Share of the file system above which the node under test takes nothing more.
 pub(super) const MOST_USED: f64 = 0.97;
-/// What it sets aside for a full disk and for copies.
-pub(super) const SET_ASIDE: u64 = (64 + 512) << 20;
+
+impl Setup {
+    /// Bytes of disk that it sets aside for a full disk and for copies.
+    pub(super) fn set_aside(&self) -> u64 {
+        let profile = self.profile.as_deref().and_then(Profile::named);
+        profile.map_or((64 + 512) << 20, |profile| {
+            let settings = profile.settings();
+            settings.cache + settings.reserve
+        })
+    }
+}
 
 fn configuration(
     home: &Path,
@@ -278,12 +289,16 @@ fn configuration(
     // The built-in pauses are 5 s and 5 min of modelled time.
     let pause = |seconds: f64| format!("{}ms", (seconds * 1000.0 / compression).ceil().max(20.0));
     let (first, longest) = (pause(5.0), pause(300.0));
-    let profile = profile.map(|name| format!("profile = \"{name}\"\n")).unwrap_or_default();
+    // What is written wins over a profile.
+    let (profile, reserve) = match profile {
+        Some(name) => (format!("profile = \"{name}\"\n\n"), ""),
+        None => (String::new(), "reserve = \"64MiB\"\n"),
+    };
     let title = sinks::TITLE;
     format!(
-        "[node]\nae_title = \"{AE_TITLE}\"\ndata_dir = {data}\n{profile}\n\
+        "{profile}[node]\nae_title = \"{AE_TITLE}\"\ndata_dir = {data}\n\n\
          [[listener]]\nname = \"modalities\"\naddress = \"{address}\"\nmax_per_address = 128\n\n\
-         [queue]\nretain = \"0s\"\nreserve = \"64MiB\"\nhigh_watermark = \"97%\"\n\n\
+         [queue]\nretain = \"0s\"\n{reserve}high_watermark = \"97%\"\n\n\
          [[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"{pacs}\"\ncalled_ae = \"{title}\"\n\
          image = \"{image}\"\nloop = \"{cine}\"\nbackoff = {{ first = \"{first}\", max = \"{longest}\" }}\n\n\
          [admin]\naddress = \"{admin}\"\n"
@@ -413,8 +428,10 @@ mod tests {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let home = std::env::temp_dir().join("quotes \" and \\ and spaces");
         for route in Route::ALL {
-            let text = configuration(&home, address, address, route, address, 60.0, None);
+            let text = configuration(&home, address, address, route, address, 60.0, Some("minimum"));
             let table: toml::Table = text.parse().unwrap();
+            assert_eq!(table["profile"].as_str(), Some("minimum"));
+            assert!(!table["queue"].as_table().unwrap().contains_key("reserve"));
             assert_eq!(table["destination"][0]["backoff"]["first"].as_str(), Some("84ms"));
             assert_eq!(table["node"]["data_dir"].as_str(), home.join("data").to_str());
         }

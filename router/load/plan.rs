@@ -144,13 +144,13 @@ pub enum PlanError {
     TooMany(u64),
     /// More bytes than this program makes.
     #[error(
-        "{:.0} MB/s of real time is more than one machine makes and takes; with --compress-time {most} it is less than {:.0}",
-        .bytes_per_second / 1e6, MOST_BYTES_PER_SECOND / 1e6
+        "{:.0} MB/s of real time is more than one machine makes and takes, which is {:.0}: {}",
+        .bytes_per_second / 1e6, MOST_BYTES_PER_SECOND / 1e6, slower(*.most)
     )]
     TooFast {
         /// The rate.
         bytes_per_second: f64,
-        /// The compression that would do.
+        /// The compression that would do; less than 1 where none does.
         most: f64,
     },
     /// Outages that stand on one another, or begin when nothing comes any more.
@@ -246,7 +246,7 @@ impl Plan {
         let modelled = modelled_bytes_per_second(&self.asked);
         let bytes_per_second = modelled * self.compression;
         if bytes_per_second > MOST_BYTES_PER_SECOND && !self.asked.burst {
-            let most = (MOST_BYTES_PER_SECOND / modelled).floor().max(1.0);
+            let most = (MOST_BYTES_PER_SECOND / modelled).floor();
             return Err(PlanError::TooFast { bytes_per_second, most });
         }
         Ok(())
@@ -313,6 +313,10 @@ impl Plan {
         let most = if self.asked.find_max { f64::INFINITY } else { all.max(self.mean_bytes()) };
         (waits + floor).min(most * 4.0 / 3.0 + self.mean_bytes()) as u64
     }
+}
+
+fn slower(most: f64) -> String {
+    if most < 1.0 { "fewer studies per hour".to_owned() } else { format!("--compress-time {most} at most") }
 }
 
 fn easy_compression(modelled_bytes_per_second: f64) -> f64 {

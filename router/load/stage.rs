@@ -16,7 +16,7 @@ use super::carts::{Carts, Due, Source};
 use super::copies::Pieces;
 use super::live::Live;
 use super::machine;
-use super::node::{Admin, Keep, Limits, MOST_USED, Own, SET_ASIDE};
+use super::node::{Admin, Keep, Limits, MOST_USED, Own};
 use super::plan::Plan;
 use super::report::{Machine, Sample};
 use super::run::{RunError, Settings, Target};
@@ -256,12 +256,12 @@ const GRACE: Duration = Duration::from_secs(40);
 
 /// What the node keeps, and where, has to fit.
 fn check_room(plan: &Plan, settings: &Settings, folder: &Path) -> Result<(), RunError> {
-    let Target::Own(_) = &settings.target else { return Ok(()) };
+    let Target::Own(setup) = &settings.target else { return Ok(()) };
     std::fs::create_dir_all(folder)
         .map_err(|source| RunError::Folder { folder: folder.to_owned(), source })?;
     let room = machine::room(folder, MOST_USED)
         .map_err(|source| RunError::Folder { folder: folder.to_owned(), source })?;
-    let needed = plan.backlog_bytes() + SET_ASIDE;
+    let needed = plan.backlog_bytes() + setup.set_aside();
     if room < needed {
         return Err(RunError::Room { folder: folder.to_owned(), needed, room });
     }
