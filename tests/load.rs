@@ -64,7 +64,7 @@ fn stills_that_become_lossless_are_delivered_pixel_for_pixel() {
 
 #[test]
 fn what_gathers_in_an_outage_is_delivered_after_it() {
-    let outage = ["--for", "30m", "--compress-time", "600", "--outage", "5m+15m"];
+    let outage = ["--for", "15m", "--compress-time", "300", "--outage", "3m+8m"];
     let report = loaded(&[&LIGHT[..], &outage].concat());
     assert_whole(&report, report.account.sent);
     let [outage] = &report.outages[..] else { panic!("{:?}", report.outages) };
@@ -88,7 +88,8 @@ fn a_node_that_is_there_is_loaded_and_its_deliveries_are_compared() {
 #[test]
 fn what_is_no_chrysalis_is_not_loaded() {
     let archive = Archive::new();
-    let finished = load(&["--to", &format!("PACS@{}", archive.address()), "--studies", "1"]);
+    let (to, pacs) = (format!("PACS@{}", archive.address()), free_address().to_string());
+    let finished = load(&["--to", &to, "--pacs", &pacs, "--studies", "1"]);
     assert!(!finished.status.success());
     assert!(finished.output.contains("is no Chrysalis but TEST_ARCHIVE"), "{}", finished.output);
     assert!(archive.arrivals().is_empty());

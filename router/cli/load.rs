@@ -64,12 +64,12 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = crate::config::duration)]
     pub acknowledge_limit: Duration,
     /// Load this Chrysalis instead of one that is started for it
-    #[arg(long, value_name = "AE@HOST:PORT", conflicts_with_all = ["data", "profile", "node_set", "limit_cores", "limit_memory"])]
+    #[arg(long, value_name = "AE@HOST:PORT", requires = "pacs", conflicts_with_all = ["data", "profile", "node_set", "limit_cores", "limit_memory"])]
     pub to: Option<PeerAddress>,
     /// The HTTP side of the node that --to names, for what it uses and what waits in it, as in http://127.0.0.1:8080/metrics
     #[arg(long, value_name = "URL", requires = "to")]
     pub metrics: Option<String>,
-    /// Where the PACS of the test listens: a destination of the node that --to names has to be there. Without it nobody sees what arrives
+    /// Where the PACS of the test listens: a destination of the node that --to names has to be there
     #[arg(long, value_name = "ADDRESS:PORT", requires = "to")]
     pub pacs: Option<SocketAddr>,
     /// Load a node on another machine, or one that is no Chrysalis: names the host that is meant
@@ -112,7 +112,13 @@ impl LoadArgs {
     pub async fn run(self, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let promised = self.promised()?;
         let settings = self.settings()?;
-        let Ended { mut report, kept } = load::run(settings, interruption()).await?;
+        let (cancel, second) = (CancellationToken::new(), CancellationToken::new());
+        let asking = tokio::spawn(ask_to_end(cancel.clone(), second.clone()));
+        // Who gives up the run gives up the node.
+        let ended = second.run_until_cancelled(load::run(settings, cancel)).await;
+        asking.abort();
+        let Some(ended) = ended else { bail!("interrupted; nothing is known of what was under way") };
+        let Ended { mut report, kept } = ended?;
         report.verdict = verdict::judge(&report, promised);
         self.write(&report)?;
         write!(out, "{}", text::summary(&report))?;
@@ -151,11 +157,6 @@ impl LoadArgs {
             find_max: self.find_max,
             seed: self.seed,
         })?;
-        if self.to.is_some() && self.pacs.is_none() && (!self.outage.is_empty() || self.uplink.is_some()) {
-            bail!(
-                "--outage and --uplink are about the PACS of the test: say with --pacs where it is to listen"
-            );
-        }
         if self.limit_cores.is_some_and(|cores| !(0.01..=1024.0).contains(&cores)) {
             bail!("--limit-cores takes 0.01 to 1024");
         }
@@ -196,18 +197,21 @@ impl LoadArgs {
     }
 }
 
-/// Cancelled by Ctrl-C or SIGTERM. Asked a second time, the program ends, and the node with it.
-fn interruption() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
-    tokio::spawn(async move {
-        if let Ok(mut terminations) = crate::platform::Terminations::new() {
-            terminations.next().await;
-            eprintln!("No further study begins; what was sent is waited for.");
-            cancelled.cancel();
+/// At the first Ctrl-C, SIGTERM or SIGHUP no further study is to begin; at the second nothing is waited for.
+async fn ask_to_end(first: CancellationToken, second: CancellationToken) {
+    let (Ok(mut terminations), Ok(mut hangups)) =
+        (crate::platform::Terminations::new(), crate::platform::Hangups::new())
+    else {
+        return;
+    };
+    for token in [first, second] {
+        tokio::select! {
+            () = terminations.next() => {}
+            () = hangups.next() => {}
         }
-    });
-    token
+        eprintln!("No further study begins; what was sent is waited for. Interrupt again to end at once.");
+        token.cancel();
+    }
 }
 
 fn kind(text: &str) -> Result<&'static StudyKind, String> {
@@ -279,7 +283,8 @@ mod tests {
             "--outage 4h",
             "--uplink fast",
             "--metrics http://127.0.0.1:1/",
-            "--to PACS@127.0.0.1:104 --data /tmp",
+            "--to PACS@127.0.0.1:104",
+            "--to PACS@127.0.0.1:104 --pacs 127.0.0.1:105 --data /tmp",
             "--to 127.0.0.1:104",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
@@ -289,7 +294,6 @@ mod tests {
             "--studies-per-hour NaN",
             "--mix all-native --compress-time 60",
             "--find-max --burst",
-            "--to A@127.0.0.1:104 --uplink 20Mbit",
             "--limit-cores 0",
         ] {
             assert!(read(wrong).unwrap().settings().is_err(), "{wrong}");

@@ -27,8 +27,17 @@ pub(super) struct Entry {
 }
 
 /// What is left in the node at the end, as it says itself.
+#[derive(Debug, Clone)]
+pub(super) enum Leftover {
+    /// It says what.
+    Known(Left),
+    /// It does not: what has not arrived may still be there.
+    Unknown,
+}
+
+/// SOP Instance UIDs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Leftover {
+pub(super) struct Left {
     pub(super) waiting: HashSet<String>,
     pub(super) held: HashSet<String>,
 }
@@ -294,9 +303,12 @@ impl Ledger {
                 (None, _) => &mut account.refused,
                 (Some(_), _) if record.is_altered => &mut account.altered,
                 (Some(_), Some(_)) => &mut account.delivered,
-                (Some(_), None) if leftover.held.contains(uid.as_str()) => &mut account.held,
-                (Some(_), None) if leftover.waiting.contains(uid.as_str()) => &mut account.waiting,
-                (Some(_), None) => &mut account.lost,
+                (Some(_), None) => match leftover {
+                    Leftover::Unknown => &mut account.waiting,
+                    Leftover::Known(left) if left.held.contains(uid.as_str()) => &mut account.held,
+                    Leftover::Known(left) if left.waiting.contains(uid.as_str()) => &mut account.waiting,
+                    Leftover::Known(_) => &mut account.lost,
+                },
             };
             *place += 1;
         }
@@ -339,7 +351,7 @@ mod tests {
         assert_eq!((ledger.totals().backlog, ledger.totals().backlog_bytes), (2, 200));
         ledger.arrived(numbers[0], 2.0, Likeness::Bytes);
         ledger.arrived(numbers[1], 3.0, Likeness::Pixels);
-        let account = ledger.account(&Leftover::default());
+        let account = ledger.account(&Leftover::Known(Left::default()));
         let wanted = Account { sent: 2, acknowledged: 2, delivered: 2, ..Account::default() };
         assert_eq!(account, wanted);
         let totals = ledger.totals();
@@ -371,6 +383,8 @@ mod tests {
             ..Account::default()
         };
         assert_eq!(account, wanted);
+        let silent = ledger.account(&Leftover::Unknown);
+        assert_eq!(silent, Account { waiting: 3, held: 0, lost: 0, ..wanted });
     }
 
     #[test]
@@ -378,9 +392,9 @@ mod tests {
         let (ledger, numbers) = sent(&["1"]);
         ledger.arrived(numbers[0], 1.0, Likeness::Bytes);
         ledger.arrived(numbers[0], 2.0, Likeness::Bytes);
-        assert_eq!(ledger.account(&Leftover::default()).delivered, 1);
+        assert_eq!(ledger.account(&Leftover::Known(Left::default())).delivered, 1);
         ledger.arrived(numbers[0], 3.0, Likeness::None);
-        let account = ledger.account(&Leftover::default());
+        let account = ledger.account(&Leftover::Known(Left::default()));
         assert_eq!((account.repeated, account.delivered, account.altered), (2, 0, 1));
     }
 
@@ -392,12 +406,12 @@ mod tests {
         for number in [numbers[1], numbers[2], numbers[0]] {
             ledger.arrived(number, 6.0, Likeness::Bytes);
         }
-        assert_eq!(ledger.account(&Leftover::default()).out_of_order, 0);
+        assert_eq!(ledger.account(&Leftover::Known(Left::default())).out_of_order, 0);
         let (ledger, numbers) = sent(&["1", "2", "3"]);
         for number in [numbers[0], numbers[2], numbers[1]] {
             ledger.arrived(number, 6.0, Likeness::Bytes);
         }
-        assert_eq!(ledger.account(&Leftover::default()).out_of_order, 1);
+        assert_eq!(ledger.account(&Leftover::Known(Left::default())).out_of_order, 1);
     }
 
     #[test]

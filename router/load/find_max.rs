@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::live::Live;
 use super::report::Step;
-use super::run::{Steps, generator_cpu};
+use super::run::generator_seconds;
 use super::search::Search;
 use super::stage::{Drain, Stage};
 use tokio_util::sync::CancellationToken;
@@ -29,10 +29,10 @@ struct Tried {
 }
 
 /// Looks for the highest rate.
-pub(super) async fn search(stage: &Stage, acknowledge_limit: Duration) -> Steps {
+pub(super) async fn search(stage: &Stage, acknowledge_limit: Duration) -> Vec<Step> {
     let done = CancellationToken::new();
     let watching = stage.watch(Live::nothing(), done.clone(), Duration::from_secs(1));
-    let mut steps = Steps::new();
+    let mut steps = Vec::new();
     Live::say(&format!("A burst of {FEW} studies says where to begin."));
     let burst = try_rate(stage, None, FEW, f64::INFINITY, acknowledge_limit).await;
     let bytes_per_second = burst.bytes as f64 / burst.seconds;
@@ -48,6 +48,10 @@ pub(super) async fn search(stage: &Stage, acknowledge_limit: Duration) -> Steps 
         let studies = ((rate * STEP / 3600.0).round() as u64).max(FEW);
         let Tried { step, .. } =
             try_rate(stage, Some(rate), studies, bytes_per_second, acknowledge_limit).await;
+        // It was cut short, and says nothing.
+        if stage.cancel.is_cancelled() {
+            break;
+        }
         let word = if step.sustained { "sustained" } else { "not sustained" };
         Live::say(&format!("{rate:8.0} studies/h  {word}: {}", step.why));
         search.tell(step.sustained);
@@ -75,7 +79,7 @@ async fn try_rate(
     acknowledge_limit: Duration,
 ) -> Tried {
     let (began, before) = (stage.now(), stage.ledger.totals());
-    let (cpu_before, generator_before) = (stage.view.cpu_seconds().await, generator_cpu());
+    let (cpu_before, generator_before) = (stage.view.cpu_seconds().await, generator_seconds());
     stage.carts.take_lateness();
     let pause = rate.map_or(0.0, |rate| 3600.0 / rate);
     let sent = stage.send((0..studies).map(|number| number as f64 * pause)).await;
@@ -86,7 +90,7 @@ async fn try_rate(
         before.zip(after).map_or(0.0, |(before, after)| (after - before) / seconds)
     };
     let cores_used = cores(cpu_before, stage.view.cpu_seconds().await);
-    let generator_cores = cores(Some(generator_before), Some(generator_cpu()));
+    let generator_cores = cores(Some(generator_before), Some(generator_seconds()));
     let bytes = after.bytes_acknowledged - before.bytes_acknowledged;
     let p99 = stage.ledger.stills_p99_since(began).unwrap_or_default();
     let mut judged = Judged {

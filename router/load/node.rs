@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrysalis_sizing::Profile;
 
-use super::account::Leftover;
+use super::account::Left;
 use super::plan::Route;
 use super::sinks;
 use crate::config::size_text;
@@ -127,6 +127,9 @@ impl Own {
             command.arg("--set").arg(set);
         }
         command.stdin(Stdio::null()).stdout(file).stderr(copy);
+        // Ctrl-C is for the load test, which needs the node to finish.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         // What overrides the configuration of another node is not meant for this one.
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("CHRYSALIS_")) {
@@ -367,8 +370,8 @@ impl Admin {
     }
 
     /// Every instance that waits or is held, by UID; nothing if the node does not tell.
-    pub(super) fn leftover(&self) -> Option<Leftover> {
-        let mut leftover = Leftover::default();
+    pub(super) fn leftover(&self) -> Option<Left> {
+        let mut leftover = Left::default();
         let mut after: Option<String> = None;
         loop {
             let place = after.map(|after| format!("&after={after}")).unwrap_or_default();

@@ -5,8 +5,10 @@ use std::fs;
 /// What a process has used, and holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Usage {
-    /// Processor seconds in all, of its children that have ended too.
+    /// Processor seconds in all.
     pub(super) cpu_seconds: f64,
+    /// Those of its children that have ended.
+    pub(super) children_cpu_seconds: f64,
     /// Resident memory.
     pub(super) memory: u64,
     /// The most that ever was.
@@ -22,8 +24,10 @@ impl Usage {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let descriptors = fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count) as u64;
         let memory = |field| kilobytes(&status, field);
+        let [cpu, children] = ticks(&stat)?.map(|ticks| ticks as f64 / TICKS_PER_SECOND);
         Some(Self {
-            cpu_seconds: ticks(&stat)? as f64 / TICKS_PER_SECOND,
+            cpu_seconds: cpu,
+            children_cpu_seconds: children,
             memory: memory("VmRSS:")?,
             peak_memory: memory("VmHWM:")?,
             descriptors,
@@ -39,17 +43,13 @@ impl Usage {
 /// Linux tells programs of hundredths on every processor that there is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// utime, stime, cutime and cstime, which are fields 14 to 17 of proc_pid_stat(5); the second may contain anything, and ends with the last
-/// parenthesis.
-fn ticks(stat: &str) -> Option<u64> {
+/// Its own ticks, and those of its children that have ended: utime and stime, cutime and cstime, which are fields 14 to 17 of
+/// proc_pid_stat(5). The second may contain anything, and ends with the last parenthesis.
+fn ticks(stat: &str) -> Option<[u64; 2]> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<_> = rest.split_whitespace().skip(11).take(4).collect();
-    let fields: [&str; 4] = fields.try_into().ok()?;
-    let mut sum = 0;
-    for field in fields {
-        sum += field.parse::<u64>().ok()?;
-    }
-    Some(sum)
+    let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    let mut sum = || Some(fields.next()?? + fields.next()??);
+    Some([sum()?, sum()?])
 }
 
 fn kilobytes(status: &str, field: &str) -> Option<u64> {
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn processor_time_is_found_behind_any_name() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 7 3 20 0 9 0 100 1 1";
-        assert_eq!(ticks(stat), Some(310));
+        assert_eq!(ticks(stat), Some([300, 10]));
         assert_eq!(ticks("7 (a) S 1"), None);
     }
 

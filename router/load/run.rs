@@ -15,9 +15,9 @@ use super::live::Live;
 use super::node::{Keep, NodeError, Setup};
 use super::plan::{Extent, Plan};
 use super::proc::Usage;
-use super::report::{NodeUse, Outage, PlanFacts, Report, Sample, Step, Verdict};
+use super::report::{NodeUse, Outage, PlanFacts, Report, Sample, Verdict};
 use super::slope::slope;
-use super::stage::{Drain, Stage};
+use super::stage::Stage;
 use super::target::{Known, TargetError};
 use crate::synthetic::FactoryError;
 
@@ -118,17 +118,21 @@ pub async fn run(settings: Settings, cancel: CancellationToken) -> Result<Ended,
     let generator_before = generator_seconds();
     let before = stage.view.cpu_seconds().await;
     let start = stage.now();
-    let (outages, steps, drain) = if settings.plan.asked.find_max {
-        let steps = find_max::search(&stage, settings.acknowledge_limit).await;
-        (Vec::new(), steps, Drain::Empty)
+    let (outages, steps) = if settings.plan.asked.find_max {
+        (Vec::new(), find_max::search(&stage, settings.acknowledge_limit).await)
     } else {
-        let (outages, drain) = play(&stage, start).await;
-        (outages, Vec::new(), drain)
+        (play(&stage, start).await, Vec::new())
     };
     let ended = stage.now();
     let after = stage.view.cpu_seconds().await;
     let generator_cpu_seconds = generator_seconds() - generator_before;
-    let leftover = if drain == Drain::Empty { Default::default() } else { stage.leftover().await };
+    let leftover = stage.leftover().await;
+    let has_ended = stage.has_ended();
+    if has_ended {
+        Live::say(
+            "The node has ended by itself: what had not arrived counts as waiting, and its spool is kept.",
+        );
+    }
     let account = stage.ledger.account(&leftover);
     let latencies = stage.ledger.latencies();
     let samples = std::mem::take(&mut *stage.samples.lock().unwrap_or_else(PoisonError::into_inner));
@@ -155,8 +159,8 @@ pub async fn run(settings: Settings, cancel: CancellationToken) -> Result<Ended,
         verdict: Verdict::default(),
     };
     let keep = match () {
-        () if account.lost + account.altered > 0 => Keep::All,
-        () if drain == Drain::Stuck || account.refused > 0 => Keep::Log,
+        () if has_ended || account.lost + account.altered > 0 => Keep::All,
+        () if account.delivered < account.sent => Keep::Log,
         () => Keep::Nothing,
     };
     let kept = stage.close(keep).await;
@@ -164,7 +168,7 @@ pub async fn run(settings: Settings, cancel: CancellationToken) -> Result<Ended,
 }
 
 /// Sends what the plan has, takes the PACS down and brings it back meanwhile, and waits until everything has arrived.
-async fn play(stage: &Stage, start: f64) -> (Vec<Outage>, Drain) {
+async fn play(stage: &Stage, start: f64) -> Vec<Outage> {
     let plan = &stage.plan;
     let real_seconds = plan.modelled_seconds() / plan.compression;
     let done = CancellationToken::new();
@@ -190,11 +194,11 @@ async fn play(stage: &Stage, start: f64) -> (Vec<Outage>, Drain) {
     let (_, mut outages) = tokio::join!(stage.send(schedule(plan)), breaking);
     // A pause between two attempts may still have to end.
     let patience = Duration::from_secs_f64(30.0 + 2.0 * 300.0 / plan.compression);
-    let drain = stage.drain(patience).await;
+    stage.drain(patience).await;
     done.cancel();
     let _ = watching.await;
     outages.iter_mut().for_each(|outage| fill(outage, stage, start));
-    (outages, drain)
+    outages
 }
 
 /// When studies are due, in real seconds.
@@ -321,14 +325,7 @@ fn memory_slope(samples: &[Sample], seconds: f64) -> Option<f64> {
 
 const SHORTEST_FOR_A_SLOPE: f64 = 60.0;
 
-fn generator_seconds() -> f64 {
+/// Processor seconds of carts and PACS so far, without those of a node of their own.
+pub(super) fn generator_seconds() -> f64 {
     Usage::own().map_or(0.0, |usage| usage.cpu_seconds)
 }
-
-/// Kept apart for a search, whose steps have their own.
-pub(super) fn generator_cpu() -> f64 {
-    generator_seconds()
-}
-
-/// The steps of a search, as far as the report has them.
-pub(super) type Steps = Vec<Step>;

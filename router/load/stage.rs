@@ -83,9 +83,9 @@ impl Stage {
         let (own, peer, view) = match &settings.target {
             Target::Own(setup) => {
                 let address = pacs.as_ref().map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Pacs::address);
-                let (setup, route, compression) = (setup.clone(), plan.asked.route, plan.compression);
-                let starting = move || Own::start(&setup, route, address, compression);
-                let own = tokio::task::spawn_blocking(starting).await.map_err(RunError::joined)??;
+                let (route, compression) = (plan.asked.route, plan.compression);
+                // Not on a thread of its own: who gives up meanwhile must not leave a node behind.
+                let own = tokio::task::block_in_place(|| Own::start(&setup, route, address, compression))?;
                 let view = View { process: Some(own.id()), admin: Some(own.admin.clone()) };
                 let peer = own.peer();
                 (Some(own), peer, view)
@@ -194,9 +194,9 @@ impl Stage {
 
     /// What the node still has, as it says.
     pub(super) async fn leftover(&self) -> Leftover {
-        let Some(admin) = self.view.admin.clone() else { return Leftover::default() };
-        let asked = tokio::task::spawn_blocking(move || admin.leftover());
-        asked.await.ok().flatten().unwrap_or_default()
+        let Some(admin) = self.view.admin.clone() else { return Leftover::Unknown };
+        let asked = tokio::task::spawn_blocking(move || admin.leftover()).await;
+        asked.ok().flatten().map_or(Leftover::Unknown, Leftover::Known)
     }
 
     /// Ends the node. Where something went wrong, that of it stays which tells why; where that is.
@@ -232,7 +232,8 @@ impl Stage {
         told.queued == Some(0) && told.held.is_some_and(|held| held >= backlog)
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether an own node has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
         let Some(own) = &self.own else { return false };
         own.lock().unwrap_or_else(PoisonError::into_inner).ended().is_some()
     }

@@ -45,8 +45,15 @@ impl View {
 
     /// Processor seconds of the node so far.
     pub(super) async fn cpu_seconds(&self) -> Option<f64> {
-        let seen = self.look(Asks::Process).await;
-        seen.usage.map(|usage| usage.cpu_seconds).or(seen.told.and_then(|told| told.cpu_seconds))
+        self.look(Asks::Process).await.cpu_seconds()
+    }
+}
+
+impl Seen {
+    /// Processor seconds of the node so far, with those of what it has started.
+    fn cpu_seconds(&self) -> Option<f64> {
+        let usage = self.usage.map(|usage| usage.cpu_seconds + usage.children_cpu_seconds);
+        usage.or(self.told.and_then(|told| told.cpu_seconds))
     }
 }
 
@@ -97,7 +104,7 @@ impl Watch {
     fn take(&self, seen: Seen, spool_bytes: Option<u64>) -> Sample {
         let told = seen.told.unwrap_or_default();
         let mut sample = self.ledger.sample(self.zero.elapsed().as_secs_f64());
-        sample.node_cpu_seconds = seen.usage.map(|usage| usage.cpu_seconds).or(told.cpu_seconds);
+        sample.node_cpu_seconds = seen.cpu_seconds();
         sample.node_memory_bytes = seen.usage.map(|usage| usage.memory).or(told.memory);
         sample.node_descriptors = seen.usage.map(|usage| usage.descriptors).or(told.descriptors);
         sample.spool_bytes = told.spool_bytes.or(spool_bytes);
