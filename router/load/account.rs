@@ -367,9 +367,9 @@ mod tests {
         ledger.failed();
         ledger.arrived(numbers[0], 9.0, Likeness::Bytes);
         ledger.arrived(numbers[1], 9.0, Likeness::None);
-        let leftover =
-            Leftover { waiting: HashSet::from(["3".to_owned()]), held: HashSet::from(["4".to_owned()]) };
-        let account = ledger.account(&leftover);
+        let waiting = HashSet::from(["3".to_owned()]);
+        let left = Left { waiting, held: HashSet::from(["4".to_owned()]) };
+        let account = ledger.account(&Leftover::Known(left));
         let wanted = Account {
             sent: 6,
             acknowledged: 5,
