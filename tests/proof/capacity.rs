@@ -62,6 +62,9 @@ const BESIDE: u32 = 50;
 /// Longest time without a single delivery while the queue drains.
 const STANDSTILL: Duration = Duration::from_secs(30);
 
+/// A part of a round. What it misses of its goals it lists, what ends it is an error.
+type Step<'a> = fn(&Trial<'a>, &mut Seen, &mut Vec<String>) -> Result<(), String>;
+
 /// One round.
 struct Trial<'a> {
     round: &'a Round,
@@ -72,9 +75,7 @@ impl Trial<'_> {
     fn run(&self) -> Result<Seen, Broken> {
         let mut seen = Seen::default();
         let mut misses = Vec::new();
-        let steps: [fn(&Self, &mut Seen, &mut Vec<String>) -> Result<(), String>; 3] =
-            [Self::backlog, Self::held, Self::churn];
-        for step in steps {
+        for step in [Self::backlog as Step, Self::held, Self::churn] {
             if let Err(why) = step(self, &mut seen, &mut misses) {
                 misses.push(why);
             }

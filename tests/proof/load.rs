@@ -10,13 +10,13 @@ use crate::support::instance::{Digest, Encoding, Instance, Study, US_IMAGE};
 use crate::support::ledger::{Entry, Ledger};
 use crate::support::modality::{Association, Failure, Modality};
 use crate::support::node::Node;
-use crate::support::wait::{eventually, poll};
+use crate::support::wait::{eventually, let_pass, poll};
 use chrysalis_codecs::{Limits, jpeg_lossless};
 use chrysalis_sizing::{Colour, Scene};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,9 +80,30 @@ pub struct Load {
     carts: Vec<JoinHandle<()>>,
 }
 
+/// How carts send.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// How long they wait for a connection and for each answer.
+    pub patience: Duration,
+    /// How long they wait from one instance to the next.
+    pub pause: Duration,
+}
+
+/// As fast as they can.
+impl Default for Habits {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(10), pause: Duration::ZERO }
+    }
+}
+
 struct Shared {
     address: SocketAddr,
+    habits: Habits,
     stop: AtomicBool,
+    /// Nothing new is sent.
+    rests: AtomicBool,
+    /// Times that an instance was sent and no Success was heard.
+    unheard: AtomicU64,
     sent: Mutex<HashMap<String, Sent>>,
     lives: Mutex<Vec<Life>>,
 }
@@ -98,9 +119,17 @@ struct Life {
 impl Load {
     /// So many carts begin to send to this address; `seed` tells what.
     pub fn start(address: SocketAddr, seed: u64, carts: u64) -> Self {
+        Self::start_with(address, seed, carts, Habits::default())
+    }
+
+    /// The same with other habits.
+    pub fn start_with(address: SocketAddr, seed: u64, carts: u64, habits: Habits) -> Self {
         let shared = Arc::new(Shared {
             address,
+            habits,
             stop: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
+            unheard: AtomicU64::new(0),
             sent: Mutex::default(),
             lives: Mutex::new(vec![Life::default()]),
         });
@@ -118,6 +147,11 @@ impl Load {
         let mut lives = self.shared.lives.lock().unwrap();
         lives.last_mut().unwrap().cut = cut;
         lives.push(Life::default());
+    }
+
+    /// Has the carts send nothing new, or go on.
+    pub fn rest(&self, rests: bool) {
+        self.shared.rests.store(rests, Ordering::SeqCst);
     }
 
     /// Instances acknowledged by the node as it runs now.
@@ -153,6 +187,7 @@ impl Load {
             acknowledged: lives.iter().flat_map(counts).collect(),
             sent: self.shared.sent.lock().unwrap().clone(),
             may_repeat: (lives.len() as u64 - 1) * (BATCH + 1 + carts),
+            unheard: self.shared.unheard.load(Ordering::SeqCst),
         }
     }
 }
@@ -174,7 +209,7 @@ impl Shared {
     fn send_on(&self, cart: u64) {
         let encodings = Encoding::ALL.map(Encoding::uid);
         let modality = Modality::new(self.address).calling(&format!("CART{}", cart % 1000));
-        let modality = modality.timeout(Duration::from_secs(10));
+        let modality = modality.timeout(self.habits.patience);
         let modality = encodings.iter().fold(modality, |modality, uid| modality.context(US_IMAGE, &[*uid]));
         let (name, cart) = (cart, Cart::new(cart));
         let mut number = 0;
@@ -203,13 +238,29 @@ impl Shared {
             let instance = cart.instance(*number);
             let sent = Sent { digest: instance.digest(), cart: name, number: *number };
             self.sent.lock().unwrap().insert(instance.sop_instance.clone(), sent);
-            let answer = association.store(&instance)?;
+            let answer = association.store(&instance).inspect_err(|_| self.note_unheard())?;
             if !ledger.note(&instance, &answer) {
+                self.note_unheard();
                 break;
             }
             *number += 1;
+            self.pause();
         }
         association.release()
+    }
+
+    fn note_unheard(&self) {
+        self.unheard.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Before the next instance.
+    fn pause(&self) {
+        if self.habits.pause > Duration::ZERO {
+            let_pass(self.habits.pause);
+        }
+        while self.rests.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
+            let_pass(Duration::from_millis(20));
+        }
     }
 }
 
@@ -220,6 +271,7 @@ pub struct Account {
     acknowledged: Vec<Entry>,
     sent: HashMap<String, Sent>,
     may_repeat: u64,
+    unheard: u64,
 }
 
 /// An arrival somewhere: SOP Instance UID, and SHA-256 of the data set or of its pixels.
@@ -229,6 +281,18 @@ impl Account {
     /// Instances that are owed to every destination.
     pub fn owed(&self) -> u64 {
         self.acknowledged.len() as u64
+    }
+
+    /// Where no crash but the network has answers go astray: each that a cart did not hear has it send an instance again,
+    /// and so many were not heard of what was delivered.
+    pub fn with_answers_lost(mut self, on_delivery: u64) -> Self {
+        self.may_repeat += self.unheard + on_delivery;
+        self
+    }
+
+    /// Arrivals that may be repeated at each destination.
+    pub fn may_repeat(&self) -> u64 {
+        self.may_repeat
     }
 
     /// Compares what came at a destination that takes everything as it was received.

@@ -30,9 +30,11 @@ mod rest;
 mod run;
 mod simulated;
 mod small;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
+mod weather;
 mod wish;
 
 use part::Part;
@@ -41,7 +43,7 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     simulated::PART,
     power::EXT4,
     power::XFS,
@@ -51,6 +53,8 @@ const PARTS: [Part; 9] = [
     hostile::PART,
     capacity::PART,
     capacity::SMALL,
+    soak::PART,
+    soak::SMALL,
 ];
 
 fn main() -> ExitCode {
