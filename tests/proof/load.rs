@@ -16,7 +16,7 @@ use chrysalis_sizing::{Colour, Scene};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ struct Sent {
     digest: Digest,
     cart: u64,
     number: u32,
+    /// How often.
+    times: u64,
 }
 
 impl Sent {
@@ -102,8 +104,6 @@ struct Shared {
     stop: AtomicBool,
     /// Nothing new is sent.
     rests: AtomicBool,
-    /// Times that an instance was sent and no Success was heard.
-    unheard: AtomicU64,
     sent: Mutex<HashMap<String, Sent>>,
     lives: Mutex<Vec<Life>>,
 }
@@ -129,7 +129,6 @@ impl Load {
             habits,
             stop: AtomicBool::new(false),
             rests: AtomicBool::new(false),
-            unheard: AtomicU64::new(0),
             sent: Mutex::default(),
             lives: Mutex::new(vec![Life::default()]),
         });
@@ -187,7 +186,6 @@ impl Load {
             acknowledged: lives.iter().flat_map(counts).collect(),
             sent: self.shared.sent.lock().unwrap().clone(),
             may_repeat: (lives.len() as u64 - 1) * (BATCH + 1 + carts),
-            unheard: self.shared.unheard.load(Ordering::SeqCst),
         }
     }
 }
@@ -236,21 +234,16 @@ impl Shared {
                 break;
             }
             let instance = cart.instance(*number);
-            let sent = Sent { digest: instance.digest(), cart: name, number: *number };
-            self.sent.lock().unwrap().insert(instance.sop_instance.clone(), sent);
-            let answer = association.store(&instance).inspect_err(|_| self.note_unheard())?;
+            let new = Sent { digest: instance.digest(), cart: name, number: *number, times: 0 };
+            self.sent.lock().unwrap().entry(instance.sop_instance.clone()).or_insert(new).times += 1;
+            let answer = association.store(&instance)?;
             if !ledger.note(&instance, &answer) {
-                self.note_unheard();
                 break;
             }
             *number += 1;
             self.pause();
         }
         association.release()
-    }
-
-    fn note_unheard(&self) {
-        self.unheard.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Before the next instance.
@@ -271,7 +264,6 @@ pub struct Account {
     acknowledged: Vec<Entry>,
     sent: HashMap<String, Sent>,
     may_repeat: u64,
-    unheard: u64,
 }
 
 /// An arrival somewhere: SOP Instance UID, and SHA-256 of the data set or of its pixels.
@@ -283,16 +275,27 @@ impl Account {
         self.acknowledged.len() as u64
     }
 
-    /// Where no crash but the network has answers go astray: each that a cart did not hear has it send an instance again,
-    /// and so many were not heard of what was delivered.
-    pub fn with_answers_lost(mut self, on_delivery: u64) -> Self {
-        self.may_repeat += self.unheard + on_delivery;
+    /// Where no crash but the network has answers go astray, what of `stored` may be repeated is told from all that arrived:
+    /// an instance once for each time that a cart sent it, and once more for each association that ended with it, because
+    /// nobody knows who has heard that answer. After any other the next instance came, so that the answer was heard.
+    pub fn with_answers_lost(mut self, arrivals: &[Arrival], stored: &[Arrival]) -> Self {
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for arrival in arrivals {
+            let number = last.entry(arrival.association).or_default();
+            *number = arrival.number.max(*number);
+        }
+        let mut times: HashMap<&str, (u64, u64)> = HashMap::new();
+        for arrival in stored {
+            let (came, in_doubt) = times.entry(&arrival.sop_instance).or_default();
+            *came += 1;
+            *in_doubt += u64::from(last[&arrival.association] == arrival.number);
+        }
+        let explained = times.into_iter().map(|(uid, (came, in_doubt))| {
+            let again = self.sent.get(uid).map_or(0, |sent| sent.times.saturating_sub(1));
+            (came - 1).min(again + in_doubt)
+        });
+        self.may_repeat += explained.sum::<u64>();
         self
-    }
-
-    /// Arrivals that may be repeated at each destination.
-    pub fn may_repeat(&self) -> u64 {
-        self.may_repeat
     }
 
     /// Compares what came at a destination that takes everything as it was received.

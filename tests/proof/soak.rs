@@ -1,8 +1,9 @@
 //! Load through a bad network for a long time: carts that send, associations that are held and that come and go, an
-//! archive in a mood and sometimes away. At the end the network is well, everything drains, and nothing has grown.
+//! archive in a mood and sometimes away. At the end the network is well, everything drains, nothing was repeated of which the
+//! answer was heard, and nothing has grown.
 
 use crate::chance::Chance;
-use crate::load::{Account, Habits, Load, received, wait_drained};
+use crate::load::{Habits, Load, received, wait_drained};
 use crate::part::{Broken, Part, Round, Seen};
 use crate::rest::{DESCRIPTORS, Rest, at_rest};
 use crate::small::{self, Machine};
@@ -43,7 +44,7 @@ const HABITS: Habits = Habits { patience: Duration::from_secs(2), pause: Duratio
 const QUEUED: (f64, f64) = (1_000.0, 200.0);
 /// Associations that are held, with an echo now and then.
 const HELD: usize = 20;
-/// Associations to the archive at once: each can lose one answer when it is cut.
+/// Associations to the archive at once.
 const TO_ARCHIVE: u64 = 2;
 /// From one look at the node to the next.
 const TICK: Duration = Duration::from_secs(1);
@@ -84,8 +85,6 @@ struct Soak {
     held: Vec<Association>,
     chance: Chance,
     ticks: u64,
-    /// Deliveries of which the answer may have been lost otherwise than by a fault of [`Self::to_archive`].
-    interrupted: u64,
     before: Rest,
     samples: Vec<Rest>,
     seen: Seen,
@@ -120,7 +119,6 @@ impl Soak {
             held: Vec::new(),
             chance: Chance::new(round.seed),
             ticks: 0,
-            interrupted: 0,
             before,
             samples: Vec::new(),
             seen: Seen::default(),
@@ -136,7 +134,6 @@ impl Soak {
             self.from_carts.cut();
         }
         if self.chance.one_in(4) {
-            self.interrupted += TO_ARCHIVE;
             self.to_archive.cut();
         }
         self.leave_or_come_back();
@@ -162,7 +159,6 @@ impl Soak {
             }
             Some(seconds) => self.away = Some(seconds - 1),
             None if self.chance.one_in(20) => {
-                self.interrupted += TO_ARCHIVE;
                 self.archive.stop();
                 self.away = Some(self.chance.below(5));
             }
@@ -210,16 +206,15 @@ impl Soak {
         self.from_carts.end();
         self.to_archive.end();
         self.archive.set_script(Script::default());
-        self.interrupted += TO_ARCHIVE;
         for association in self.held.drain(..) {
             let _ = association.release();
         }
         let account = self.load.take().unwrap().end();
         self.drain()?;
-        let lost_answers = self.to_archive.suffered() + self.interrupted;
-        let account = account.with_answers_lost(lost_answers);
-        self.note_figures(&account);
-        let came = [("pacs", account.compare(&received(&self.archive.stored())))];
+        self.note_figures();
+        let stored = self.archive.stored();
+        let account = account.with_answers_lost(&self.archive.arrivals(), &stored);
+        let came = [("pacs", account.compare(&received(&stored)))];
         let seen = account.judge(std::mem::take(&mut self.seen), &came)?;
         self.judge_growth(seen)
     }
@@ -233,14 +228,13 @@ impl Soak {
         wait_drained(&self.node).map_err(|why| Broken { why, seen: self.seen.clone() })
     }
 
-    fn note_figures(&mut self, account: &Account) {
+    fn note_figures(&mut self) {
         let connections = self.from_carts.connections() + self.to_archive.connections();
         let suffered = self.from_carts.suffered() + self.to_archive.suffered();
         let peak = self.node.peak() as f64 / f64::from(1 << 20);
         let seen = &mut self.seen;
         seen.figure("connections", connections as f64);
         seen.figure("connections with a fault", suffered as f64);
-        seen.figure("repeated deliveries that may be", account.may_repeat() as f64);
         seen.figure("memory at most, MiB", peak);
         let most = self.samples.iter().map(|sample| sample.descriptors).max().unwrap_or_default();
         seen.figure("descriptors at most", most as f64);
