@@ -581,3 +581,31 @@ pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
 pub(crate) fn unreadable<E>(_: E) -> KvError {
     KvError("a row is unreadable".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::kv::MemKv;
+    use super::{UNSORTED, View};
+    use crate::id::Sequence;
+
+    #[test]
+    fn what_gathers_while_the_index_is_filled_is_in_it_afterwards_and_not_held_without_a_limit() {
+        let mut view = View::new(Box::<MemKv>::default());
+        view.begin_filling();
+        let count = UNSORTED as u32 + 10;
+        for n in 0..count {
+            // In no order.
+            let digest = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            view.put_same(digest, Sequence::new(1, n)).unwrap();
+        }
+        assert_eq!(view.unsorted.as_ref().map(Vec::len), Some(10));
+        view.end_filling().unwrap();
+        let mut rows = 0;
+        let mut count_rows = |_: &[u8], _: &[u8]| {
+            rows += 1;
+            std::ops::ControlFlow::Continue(())
+        };
+        view.kv.scan(b"k", b"l", &mut count_rows).unwrap();
+        assert_eq!(rows, count);
+    }
+}
