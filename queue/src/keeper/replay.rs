@@ -66,6 +66,7 @@ pub(crate) struct Filled {
 pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError> {
     let (directories, mut files) = list_files(spool)?;
     let mut filled = Filled { directories, ..Filled::default() };
+    view.begin_filling();
     for (bucket, boots) in journals_of(spool, &filled.directories)? {
         if !filled.directories.contains(&bucket)
             && let Some(at) = removed_at(spool, bucket, &boots)?
@@ -85,6 +86,7 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
             filled.unclosed.push(bucket);
         }
     }
+    view.end_filling()?;
     let unknown =
         files.into_iter().flat_map(|(b, files)| files.into_iter().map(move |(name, len)| (b, name, len)));
     filled.unknown = unknown.collect();
