@@ -26,9 +26,12 @@ pub(crate) struct Encoder {
     lossless: Lossless,
 }
 
+type EncodeJpeg =
+    fn(&[u8], FrameLayout, u8, &jpeg_lossless::Tables) -> Result<Vec<u8>, jpeg_lossless::EncodeError>;
+
 /// The encoders whose work is compared.
 struct Lossless {
-    jpeg: fn(&[u8], FrameLayout, u8, &jpeg_lossless::Tables) -> Result<Vec<u8>, jpeg_lossless::EncodeError>,
+    jpeg: EncodeJpeg,
     rle: fn(&[u8], FrameLayout) -> Result<Vec<u8>, rle::RleError>,
 }
 
