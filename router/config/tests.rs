@@ -264,7 +264,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[destinations]",
-            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: destinations: unknown key; did you mean destination? allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         (
             "[node]\nae_titel = \"X\"",
@@ -272,7 +272,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: include: unknown key; allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),
