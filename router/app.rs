@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrysalis_queue::{Admission, OpenError, Options, Queue, Recovered};
+use chrysalis_sizing::Host;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminState, Headers, Server, Token, TokenError};
 use crate::audit::{self, AuditError};
-use crate::config::{Config, Destination, DestinationKind, Live, Loader};
+use crate::config::{ChosenProfile, Config, Destination, DestinationKind, Live, Loader};
 use crate::control::{Control, Reins, SetLevel};
 use crate::dimse::socket;
 use crate::forward::{Board, Fleet, sweep_leftovers};
@@ -111,6 +112,7 @@ impl App {
         let queue = open(&config, &board).await?;
         make_private(&config);
         metrics.set_volume(Volume::of(&config.node.data_dir));
+        compare_with_profile(&config, &metrics);
         let token = Token::open(&config.node.data_dir)?;
         let audit = audit::Log::open(&config.node.data_dir)?;
         let engine = engine(&config).await?;
@@ -220,6 +222,26 @@ impl App {
         let queue = self.queue;
         let _ = tokio::task::spawn_blocking(move || queue.close()).await;
     }
+}
+
+/// Whether the host is the machine that the node is set up for. A node runs on a smaller one too.
+fn compare_with_profile(config: &Config, metrics: &Metrics) {
+    let Some(ChosenProfile { profile, by }) = config.profile else { return };
+    let host = platform::host(&config.node.data_dir);
+    let Host { cores, memory, disk } = host;
+    tracing::info!(profile = profile.name, ?by, cores, memory, disk, "The node is set up by a profile.");
+    let shortfalls = profile.shortfalls(&host);
+    for short in &shortfalls {
+        let (resource, has, wants) = (short.resource.name(), short.has, short.wants);
+        tracing::warn!(
+            profile = profile.name,
+            resource,
+            has,
+            wants,
+            "This host has less than its profile asks for."
+        );
+    }
+    metrics.set_shortfalls(&shortfalls);
 }
 
 /// The sessions of links. What waits to be pushed through one is due as soon as it is open.

@@ -57,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drain(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Route(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Inspect(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
+        Command::Size(args) => Ok(args.run(load_to_ask, &mut std::io::stdout())?.into()),
         Command::Transcode(args) => Ok(args.run(load_to_ask, &mut std::io::stdout())?.into()),
         Command::Ledger(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::Cert(args) => {

@@ -7,6 +7,7 @@ mod tunnel;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrysalis_queue::{DestinationStats, NO_ROUTE, Stats};
+use chrysalis_sizing::{Resource, Shortfall};
 use prometheus::core::Collector as _;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -69,6 +70,7 @@ pub struct Metrics {
     ballast: IntGauge,
     poisoned: IntGauge,
     volume_encrypted: IntGauge,
+    profile_shortfall: GaugeVec,
     corrupt: IntGauge,
     index_rebuilds: IntCounter,
     /// Certificates that this node shows.
@@ -141,6 +143,14 @@ impl Metrics {
             &["destination"],
         )?;
         registry.register(Box::new(oldest_age.clone()))?;
+        let profile_shortfall = GaugeVec::new(
+            Opts::new(
+                "chrysalis_profile_shortfall_ratio",
+                "The part of the configured profile's machine that this host has not: 0 is nothing, 0.5 half of it.",
+            ),
+            &["resource"],
+        )?;
+        registry.register(Box::new(profile_shortfall.clone()))?;
         let index_rebuilds = IntCounter::new(
             "chrysalis_index_rebuilds_total",
             "How often the queue's index failed and was made anew from the journals.",
@@ -262,6 +272,7 @@ impl Metrics {
                 "chrysalis_spool_volume_encrypted",
                 "1 where the volume below the spool is encrypted, 0 where it is not or nobody can tell.",
             )?,
+            profile_shortfall,
             corrupt: make.gauge(
                 "chrysalis_spool_corrupt_files",
                 "Finished spool files that were damaged beyond recognition; they are left where they are.",
@@ -324,6 +335,15 @@ impl Metrics {
     /// What is known of the volume below the spool.
     pub fn set_volume(&self, volume: Volume) {
         self.volume_encrypted.set(i64::from(volume == Volume::Encrypted));
+    }
+
+    /// What this host has less of than the machine of its profile.
+    pub fn set_shortfalls(&self, shortfalls: &[Shortfall]) {
+        for resource in Resource::OF_HOST {
+            let short = shortfalls.iter().find(|short| short.resource == resource);
+            let share = short.map_or(0.0, Shortfall::share);
+            self.profile_shortfall.with_label_values(&[resource.name()]).set(share);
+        }
     }
 
     /// A series that exists from the start lets an alert see the first increase. What exists keeps its value.

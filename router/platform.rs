@@ -1,12 +1,16 @@
 //! The only file of the router with calls that exist on some platforms and not on others.
 
 #[cfg(target_os = "linux")]
+mod host;
+#[cfg(target_os = "linux")]
 mod owner;
 #[cfg(target_os = "linux")]
 mod volume;
 
 use tokio::net::TcpStream;
 
+#[cfg(target_os = "linux")]
+pub use host::host;
 #[cfg(target_os = "linux")]
 pub use owner::{as_owner_of, hand_back, is_strange_in};
 #[cfg(target_os = "linux")]

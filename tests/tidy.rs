@@ -106,7 +106,11 @@ fn names_folder(line: &str, folder: &str) -> bool {
 fn every_key_of_the_configuration_is_in_the_manual_as_the_code_has_it() {
     let manual = read(&root().join("docs/OPERATIONS.md"));
     for key in KEYS {
-        let heading = format!("### `{}`\n", key.section);
+        // What stands in no table stands at the top of the file.
+        let heading = match key.section {
+            "" => "### At the top of the file\n".to_owned(),
+            section => format!("### `{section}`\n"),
+        };
         let chapter = manual.split_once(&heading).map(|(_, rest)| rest.split("\n#").next().unwrap_or(rest));
         let chapter = chapter.unwrap_or_else(|| panic!("docs/OPERATIONS.md has no {heading}"));
         assert!(

@@ -2,6 +2,7 @@
 //! try. Nothing is changed by looking.
 
 mod machine;
+mod profile;
 mod sites;
 mod spool;
 mod tls;
@@ -11,6 +12,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use machine::{clock, data_dir, descriptors, ports};
+pub use profile::profile;
 pub use sites::sites;
 pub use spool::{Inside, Look, is_locked, look, spool};
 pub use tls::certificates;

@@ -71,6 +71,7 @@ impl CheckArgs {
         };
         findings.lines.extend(configuration(&loaded, &findings.overrides));
         let config = &loaded.config;
+        findings.lines.extend(check::profile(config));
         let (lines, inside) = spool(config);
         findings.lines.extend(check::data_dir(config));
         findings.lines.extend(lines);

@@ -21,6 +21,7 @@ pub mod send;
 pub mod serve;
 pub mod site;
 pub mod site_config;
+pub mod size;
 mod source;
 pub mod status;
 mod table;
@@ -74,6 +75,8 @@ pub enum Command {
     Echo(echo::EchoArgs),
     /// Say where files would go if a cart sent them, and by which rule.
     Route(route::RouteArgs),
+    /// Say what a site needs for its studies per hour, or how many a host can take.
+    Size(size::SizeArgs),
     /// Say what files are, and what each destination would be sent, and why.
     Inspect(inspect::InspectArgs),
     /// Write files as a destination would get them.

@@ -113,6 +113,8 @@ fn whatever_is_not_on_the_list_is_refused_by_its_name() {
         let said = refused(&format!("[{section}]\n{} = \"x\"\n", key.name));
         assert_eq!(said, format!("from afar, line 1: {section}: may not be set from afar"));
     }
+    let said = refused("profile = \"high\"\n");
+    assert_eq!(said, "from afar, line 1: profile: may not be set from afar");
     for list in ["listener", "destination", "route"] {
         let forbidden = |key: &&crate::config::Key| key.section == list && !key.may_come_from_afar();
         for key in KEYS.iter().filter(forbidden) {

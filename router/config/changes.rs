@@ -108,6 +108,9 @@ impl Changes {
     }
 
     fn others(&mut self, old: &Config, new: &Config) {
+        if old.profile != new.profile {
+            self.needs_restart.push("profile");
+        }
         for key in differing!(Node, &old.node, &new.node, [ae_title, data_dir, grace]) {
             match key {
                 "data_dir" => self.needs_restart.push("node.data_dir"),
@@ -151,6 +154,7 @@ impl Config {
     /// This configuration as far as it can be put in force in a program that was started with `running`.
     #[must_use]
     pub fn in_place_of(mut self, running: &Self) -> Self {
+        self.profile = running.profile;
         self.node.data_dir.clone_from(&running.node.data_dir);
         self.queue = running.queue.clone();
         self.transcode = running.transcode;

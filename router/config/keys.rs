@@ -7,7 +7,7 @@ use super::afar::AFAR;
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it stands in, dotted: `listener.timeouts`.
+    /// The table it stands in, dotted: `listener.timeouts`. Empty where it stands in none, before all of them.
     pub section: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -22,7 +22,7 @@ pub struct Key {
 impl Key {
     /// The key as errors name it: `listener.timeouts.idle`.
     pub fn dotted(&self) -> String {
-        format!("{}.{}", self.section, self.name)
+        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 
     /// Whether a text is what it wants, rather than a number, a list or a table.
@@ -59,12 +59,13 @@ pub(super) fn names_in(section: &str) -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(move |key| key.section == section).map(|key| key.name)
 }
 
-/// The tables that may stand at the top of the file.
+/// The keys and tables that may stand at the top of the file.
 pub(super) fn top_level() -> Vec<&'static str> {
-    let mut sections: Vec<_> =
-        KEYS.iter().map(|key| key.section).filter(|section| !section.contains('.')).collect();
-    sections.dedup();
-    sections
+    let tables = KEYS.iter().map(|key| key.section);
+    let tables = tables.filter(|section| !section.is_empty() && !section.contains('.'));
+    let mut names: Vec<_> = names_in("").chain(tables).collect();
+    names.dedup();
+    names
 }
 
 /// Whether there may be several tables of this section: `[[listener]]`, or a list of tables in one line.
@@ -87,6 +88,13 @@ const fn key(
 
 /// The whole configuration, in the order of the manual.
 pub const KEYS: &[Key] = &[
+    key(
+        "",
+        "profile",
+        "none",
+        "`auto`, `link-only`, `minimum`, `medium`, `high`",
+        "The machine of the sizing table that this node is set up for: [Sizing](SIZING.md). `auto` is the largest that this host has the machine for.",
+    ),
     key(
         "node",
         "ae_title",

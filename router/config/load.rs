@@ -23,6 +23,7 @@ use super::meaning::{
 use super::names::DestinationName;
 use super::overrides::{self, Override};
 use super::places::{self, Look};
+use super::profile::{self, Defaults};
 use super::read;
 use super::relay::{self, Relay};
 use super::route;
@@ -95,7 +96,7 @@ impl Sources {
     ///
     /// As [`Sources::load`].
     pub fn load_to_ask(&self) -> Result<Loaded, ConfigError> {
-        self.load_with(places::UNSEEN, Without::Allowed)
+        self.load_with(places::ASKING, Without::Allowed)
     }
 
     /// The node that this configuration is of, whatever else is wrong with it: the embedded default with this one's
@@ -332,18 +333,22 @@ fn assemble_here(
 fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     let node = root.table("node");
     let (own, data_dir) = (read::own_title(&node).ok(), read::data_dir(&node, look).ok());
+    let place = data_dir.as_deref().unwrap_or(Path::new("."));
+    let profile = profile::profile(root, || (look.host)(place));
+    let defaults = profile.map_or_else(|_| Defaults::usual(), |(_, defaults)| defaults);
     let node = read::node(&node, look);
     let admin = read::admin(&root.table("admin"));
-    let queue = read::queue(&root.table("queue"));
-    let transcode = read::transcode(&root.table("transcode"));
+    let queue = read::queue(&root.table("queue"), defaults);
+    let transcode = read::transcode(&root.table("transcode"), defaults);
     let log = read::log(&root.table("log"));
-    let listeners = listeners(root, admin.as_ref().ok());
+    let listeners = listeners(root, admin.as_ref().ok(), defaults);
     let ours = listeners.as_deref().ok();
     let relays = relays(root, admin.as_ref().ok(), ours.unwrap_or_default());
     let destinations = destinations(root, own.as_ref(), data_dir.as_deref(), ours.unwrap_or_default());
     let routing = route::routing(&root.table("routing"));
     let routes = routes(root, routing, ours);
     Ok(Config {
+        profile: profile?.0,
         node: node?,
         listeners: listeners?,
         relays: relays?,
@@ -359,12 +364,14 @@ fn sections(root: &Section<'_>, look: Look) -> Read<Config> {
     })
 }
 
-fn listeners(root: &Section<'_>, admin: Option<&Admin>) -> Read<Vec<Listener>> {
+fn listeners(root: &Section<'_>, admin: Option<&Admin>, defaults: Defaults) -> Read<Vec<Listener>> {
     let tables = root.tables("listener");
-    let parts: Vec<_> = tables.iter().map(read::listener).collect();
+    let parts: Vec<_> = tables.iter().map(|table| read::listener(table, defaults)).collect();
     check::listeners(&tables, admin);
     if root.get("listener").is_none() {
-        Ok(Config::embedded_default().listeners)
+        let mut listeners = Config::embedded_default().listeners;
+        listeners.iter_mut().for_each(|listener| listener.max_associations = defaults.max_associations);
+        Ok(listeners)
     } else {
         parts.into_iter().collect()
     }

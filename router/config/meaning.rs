@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::names::{DestinationName, ListenerName};
+use super::profile::ChosenProfile;
 use super::relay::Relay;
 use super::tls::{ClientTls, ServerTls};
 use super::tunnel::{ListenerKind, SiteDestination, TunnelDestination};
@@ -24,6 +25,8 @@ use crate::transcode::{Compare, Compression, Receiver};
 /// whoever holds one may rely on it: names are unique, every route leads to a destination that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// `profile`: the machine that the node is set up for, if any.
+    pub profile: Option<ChosenProfile>,
     /// `[node]`: this program itself.
     pub node: Node,
     /// `[[listener]]`: at least one, with unique names and addresses.

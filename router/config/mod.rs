@@ -23,6 +23,7 @@ mod meaning;
 mod names;
 mod overrides;
 mod places;
+mod profile;
 mod read;
 mod read_tls;
 mod relay;
@@ -47,10 +48,12 @@ pub use meaning::{
 };
 pub use names::{DestinationName, ListenerName, NameError, RelayName};
 pub use overrides::{Override, OverrideError};
+pub use profile::{ChosenBy, ChosenProfile};
 pub use relay::{Relay, RelayTimeouts};
 pub use tls::{CertificateIdentity, CertificateMatch, ClientAuth, ClientTls, ServerTls, TlsVersion, Verify};
 pub use tunnel::{
     CodeSource, ListenerKind, SiteDestination, TunnelDestination, TunnelListener, TunnelUrl, TunnelUrlError,
 };
 pub use units::{Percent, UnitError};
+pub(crate) use units::{duration, size, size_text};
 pub use web::{SecretPlace, WebDestination, WebLogin, WebTimeouts, WebUrl, WebUrlError};

@@ -201,7 +201,8 @@ fn targets(tree: &DeTable<'_>) -> Vec<Target> {
 fn tables(tree: &DeTable<'_>, section: &'static str) -> Vec<(Vec<String>, Vec<Step>)> {
     let mut tables = vec![(Vec::new(), Vec::new())];
     let mut end = 0;
-    for part in section.split('.') {
+    // What stands in no table is in the tree itself.
+    for part in section.split('.').filter(|part| !part.is_empty()) {
         end += part.len();
         let path = section.get(..end).unwrap_or_default();
         end += 1;
@@ -275,7 +276,10 @@ pub(super) fn moved<'t>(
 /// Puts a value where its target is. Where the file has something else than a table on the way, the reader says so.
 fn put<'t>(tree: &mut DeTable<'t>, target: &Target, value: Spanned<DeValue<'t>>, span: &Range<usize>) {
     let mut steps = target.steps.iter();
-    let Some(Step::Table(first)) = steps.next() else { return };
+    let Some(Step::Table(first)) = steps.next() else {
+        tree.insert(Spanned::new(span.clone(), Cow::Borrowed(target.key.name)), value);
+        return;
+    };
     let mut place = entry(tree, first, span);
     for step in steps {
         place = match (step, place) {

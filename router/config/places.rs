@@ -4,7 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use chrysalis_sizing::Host;
 use rustix::fs::{Access, access};
+
+use crate::platform;
 
 /// How directories are looked at while a configuration is read.
 #[derive(Clone, Copy)]
@@ -13,13 +16,20 @@ pub(super) struct Look {
     pub(super) usable: fn(&Path) -> Result<(), PlaceError>,
     /// Whether two directories are, or would be, on one file system.
     pub(super) share_a_disk: fn(&Path, &Path) -> bool,
+    /// What of the machine this process may use, with the file system that a directory is or would be on.
+    pub(super) host: fn(&Path) -> Host,
 }
 
 /// Looks at the machine.
-pub(super) const SEEN: Look = Look { usable, share_a_disk };
+pub(super) const SEEN: Look = Look { usable, share_a_disk, host: platform::host };
 
-/// Looks at nothing but the text.
-pub(super) const UNSEEN: Look = Look { usable: unseen, share_a_disk: |_, _| false };
+/// Looks at the machine, whatever this user may do in its directories.
+pub(super) const ASKING: Look = Look { host: platform::host, ..UNSEEN };
+
+/// Looks at nothing but the text, which any host will do for.
+pub(super) const UNSEEN: Look = Look { usable: unseen, share_a_disk: |_, _| false, host: |_| ANY };
+
+const ANY: Host = Host { cores: f64::INFINITY, memory: u64::MAX, disk: u64::MAX };
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]

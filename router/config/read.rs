@@ -21,6 +21,7 @@ use super::meaning::{
     NetworkLimit, Node, Passcode, Queue, Transcode, UserIdentity,
 };
 use super::places::{self, Look};
+use super::profile::Defaults;
 use super::read_tls;
 use super::tls::{ClientTls, Verify};
 use super::tunnel::{self, TunnelUrl};
@@ -36,7 +37,6 @@ const RESERVE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUEST: RangeInclusive<u64> = 1 << 10..=4 << 30;
 /// Of copies on disk; none at all is fine.
 const CACHE: RangeInclusive<u64> = 0..=1 << 40;
-const MOST_WORKERS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 /// How long a study may have to be quiet.
@@ -67,14 +67,15 @@ pub(super) fn data_dir(section: &Section<'_>, look: Look) -> Read<PathBuf> {
 }
 
 /// One `[[listener]]`.
-pub(super) fn listener(section: &Section<'_>) -> Read<Listener> {
+pub(super) fn listener(section: &Section<'_>, defaults: Defaults) -> Read<Listener> {
     let name = name(section);
     let address = address(section);
     let called_ae = ae_list(section, "called_ae");
     let calling_ae = ae_list(section, "calling_ae");
     let allow = section.each("allow", network);
     let trusted_proxies = section.each("trusted_proxies", network);
-    let max_associations = section.or("max_associations", 256, |item| item.count(COUNT));
+    let max_associations =
+        section.or("max_associations", defaults.max_associations, |item| item.count(COUNT));
     let max_per_address = section.or("max_per_address", 16, |item| item.count(COUNT));
     let per_network = section.each("per_network", network_limit);
     let max_pdu = section.or("max_pdu", DEFAULT_PDU, pdu_size);
@@ -149,10 +150,10 @@ fn user_identity(item: &Item<'_>) -> Read<UserIdentity> {
 }
 
 /// `[queue]`.
-pub(super) fn queue(section: &Section<'_>) -> Read<Queue> {
+pub(super) fn queue(section: &Section<'_>, defaults: Defaults) -> Read<Queue> {
     let retain = section.or("retain", Duration::from_secs(72 * 3600), |item| item.duration(KEEP));
     let ledger = section.or("ledger", Duration::from_secs(90 * 24 * 3600), |item| item.duration(KEEP));
-    let reserve = section.or("reserve", 256 << 20, |item| item.size(RESERVE));
+    let reserve = section.or("reserve", defaults.reserve, |item| item.size(RESERVE));
     let high_watermark = section.parse_or("high_watermark", "90%");
     Ok(Queue { retain: retain?, ledger: ledger?, reserve: reserve?, high_watermark: high_watermark? })
 }
@@ -520,13 +521,12 @@ fn backoff(section: &Section<'_>) -> Read<Backoff> {
 }
 
 /// `[transcode]`.
-pub(super) fn transcode(section: &Section<'_>) -> Read<Transcode> {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let workers = section.or("workers", cores.min(MOST_WORKERS), |item| some(item, 1..=256));
+pub(super) fn transcode(section: &Section<'_>, defaults: Defaults) -> Read<Transcode> {
+    let workers = section.or("workers", defaults.workers, |item| some(item, 1..=256));
     // A worker has one frame in its hands, and the next one should be there when it has finished.
-    let two_each = workers.unwrap_or(cores).saturating_mul(TWO);
+    let two_each = workers.unwrap_or(defaults.workers).saturating_mul(TWO);
     let frames_in_flight = section.or("frames_in_flight", two_each, |item| some(item, 1..=1024));
-    let cache = section.or("cache", 512 << 20, |item| item.size(CACHE));
+    let cache = section.or("cache", defaults.cache, |item| item.size(CACHE));
     let compare = section.or("compare", true, Item::truth);
     Ok(Transcode {
         workers: workers?,

@@ -11,6 +11,8 @@ use crate::config::{
 use crate::tls::Security;
 
 const FULL: &str = r#"
+profile = "medium"
+
 [node]
 ae_title = "CHRYSALIS"
 data_dir = "./chrysalis-data"
@@ -195,7 +197,7 @@ fn every_described_key_is_read() {
 }
 
 fn place<'a>(table: &'a mut toml::Table, section: &str) -> &'a mut toml::Table {
-    section.split('.').fold(table, |table, name| {
+    section.split('.').filter(|name| !name.is_empty()).fold(table, |table, name| {
         match table.entry(name).or_insert(toml::Table::new().into()) {
             toml::Value::Array(tables) => tables[0].as_table_mut().expect("a table"),
             value => value.as_table_mut().expect("a table"),
@@ -262,7 +264,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[destinations]",
-            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: destinations: unknown key; did you mean destination? allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         (
             "[node]\nae_titel = \"X\"",
@@ -270,7 +272,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: include: unknown key; allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),

@@ -54,12 +54,12 @@ impl fmt::Display for Percent {
 }
 
 /// A duration in humantime's notation; units may be combined (`1h 30m`).
-pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text.trim()).map_err(|_| UnitError::Duration(text.to_owned()))
 }
 
 /// A number of bytes: a plain integer, or one with a binary (`KiB`) or decimal (`kB`) unit.
-pub(super) fn size(text: &str) -> Result<u64, UnitError> {
+pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     let trimmed = text.trim();
     let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = trimmed.split_at(digits);
@@ -70,7 +70,7 @@ pub(super) fn size(text: &str) -> Result<u64, UnitError> {
 }
 
 /// Writes a size with the largest binary unit that divides it.
-pub(super) fn size_text(bytes: u64) -> String {
+pub(crate) fn size_text(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut unit = 0;

@@ -3,6 +3,9 @@
 //! It is an assumption, chosen to be replaced by counts from a site. Everything that sizing says follows from the three
 //! study kinds and the bytes per frame below.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// How the frames of a study are encoded when it arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -15,6 +18,42 @@ pub enum Encoding {
     /// Stills and loops uncompressed.
     AllNative,
 }
+
+impl Encoding {
+    /// All of them, from the smallest studies to the largest.
+    pub const ALL: [Self; 4] = [Self::AllJpeg, Self::NativeStills, Self::AllLossless, Self::AllNative];
+
+    /// What it is called where a person chooses one: `all-jpeg`, `usual`, `all-lossless`, `all-native`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllJpeg => "all-jpeg",
+            Self::NativeStills => "usual",
+            Self::AllLossless => "all-lossless",
+            Self::AllNative => "all-native",
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = UnknownEncoding;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEncoding> {
+        let named = Self::ALL.into_iter().find(|encoding| encoding.name() == text);
+        named.ok_or_else(|| UnknownEncoding(text.to_owned()))
+    }
+}
+
+/// A word that names no encoding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not one of all-jpeg, usual, all-lossless, all-native")]
+pub struct UnknownEncoding(String);
 
 /// One kind of study: what it contains and how often it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +114,68 @@ pub const REFERENCE: Mix = Mix {
     lossless_frame: 563_000,
 };
 
+/// A mix that no site can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MixError {
+    /// The shares are not those of a whole.
+    #[error("the shares of the kinds add up to {0} percent and not to 100")]
+    Shares(u64),
+    /// Nothing would ever arrive.
+    #[error("no study of the mix has an image")]
+    Empty,
+    /// A study that nobody makes, and whose sums would not mean anything.
+    #[error("a study of kind {kind:?} has {count} {what}; at most {most} make sense")]
+    TooLarge {
+        /// The kind's name.
+        kind: &'static str,
+        /// Stills, loops, or frames in a loop.
+        what: &'static str,
+        /// How many there would be.
+        count: u32,
+        /// [`Mix::MOST`].
+        most: u32,
+    },
+    /// A frame of no bytes, or one whose compressed form is larger than itself.
+    #[error(
+        "a frame of {native} bytes does not become one of {jpeg} bytes as JPEG and of {lossless} as JPEG Lossless"
+    )]
+    Frame {
+        /// Bytes uncompressed.
+        native: u32,
+        /// Bytes as JPEG Baseline.
+        jpeg: u32,
+        /// Bytes as JPEG Lossless.
+        lossless: u32,
+    },
+}
+
 impl Mix {
+    /// The most stills, loops, or frames in a loop, that a study may have here.
+    pub const MOST: u32 = 10_000;
+
+    /// Whether a site can have this mix.
+    ///
+    /// # Errors
+    /// [`MixError`]
+    pub fn check(&self) -> Result<(), MixError> {
+        let shares = self.kinds.iter().map(|kind| u64::from(kind.share)).sum();
+        if shares != 100 {
+            return Err(MixError::Shares(shares));
+        }
+        for kind in self.kinds {
+            let parts =
+                [("stills", kind.stills), ("loops", kind.loops), ("frames in a loop", kind.frames_per_loop)];
+            if let Some((what, count)) = parts.into_iter().find(|(_, count)| *count > Self::MOST) {
+                return Err(MixError::TooLarge { kind: kind.name, what, count, most: Self::MOST });
+            }
+        }
+        let Self { native_frame: native, jpeg_frame: jpeg, lossless_frame: lossless, .. } = *self;
+        if jpeg == 0 || lossless == 0 || jpeg > native || lossless > native {
+            return Err(MixError::Frame { native, jpeg, lossless });
+        }
+        if self.mean_stills() + self.mean_loop_frames() <= 0.0 { Err(MixError::Empty) } else { Ok(()) }
+    }
+
     /// Objects in an average study.
     #[must_use]
     pub fn mean_instances(&self) -> f64 {
@@ -123,6 +223,28 @@ mod tests {
 
     fn assert_near(found: f64, wanted: f64, tolerance: f64) {
         assert!((found - wanted).abs() <= wanted * tolerance, "{found} is not near {wanted}");
+    }
+
+    #[test]
+    fn an_encoding_is_read_by_the_name_it_prints() {
+        for encoding in Encoding::ALL {
+            assert_eq!(encoding.to_string().parse(), Ok(encoding));
+        }
+        assert!("jpeg".parse::<Encoding>().is_err());
+    }
+
+    #[test]
+    fn a_mix_that_no_site_can_have_is_refused() {
+        const NOTHING: StudyKind =
+            StudyKind { name: "none", share: 100, stills: 0, loops: 3, frames_per_loop: 0 };
+        assert_eq!(REFERENCE.check(), Ok(()));
+        assert_eq!(Mix { kinds: &[], ..REFERENCE }.check(), Err(MixError::Shares(0)));
+        assert_eq!(Mix { kinds: &[NOTHING], ..REFERENCE }.check(), Err(MixError::Empty));
+        let (half, endless) =
+            (&[StudyKind { share: 50, ..NOTHING }], &[StudyKind { stills: 10_001, ..NOTHING }]);
+        assert_eq!(Mix { kinds: half, ..REFERENCE }.check(), Err(MixError::Shares(50)));
+        assert!(matches!(Mix { kinds: endless, ..REFERENCE }.check(), Err(MixError::TooLarge { .. })));
+        assert!(matches!(Mix { jpeg_frame: 0, ..REFERENCE }.check(), Err(MixError::Frame { .. })));
     }
 
     #[test]
