@@ -25,6 +25,7 @@ pub mod control;
 
 pub mod check;
 pub mod echo;
+pub mod load;
 
 pub mod dicom;
 pub mod dimse;
@@ -37,4 +38,5 @@ pub mod config;
 pub mod metrics;
 pub mod pauses;
 pub mod platform;
+pub mod synthetic;
 pub mod tls;

@@ -66,6 +66,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime.shutdown_background();
             Ok(exit?.into())
         }
+        Command::Load(args) => {
+            let runtime = runtime()?;
+            let exit = runtime.block_on(args.run(&mut std::io::stdout()));
+            runtime.shutdown_background();
+            Ok(exit?.into())
+        }
         Command::Site(args) => Ok(args.run(&load_to_ask()?.config, &mut std::io::stdout())?.into()),
         Command::DecodeWorker => {
             decode_worker::run()?;

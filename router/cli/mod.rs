@@ -13,6 +13,7 @@ mod files;
 pub mod inspect;
 pub mod ledger;
 mod listing;
+pub mod load;
 mod queue;
 pub mod reload;
 pub mod route;
@@ -95,6 +96,8 @@ pub enum Command {
     Resume(control::ResumeArgs),
     /// Take nothing more and wait until everything is delivered that can be.
     Drain(control::DrainArgs),
+    /// Find out what a node on this machine can do, and whether it loses anything.
+    Load(Box<load::LoadArgs>),
     /// Make certificates, show them, bundle them, and look at those of a peer.
     Cert(Box<cert::CertArgs>),
     /// Decode frames for the router that started this; not for people.
