@@ -62,8 +62,8 @@ pub fn judge(report: &Report, promised: Option<f64>) -> Verdict {
     conclude(report, rows)
 }
 
-/// The bound on a still's time to be acknowledged: [`ACKNOWLEDGE_SECONDS`] and the one flush that the answer waits for, as
-/// slow as 99 of 100 are on this disk.
+/// The bound on a still's time to be acknowledged, in seconds: [`ACKNOWLEDGE_SECONDS`] and the one flush that the answer
+/// waits for, as long as 99 of 100 take at most on this disk.
 #[must_use]
 pub fn acknowledge_bound(report: &Report) -> f64 {
     ACKNOWLEDGE_SECONDS + report.machine.flush_p99_seconds
@@ -333,11 +333,9 @@ fn conclude(report: &Report, rows: Vec<Row>) -> Verdict {
     Verdict { passed, words, rows }
 }
 
-/// What route and mix are expected to cost; the mix is named among other words.
+/// What mix and route are expected to cost. A mix of one kind of study alone is another mix.
 fn known(report: &Report) -> Option<&'static Known> {
-    let is_part = |character: char| character.is_alphanumeric() || character == '-';
-    let names = |mix| report.plan.mix.split(|character| !is_part(character)).any(|word| word == mix);
-    KNOWN.iter().find(|known| known.route == report.plan.route && names(known.mix))
+    KNOWN.iter().find(|known| known.route == report.plan.route && known.mix == report.plan.mix)
 }
 
 fn no_goal(found: &str) -> String {

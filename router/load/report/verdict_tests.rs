@@ -105,8 +105,10 @@ fn the_processor_is_judged_at_the_rate_without_compression() {
     report.plan.studies_per_hour = 20.0;
     assert!(!sample::row(&judge(&report, None), "Processor").hit, "half the rate has half the share");
 
-    report.plan.mix = "all-jpeg".to_owned();
-    assert!(!sample::row(&judge(&report, None), "Processor").judged);
+    for other in ["all-jpeg", "usual, echo only"] {
+        report.plan.mix = other.to_owned();
+        assert!(!sample::row(&judge(&report, None), "Processor").judged, "{other} has no goal");
+    }
 }
 
 #[test]
