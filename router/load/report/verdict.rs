@@ -214,12 +214,22 @@ fn acknowledge(report: &Report) -> Row {
     let flush = seconds(report.machine.flush_p99_seconds);
     let goal = format!("at most {}: 50 ms, and a flush of this disk ({flush})", seconds(bound));
     let (p99, of) = match best_step(report) {
-        Some(step) => (step.acknowledge_p99, format!("at {} an hour", digits(step.studies_per_hour))),
+        Some(step) => (step.acknowledge_p99, at_best(report, step, bound)),
         None if !report.steps.is_empty() => return not_judged(what, goal, "no rate was kept up"),
         None if report.acknowledge_stills.count == 0 => return not_judged(what, goal, "no still was sent"),
         None => (report.acknowledge_stills.p99, counted(report.acknowledge_stills.count, "still", "stills")),
     };
     row(what, goal, format!("{} ({of})", seconds(p99)), p99 <= bound)
+}
+
+/// At which rate that was, and up to which rate it is as wanted. A search may let pass what takes longer.
+fn at_best(report: &Report, best: &Step, bound: f64) -> String {
+    let of = format!("at {} an hour", digits(best.studies_per_hour));
+    let quick = report.steps.iter().filter(|step| step.sustained && step.acknowledge_p99 <= bound);
+    match quick.map(|step| step.studies_per_hour).reduce(f64::max) {
+        Some(rate) if rate < best.studies_per_hour => format!("{of}; as wanted up to {}", digits(rate)),
+        _ => of,
+    }
 }
 
 fn drain(outages: &[Outage]) -> Row {

@@ -159,6 +159,11 @@ fn a_search_is_judged_by_its_best_step() {
     let still = sample::row(&report.verdict, "A still");
     assert!(still.hit && still.measured == "51 ms (at 6,000 an hour)", "{still:?}");
 
+    report.steps[6].acknowledge_p99 = 0.3;
+    let verdict = judge(&report, None);
+    let still = sample::row(&verdict, "A still");
+    assert!(!still.hit && still.measured == "300 ms (at 6,000 an hour; as wanted up to 4,800)", "{still:?}");
+
     report.machine.cores = 1.0;
     report.steps.truncate(2);
     assert!(!sample::row(&judge(&report, None), "Highest").judged, "one core is not what the goal is for");
