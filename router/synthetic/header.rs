@@ -169,9 +169,9 @@ impl Place<'_> {
             View::Vessel => ("VASCULAR", "0001"),
             View::VesselFlow => ("VASCULAR", "0011"),
             View::Spectral => ("VASCULAR", "0019"),
-            View::Heart => ("ADULT ECHO", "0001"),
-            View::HeartFlow => ("ADULT ECHO", "0011"),
-            View::MMode => ("ADULT ECHO", "0003"),
+            View::Heart => ("TTE", "0001"),
+            View::HeartFlow => ("TTE", "0011"),
+            View::MMode => ("TTE", "0003"),
         };
         format!("ORIGINAL\\PRIMARY\\{what}\\{how}")
     }
