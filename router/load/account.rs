@@ -367,8 +367,8 @@ mod tests {
         ledger.failed();
         ledger.arrived(numbers[0], 9.0, Likeness::Bytes);
         ledger.arrived(numbers[1], 9.0, Likeness::None);
-        let leftover =
-            Leftover { waiting: HashSet::from(["3".to_owned()]), held: HashSet::from(["4".to_owned()]) };
+        let (waiting, held) = (HashSet::from(["3".to_owned()]), HashSet::from(["4".to_owned()]));
+        let leftover = Leftover::Known(Left { waiting, held });
         let account = ledger.account(&leftover);
         let wanted = Account {
             sent: 6,
