@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use chrysalis_sizing::{Mix, REFERENCE, StudyKind};
 
 use super::Exit;
+use crate::platform::rename_without_replacing;
 use crate::synthetic::{CARTS, Cart, Factory, TestInstance, TestStudy};
 
 /// Write studies of patients who do not exist, to try a way to an archive with before real patients depend on it.
@@ -127,7 +128,7 @@ fn write_instance(instance: &TestInstance, path: &Path) -> anyhow::Result<u64> {
         Ok(file) => {
             let mut there = Compare { there: io::BufReader::new(file), equal: true };
             let length = instance.write_file(&mut there)?;
-            ensure!(there.is_equal()?, "is there already and holds something else; nothing is overwritten");
+            ensure!(there.ends_equal()?, "is there already and holds something else; nothing is overwritten");
             return Ok(length);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -140,7 +141,7 @@ fn write_instance(instance: &TestInstance, path: &Path) -> anyhow::Result<u64> {
     let file = OpenOptions::new().write(true).create_new(true).open(&part)?;
     let mut out = BufWriter::new(file);
     let written = instance.write_file(&mut out).and_then(|length| out.flush().map(|()| length));
-    match written.and_then(|length| fs::rename(&part, path).map(|()| length)) {
+    match written.and_then(|length| rename_without_replacing(&part, path).map(|()| length)) {
         Ok(length) => Ok(length),
         Err(error) => {
             // The error says why; half a file helps nobody.
@@ -158,7 +159,7 @@ struct Compare<R> {
 
 impl<R: Read> Compare<R> {
     /// Whether all that was written was there, and nothing else.
-    fn is_equal(mut self) -> io::Result<bool> {
+    fn ends_equal(mut self) -> io::Result<bool> {
         Ok(self.equal && self.there.read(&mut [0])? == 0)
     }
 }
