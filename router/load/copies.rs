@@ -136,7 +136,7 @@ impl Decoded {
 #[derive(Debug)]
 pub(super) enum Reading {
     /// In the syntax it was sent in.
-    Bytes(ByPieces),
+    Bytes(Box<ByPieces>),
     /// As a copy.
     Frames(Box<ByFrames>),
     /// As something that nobody asked for, or nobody knows.
@@ -147,7 +147,9 @@ impl Reading {
     /// Of something that comes in this syntax and should be that.
     pub(super) fn new(expected: Option<&Expected>, syntax: &TransferSyntax) -> Self {
         match expected {
-            Some(expected) if expected.syntax == *syntax => Self::Bytes(ByPieces::new(expected.clone())),
+            Some(expected) if expected.syntax == *syntax => {
+                Self::Bytes(Box::new(ByPieces::new(expected.clone())))
+            }
             Some(Expected { pixels: Some((hash, count)), .. })
                 if *syntax == TransferSyntax::JPEG_LOSSLESS =>
             {
@@ -169,8 +171,8 @@ impl Reading {
     /// There are no more.
     pub(super) fn finish(self) -> Likeness {
         let (is_alike, likeness) = match self {
-            Self::Bytes(reading) => (reading.is_alike(), Likeness::Bytes),
-            Self::Frames(reading) => (reading.is_alike(), Likeness::Pixels),
+            Self::Bytes(reading) => (reading.into_likeness(), Likeness::Bytes),
+            Self::Frames(reading) => (reading.into_likeness(), Likeness::Pixels),
             Self::Strange => (false, Likeness::None),
         };
         if is_alike { likeness } else { Likeness::None }
@@ -214,7 +216,7 @@ impl ByPieces {
         }
     }
 
-    fn is_alike(self) -> bool {
+    fn into_likeness(self) -> bool {
         let is_whole = self.complete == self.expected.pieces.len() && !self.is_too_long;
         is_whole && Hash::from(self.all.finalize()) == self.expected.bytes
     }
@@ -336,7 +338,7 @@ impl ByFrames {
         self.held.clear();
     }
 
-    fn is_alike(self) -> bool {
+    fn into_likeness(self) -> bool {
         let hash = Hash::from(self.all.finalize());
         self.at == At::End && (hash, self.frames) == self.wanted
     }

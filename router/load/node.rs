@@ -100,10 +100,12 @@ pub(super) enum Keep {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at whether it is ready, or has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Own {
     /// Starts one that forwards to `pacs` and waits until it is ready. Its pauses between attempts are compressed like all time.
-    pub(super) fn start(
+    pub(super) async fn start(
         setup: &Setup,
         route: Route,
         pacs: SocketAddr,
@@ -140,7 +142,7 @@ impl Own {
         let admin = Admin::new(format!("http://{admin}"));
         let mut node = Self { child, home, group: None, keep: Keep::Log, address, admin };
         node.confine(&setup.limits).map_err(NodeError::Limits)?;
-        node.wait_ready()?;
+        node.wait_ready().await?;
         node.keep = Keep::Nothing;
         Ok(node)
     }
@@ -167,30 +169,32 @@ impl Own {
     }
 
     /// Asks it to end and waits for that, at most for `limit`.
-    pub(super) fn stop(&mut self, limit: Duration) {
+    pub(super) async fn stop(&mut self, limit: Duration) {
         if self.ended().is_some() {
             return;
         }
         terminate(&self.child);
         let until = Instant::now() + limit;
         while self.ended().is_none() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    fn wait_ready(&mut self) -> Result<(), NodeError> {
+    async fn wait_ready(&mut self) -> Result<(), NodeError> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.ended() {
                 return Err(NodeError::Ended { status, said: self.tail() });
             }
-            if self.admin.get("/health/ready").is_ok() {
+            let admin = self.admin.clone();
+            let asked = tokio::task::spawn_blocking(move || admin.get("/health/ready").is_ok());
+            if asked.await.unwrap_or_default() {
                 return Ok(());
             }
             if Instant::now() > until {
                 return Err(NodeError::NotReady(PATIENCE));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -84,8 +84,7 @@ impl Stage {
             Target::Own(setup) => {
                 let address = pacs.as_ref().map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Pacs::address);
                 let (route, compression) = (plan.asked.route, plan.compression);
-                // Not on a thread of its own: who gives up meanwhile must not leave a node behind.
-                let own = tokio::task::block_in_place(|| Own::start(&setup, route, address, compression))?;
+                let own = Own::start(setup, route, address, compression).await?;
                 let view = View { process: Some(own.id()), admin: Some(own.admin.clone()) };
                 let peer = own.peer();
                 (Some(own), peer, view)
@@ -204,13 +203,10 @@ impl Stage {
         if let Some(pacs) = self.pacs {
             pacs.into_inner().take_down().await;
         }
-        let own = self.own?;
-        let ending = tokio::task::spawn_blocking(move || {
-            let mut own = own.into_inner().unwrap_or_else(PoisonError::into_inner);
-            own.stop(GRACE);
-            own.keep(keep)
-        });
-        ending.await.ok().filter(|_| keep != Keep::Nothing)
+        let mut own = self.own?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        own.stop(GRACE).await;
+        let home = own.keep(keep);
+        (keep != Keep::Nothing).then_some(home)
     }
 
     /// Without a PACS of ours only the node can tell whether something waits.
