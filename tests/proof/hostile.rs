@@ -1,8 +1,8 @@
 //! The list of hostile input against one running node, again and again: every answer stays right, and neither memory nor
-//! descriptors grow. See `support/hostile/rounds.rs` for what is in the list, and what is not.
+//! descriptors grow. See `support/rounds.rs` for what is in the list, and what is not.
 
 use crate::part::{Broken, Part, Round, Seen};
-use crate::support::hostile::rounds::Rounds;
+use crate::support::rounds::Rounds;
 use crate::support::node::Node;
 use crate::support::wait::{let_pass, poll};
 use std::time::{Duration, Instant};
