@@ -239,7 +239,10 @@ mod tests {
         }
         broken[90_000..].fill(0xFF);
         let whole = walk(&broken, broken.len());
-        assert!(matches!(whole.structure, Structure::Odd { reason: Oddity::CorruptDeflate, .. }), "{whole:?}");
+        assert!(
+            matches!(whole.structure, Structure::Odd { reason: Oddity::CorruptDeflate, .. }),
+            "{whole:?}"
+        );
         for chunk in [1, 100, 5000, BLOCK, BLOCK + 1] {
             assert_eq!(walk(&broken, chunk), whole, "in pieces of {chunk}");
         }

@@ -2,8 +2,8 @@
 //! descriptors grow. See `support/rounds.rs` for what is in the list, and what is not.
 
 use crate::part::{Broken, Part, Round, Seen};
-use crate::support::rounds::Rounds;
 use crate::support::node::Node;
+use crate::support::rounds::Rounds;
 use crate::support::wait::{let_pass, poll};
 use std::time::{Duration, Instant};
 

@@ -66,7 +66,9 @@ fn pdvs(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
         let (mut field, behind) = rest.split_at(length.min(rest.len()));
         bytes = behind;
         while kind == 4 && !field.is_empty() {
-            let Some((&[a, b, c, d, _, control], rest)) = field.split_first_chunk::<6>() else { return found };
+            let Some((&[a, b, c, d, _, control], rest)) = field.split_first_chunk::<6>() else {
+                return found;
+            };
             let length = u32::from_be_bytes([a, b, c, d]) as usize;
             let Some((data, rest)) = length.checked_sub(2).and_then(|length| rest.split_at_checked(length))
             else {

@@ -255,9 +255,7 @@ fn request() -> Vec<u8> {
 }
 
 fn accept(result: u8, max_length: u32) -> Vec<u8> {
-    let context = |id: u8, result: u8| {
-        item(0x21, &[&[id, 0, result, 0], &item(0x40, IMPLICIT)[..]].concat())
-    };
+    let context = |id: u8, result: u8| item(0x21, &[&[id, 0, result, 0], &item(0x40, IMPLICIT)[..]].concat());
     associate(2, &[context(1, 0), context(3, result)].concat(), max_length)
 }
 

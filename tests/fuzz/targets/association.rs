@@ -137,6 +137,7 @@ timeouts = { request = "30s", idle = "300s" }
 
 [[destination]]
 name = "pacs"
+kind = "dicom"
 address = "127.0.0.1:105"
 called_ae = "PACS"
 "#;
@@ -267,7 +268,9 @@ async fn call(peer: Peer<Said>, said: &Said) {
             sop_instance: Uid::new(&steps::instance_uid(id as u8)),
             data_length: data.len() as u64,
         };
-        let Ok(response) = requestor.store(&request, &mut SyncSource(Cursor::new(data))).await else { return };
+        let Ok(response) = requestor.store(&request, &mut SyncSource(Cursor::new(data))).await else {
+            return;
+        };
         answered(0x8001, id, response.status.0);
     }
     let _ = requestor.release().await;

@@ -24,6 +24,7 @@ address = "127.0.0.1:104"
 
 [[destination]]
 name = "pacs"
+kind = "dicom"
 address = "10.0.0.5:11112"
 called_ae = "PACS"
 
@@ -70,7 +71,10 @@ fn afar(text: &str) {
             assert_eq!(config.node.ae_title.as_str(), "SITE");
             assert_eq!(config.afar.as_deref(), Some("1-fuzz"));
         }
-        Err(error) => is_bearable(&error, text),
+        Err(error) => {
+            assert!(!text.is_empty(), "{error}");
+            is_bearable(&error, text);
+        }
     }
 }
 

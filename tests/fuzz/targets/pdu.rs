@@ -173,10 +173,8 @@ fn opened(bytes: &[u8], seed: u8) {
     let peer = Peer::new([Act::Say(bytes.to_vec()), Act::Close], seed, heard);
     on_held_clock(async {
         let class = Uid::from_static("1.2.840.10008.5.1.4.1.1.6.1");
-        let contexts = vec![
-            (uid::VERIFICATION, vec![uid::IMPLICIT_VR_LE]),
-            (class.clone(), vec![uid::IMPLICIT_VR_LE]),
-        ];
+        let contexts =
+            vec![(uid::VERIFICATION, vec![uid::IMPLICIT_VR_LE]), (class.clone(), vec![uid::IMPLICIT_VR_LE])];
         let titles = (AeTitle::from_wire(b"CHRYSALIS"), AeTitle::from_wire(b"FUZZ"));
         let proposal = Proposal::new(titles.0, titles.1, contexts);
         let Ok(mut requestor) = Requestor::open(peer, &proposal, Timers::default()).await else { return };

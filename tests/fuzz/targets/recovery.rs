@@ -129,7 +129,8 @@ impl Base {
         let forged = damage.forged;
         let now = content(&disk);
         let is_hit = |path: &Path| now.get(path) != self.files.get(path);
-        let hit_buckets: BTreeSet<_> = self.files.keys().filter(|path| is_hit(path)).filter_map(journal_of).collect();
+        let hit_buckets: BTreeSet<_> =
+            self.files.keys().filter(|path| is_hit(path)).filter_map(journal_of).collect();
         let fate = |known: &Known| Fate {
             file: is_hit(&known.file),
             journal: hit_buckets.contains(&bucket_of(&known.file)),
@@ -202,8 +203,15 @@ impl Base {
                 match self.instances.get(&instance.sequence) {
                     Some(known) if !is_forged => {
                         assert!(bytes == known.payload, "{} has other bytes", instance.sequence);
-                        let was_open = known.deliveries.iter().any(|(to, state)| to == destination && *state == State::Owed);
-                        assert!(was_open || fate(known).journal, "{} goes to {destination}", instance.sequence);
+                        let was_open = known
+                            .deliveries
+                            .iter()
+                            .any(|(to, state)| to == destination && *state == State::Owed);
+                        assert!(
+                            was_open || fate(known).journal,
+                            "{} goes to {destination}",
+                            instance.sequence
+                        );
                     }
                     Some(_) => {}
                     None => assert!(is_forged, "nobody sent {}", instance.sequence),
@@ -240,7 +248,9 @@ fn open(disk: &SimDisk, clock: &HeldClock) -> Stepped {
 
 /// Removes the names that were made ahead, but for a few: each would be looked at in every run.
 fn clear_unused(disk: &SimDisk) {
-    for (path, _) in content(disk).into_iter().filter(|(path, bytes)| bytes.is_empty() && is_name(path)).skip(2) {
+    for (path, _) in
+        content(disk).into_iter().filter(|(path, bytes)| bytes.is_empty() && is_name(path)).skip(2)
+    {
         disk.unlink(&path).expect("a file");
     }
 }
@@ -300,7 +310,8 @@ impl Damage<'_> {
     fn file(&mut self, files: &BTreeMap<PathBuf, Vec<u8>>) -> Option<PathBuf> {
         let choice = usize::from(self.byte()?);
         let there = self.disk.files();
-        let full: Vec<_> = files.iter().filter(|(path, bytes)| !bytes.is_empty() && there.contains(path)).collect();
+        let full: Vec<_> =
+            files.iter().filter(|(path, bytes)| !bytes.is_empty() && there.contains(path)).collect();
         Some(full.get(choice % full.len().max(1))?.0.clone())
     }
 

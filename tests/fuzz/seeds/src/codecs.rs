@@ -17,7 +17,10 @@ pub fn add(seeds: &mut Seeds) {
         seeds.add("jpeg2000_decode", jpeg2000(samples));
     }
     seeds.add("jpeg_xl_decode", vec![0xFF, 0x0A, 0x41, 0x06, 0x00, 0x00, 0x00, 0x00, 0x00]);
-    seeds.add("jpeg_xl_decode", b"\0\0\0\x0CJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl \0\0\0\0jxlc\xFF\x0A".to_vec());
+    seeds.add(
+        "jpeg_xl_decode",
+        b"\0\0\0\x0CJXL \r\n\x87\n\0\0\0\x14ftypjxl \0\0\0\0jxl \0\0\0\0jxlc\xFF\x0A".to_vec(),
+    );
     palettes(seeds);
 }
 

@@ -20,9 +20,17 @@ pub fn add(seeds: &mut Seeds) {
         vec![Step::Request, Step::StoreCommand { id: 1, instance: 1 }, data(3, 0, 90), Step::Pause(6)],
         vec![Step::Request, Step::StoreCommand { id: 1, instance: 1 }, data(3, 0, 90), Step::Close],
         vec![Step::Request, Step::StoreCommand { id: 1, instance: 1 }, data(5, 2, 9), Step::Release],
-        vec![Step::Request, Step::StoreCommand { id: 1, instance: 1 }, Step::StoreCommand { id: 2, instance: 1 }],
+        vec![
+            Step::Request,
+            Step::StoreCommand { id: 1, instance: 1 },
+            Step::StoreCommand { id: 2, instance: 1 },
+        ],
         vec![Step::Request, Step::Pause(5), Step::Echo { id: 1 }, Step::Pause(5), Step::Release],
-        vec![Step::Request, Step::Command { field: [0, 0x21], id: 1 }, Step::Command { field: [0x0F, 0xFF], id: 1 }],
+        vec![
+            Step::Request,
+            Step::Command { field: [0, 0x21], id: 1 },
+            Step::Command { field: [0x0F, 0xFF], id: 1 },
+        ],
         vec![Step::Pause(3), Step::Request, Step::Stall, store(1, 1, 1)],
         vec![Step::Pause(4), Step::Request],
         vec![Step::Request, Step::Request],
@@ -42,8 +50,23 @@ pub fn add(seeds: &mut Seeds) {
     let accept = Step::Accept { result: 0, max_length: 16 };
     let response = |id, status| Step::Response { id, status, is_echo: id == 1 };
     let requestor = [
-        vec![accept.clone(), response(1, [0, 0]), response(2, [0, 0]), response(3, [0xB0, 0]), response(4, [0xA7, 0]), Step::ReleaseReply],
-        vec![accept.clone(), Step::Await, response(1, [0, 0]), Step::Await, response(2, [0, 0]), Step::Release, Step::ReleaseReply],
+        vec![
+            accept.clone(),
+            response(1, [0, 0]),
+            response(2, [0, 0]),
+            response(3, [0xB0, 0]),
+            response(4, [0xA7, 0]),
+            Step::ReleaseReply,
+        ],
+        vec![
+            accept.clone(),
+            Step::Await,
+            response(1, [0, 0]),
+            Step::Await,
+            response(2, [0, 0]),
+            Step::Release,
+            Step::ReleaseReply,
+        ],
         vec![accept.clone(), response(1, [0, 0]), response(3, [0, 0])],
         vec![accept.clone(), response(1, [0, 0]), Step::Stall, Step::Pause(6)],
         vec![accept.clone(), response(1, [0, 0]), Step::Abort],
@@ -57,7 +80,12 @@ pub fn add(seeds: &mut Seeds) {
         seeds.add("association", [&head[..], &encode(steps)].concat());
     }
     // Events of the state machine: an acceptor's life, a requestor's, and a collision.
-    for events in [&[4, 5, 7, 10, 9, 12, 14, 17][..], &[0, 1, 2, 9, 10, 11, 13], &[0, 1, 2, 11, 12, 14, 13], &[4, 6, 18]] {
+    for events in [
+        &[4, 5, 7, 10, 9, 12, 14, 17][..],
+        &[0, 1, 2, 9, 10, 11, 13],
+        &[0, 1, 2, 11, 12, 14, 13],
+        &[4, 6, 18],
+    ] {
         seeds.add("association", [&[0, 0, 0, 0][..], events].concat());
     }
 }
