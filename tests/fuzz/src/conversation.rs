@@ -34,6 +34,10 @@ pub fn messages(bytes: &[u8]) -> Vec<Message> {
     let (mut command, mut open) = (Vec::new(), None::<Message>);
     for (control, data) in pdvs(bytes) {
         let (is_command, is_last) = (control & 1 == 1, control & 2 == 2);
+        // The framer lets an empty fragment pass that ends nothing, wherever it comes.
+        if data.is_empty() && !is_last {
+            continue;
+        }
         match (&mut open, is_command) {
             (None, true) => {
                 command.extend_from_slice(data);
