@@ -116,6 +116,7 @@ def fuzz(name, place, given):
         row.update(json.loads(state_file.read_text()))
     wanted = given.executions or RELEASE.get(name, RELEASE_OTHERS)
     forgive(row["program"], kept, corpus)
+    complaint = None
     while not crashes(kept):
         if is_release:
             left = wanted - row["executions"]
@@ -137,8 +138,8 @@ def fuzz(name, place, given):
         if not is_release:
             break
     row["found"] = [str(path) for path in crashes(kept)]
-    if not row["found"] and row["executions"] == 0:
-        row["found"] = [f"{name} did not run"]
+    if complaint and not row["found"]:
+        row["found"] = ["it ended badly, and left no input"]
     return row
 
 
@@ -155,7 +156,14 @@ def run(name, program, corpus, kept, seeds, limits):
     done = subprocess.run(arguments, capture_output=True, text=True, errors="replace")
     stated = re.findall(r"stat::number_of_executed_units: (\d+)", done.stderr)
     executions = int(stated[-1]) if stated else 0
-    return executions, "\n".join(done.stderr.splitlines()[-60:]) if done.returncode else None
+    return executions, why(done.stderr) if done.returncode else None
+
+
+def why(said):
+    """What was said of a panic, or else the last of all."""
+    lines = said.splitlines()
+    panic = next((number for number, line in enumerate(lines) if " panicked at " in line), len(lines) - 12)
+    return "\n".join(lines[max(panic, 0):][:12]) or "it said nothing"
 
 
 def forgive(program, kept, corpus):
