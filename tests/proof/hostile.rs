@@ -1,10 +1,10 @@
 //! The list of hostile input against one running node, again and again: every answer stays right, and neither memory nor
-//! descriptors grow. See `support/hostile/rounds.rs` for what is in the list, and what is not.
+//! descriptors grow. See `support/rounds.rs` for what is in the list, and what is not.
 
 use crate::part::{Broken, Part, Round, Seen};
 use crate::rest::{DESCRIPTORS, at_rest};
-use crate::support::hostile::rounds::Rounds;
 use crate::support::node::Node;
+use crate::support::rounds::Rounds;
 use std::time::{Duration, Instant};
 
 pub const PART: Part = Part {

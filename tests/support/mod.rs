@@ -20,6 +20,7 @@ pub mod modality;
 pub mod node;
 pub mod ports;
 pub mod process;
+pub mod rounds;
 pub mod strangers;
 pub mod wait;
 pub mod web;
