@@ -36,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(exit?.into())
         }
         Command::Send(args) => runtime()?.block_on(send::run(args)),
+        Command::Testimages(args) => Ok(args.run(&mut std::io::stdout())?.into()),
         Command::Check(args) => {
             let runtime = runtime()?;
             let exit = runtime.block_on(args.run(&sources, &mut std::io::stdout()));

@@ -356,3 +356,34 @@ fn a_reload_keeps_what_overrides_the_file() {
     node.wait_state(&sent, "pacs", "delivered");
     assert_eq!(archive.knocks()[0].request.calling_ae.trim(), "ward");
 }
+
+#[test]
+fn a_host_below_its_profile_runs_warns_counts_it_and_is_questioned() {
+    let node = Node::builder().folder("archive").environment("CHRYSALIS__PROFILE", "high").start();
+    let share = |resource| node.metric("chrysalis_profile_shortfall_ratio", &[resource]);
+    let shares = ["resource=\"cores\"", "resource=\"memory\"", "resource=\"disk\""].map(share);
+    assert!(shares.iter().all(|share| (0.0..1.0).contains(share)), "{shares:?}");
+    let log = node.output();
+    assert!(log.contains("The node is set up by a profile."), "{log}");
+    let is_short = shares.iter().any(|share| *share > 0.0);
+    assert_eq!(log.contains("This host has less than its profile asks for."), is_short, "{log}");
+    let found = node.run(&["check", "--offline", "--set", "profile=high"]);
+    assert!(found.output.contains("profile: high; associations 512 at "), "{}", found.output);
+    assert_eq!(found.output.contains("high is meant for"), is_short, "{}", found.output);
+    let auto = node.run(&["check", "--offline", "--set", "profile=auto"]);
+    assert!(auto.output.contains(", chosen by this host; associations "), "{}", auto.output);
+}
+
+#[test]
+fn a_size_that_makes_no_sense_is_a_usage_error_and_one_that_does_not_work_a_failure() {
+    for (line, code) in [
+        ("--studies-per-hour 40 --uplink 20Mbit", 0),
+        ("--studies-per-hour 40 --uplink 1Mbit", 1),
+        ("--studies-per-hour 40 --cores 1 --memory 1GB --disk 10GB", 1),
+        ("--studies-per-hour -40", 2),
+    ] {
+        let args: Vec<_> = ["size"].into_iter().chain(line.split(' ')).collect();
+        let finished = chrysalis(&args);
+        assert_eq!(finished.status.code(), Some(code), "{line}: {}", finished.output);
+    }
+}

@@ -105,6 +105,8 @@ fn at_the_high_watermark_carts_are_told_to_wait_and_all_goes_on_when_the_pacs_is
     assert!(["2/3/1", "A700"].contains(&refusal.as_str()), "{refusal}");
     assert!(ledger.len() > 10, "only {} fit", ledger.len());
     eventually("not being ready", SOON, || (!node.is_ready()).then_some(()));
+    let refusal = fill(&node, &study, 100..101, &ledger);
+    assert_eq!(refusal.as_deref(), Some("2/3/1"), "no association is begun that would end with A700");
     archive.start_again();
     everything_acknowledged_arrives(&archive, &ledger);
     eventually("being ready again", SOON, || node.is_ready().then_some(()));
@@ -121,7 +123,10 @@ fn a_disk_that_somebody_else_fills_refuses_with_a700_forwards_on_and_recovers_by
     let mut node = node_on(&disk.mount, &archive, "100%");
     let (study, ledger) = (Study::new(2), Ledger::default());
     assert_eq!(fill(&node, &study, 1..12, &ledger), None);
+    let early = study.still(99);
+    let mut association = Modality::new(node.address).contexts_for([&early]).associate().unwrap();
     let filler = disk.fill_but(0);
+    assert_eq!(association.store(&early).unwrap().status, 0xA700);
     for number in 100..110 {
         let refusal = fill(&node, &study, number..number + 1, &ledger);
         assert!(matches!(refusal.as_deref(), Some("A700" | "2/3/1")), "{refusal:?}");

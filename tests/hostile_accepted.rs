@@ -7,10 +7,10 @@ mod support;
 use support::archive::Archive;
 use support::deliveries::{BRISK, SOON, small, store_all};
 use support::hostile::accepted::accepted;
-use support::hostile::rounds::{Rounds, converse};
 use support::instance::{Digest, Instance};
 use support::modality::Modality;
 use support::node::Node;
+use support::rounds::{Rounds, converse};
 use support::wait::eventually;
 
 /// A node that sends all it gets to an archive.

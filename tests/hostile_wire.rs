@@ -22,7 +22,7 @@ use chrysalis::dimse::{
     StoreResponse, Timers, Transport,
 };
 use support::hostile::answers::Answers;
-use support::hostile::bytes::{RELEASE, Rq, data, number, pdata, store};
+use support::hostile::bytes::{RELEASE, Rq, data, element, number, pdata, store};
 use support::hostile::{self, CALLED, CALLING, Door, PASSCODE, SHORT, USER, accepted};
 use support::instance::{IMPLICIT_LITTLE as IMPLICIT, US_IMAGE as US};
 use support::wire::{VERIFICATION, item, pdu};
@@ -421,9 +421,21 @@ fn response(message_id: u16, status: u16, data_type: u16) -> Vec<u8> {
 }
 
 case!(case_78_a_response_to_another_message_is_aborted, {
-    let (outcome, abort) = store_against(response(77, 0, 0x101), 1000).await;
-    assert!(matches!(outcome, Err(StoreError::Link(LinkError::Violation { .. }))));
-    assert!(abort.is_some());
+    let another_instance = {
+        let set = [
+            number(0x100, 0x8001),
+            number(0x120, 1),
+            number(0x800, 0x101),
+            number(0x900, 0),
+            element(0x1000, b"1.2.4\0"),
+        ];
+        pdata(3, 3, &set.concat())
+    };
+    for bad in [response(77, 0, 0x101), another_instance] {
+        let (outcome, abort) = store_against(bad, 1000).await;
+        assert!(matches!(outcome, Err(StoreError::Link(LinkError::Violation { .. }))));
+        assert!(abort.is_some());
+    }
 });
 
 case!(case_79_a_response_with_data_or_beyond_16_kib_is_aborted, {

@@ -21,6 +21,7 @@ use support::deliveries::store_all;
 use support::instance::{DataSet, Instance, Study};
 use support::node::Node;
 use support::ports::free_address;
+use support::process::list;
 use support::wait::eventually;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -175,10 +176,10 @@ async fn greeted(address: std::net::SocketAddr) -> (Socket<TcpStream>, bytes::By
     (socket, greeting)
 }
 
-/// An open session of site `north`.
-async fn session(address: std::net::SocketAddr, code: &Code) -> Connection {
+/// An open session of a site.
+async fn session(address: std::net::SocketAddr, site: &str, code: &Code) -> Connection {
     let (mut socket, mut said) = greeted(address).await;
-    let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], WINDOWS);
+    let mut opening = LinkOpening::new(site, code.link_key(), [1; 32], WINDOWS);
     loop {
         match opening.received(said, Duration::ZERO).unwrap() {
             Step::Say(bytes) => socket.say(bytes).await.unwrap(),
@@ -192,15 +193,20 @@ async fn session(address: std::net::SocketAddr, code: &Code) -> Connection {
     }
 }
 
-#[test]
-fn only_an_uploads_own_number_says_that_it_was_committed_before() {
+/// A gateway with a folder, and the address and the code its link `north` needs.
+fn gateway() -> (Node, std::net::SocketAddr, Code) {
     let tunnel = free_address();
     let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
     let mut node = Node::builder().folder("archive").table(&table).prepare();
-    let code: Code = node.run(&["site", "add", "north"]).output.trim().parse().unwrap();
+    let code = node.run(&["site", "add", "north"]).output.trim().parse().unwrap();
     node.start();
+    (node, tunnel, code)
+}
+
+/// A small instance's data set, and how it is offered.
+fn offered() -> (Vec<u8>, Offer) {
     let instance = Study::new(5).small(1);
-    let DataSet::Bytes(data) = instance.data_set.clone() else { panic!("in memory") };
+    let DataSet::Bytes(data) = instance.data_set else { panic!("in memory") };
     let offer = Offer {
         sop_class: Uid::new(&instance.sop_class),
         sop_instance: Uid::new(&instance.sop_instance),
@@ -210,36 +216,90 @@ fn only_an_uploads_own_number_says_that_it_was_committed_before() {
         length: data.len() as u64,
         sha256: Sha256::digest(&data).into(),
     };
+    (data.to_vec(), offer)
+}
+
+/// What the gateway says in the end of an upload, of which it is given these bytes if it wants any.
+async fn upload(connection: &Connection, number: u8, offer: &Offer, data: Option<&[u8]>) -> Answer {
+    let upload = Upload { number: [number; 16], offer: offer.clone() };
+    let stream = connection.open(Kind::Upload, upload.encode()).unwrap();
+    if let Some(data) = data {
+        let first = Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap();
+        assert_eq!(first, Answer::Resume { offset: 0 });
+        stream.send(bytes::Bytes::copy_from_slice(data)).await.unwrap();
+    }
+    stream.finish();
+    Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn only_an_uploads_own_number_says_that_it_was_committed_before() {
+    let (node, tunnel, code) = gateway();
+    let (data, offer) = offered();
     let (stored, had) = (Answer::Stored { sha256: offer.sha256 }, Answer::Have { sha256: offer.sha256 });
     let received = || node.metric("chrysalis_received_instances_total", &["links"]);
     Runtime::new().unwrap().block_on(async {
-        let connection = session(tunnel, &code).await;
-        let upload = async |number: u8, has_bytes: bool| {
-            let upload = Upload { number: [number; 16], offer: offer.clone() };
-            let stream = connection.open(Kind::Upload, upload.encode()).unwrap();
-            if has_bytes {
-                let first = Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap();
-                assert_eq!(first, Answer::Resume { offset: 0 });
-                stream.send(bytes::Bytes::copy_from_slice(&data)).await.unwrap();
-            }
-            stream.finish();
-            Answer::decode(stream.receive().await.unwrap().unwrap()).unwrap()
-        };
-        assert_eq!(upload(1, true).await, stored);
-        assert_eq!((upload(1, false).await, received()), (had.clone(), 1.0), "its answer was lost");
-        assert_eq!((upload(2, false).await, received()), (had.clone(), 2.0), "somebody sent it again");
-        assert_eq!((upload(2, false).await, received()), (had.clone(), 2.0));
-        assert_eq!((upload(1, false).await, received()), (had, 2.0));
+        let connection = session(tunnel, "north", &code).await;
+        assert_eq!(upload(&connection, 1, &offer, Some(&data)).await, stored);
+        let again = async |number| (upload(&connection, number, &offer, None).await, received());
+        assert_eq!(again(1).await, (had.clone(), 1.0), "its answer was lost");
+        assert_eq!(again(2).await, (had.clone(), 2.0), "somebody sent it again");
+        assert_eq!(again(2).await, (had.clone(), 2.0));
+        assert_eq!(again(1).await, (had, 2.0));
+    });
+}
+
+#[test]
+fn what_another_site_sent_says_nothing_to_this_one() {
+    let (node, tunnel, code) = gateway();
+    let other: Code = node.run(&["site", "add", "south"]).output.trim().parse().unwrap();
+    let (data, offer) = offered();
+    let stored = Answer::Stored { sha256: offer.sha256 };
+    Runtime::new().unwrap().block_on(async {
+        for (site, code) in [("north", &code), ("south", &other)] {
+            let connection = session(tunnel, site, code).await;
+            assert_eq!(upload(&connection, 1, &offer, Some(&data)).await, stored, "{site}");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_asked_for_again() {
+    let (node, tunnel, code) = gateway();
+    let (data, offer) = offered();
+    let stored = Answer::Stored { sha256: offer.sha256 };
+    Runtime::new().unwrap().block_on(async {
+        let connection = session(tunnel, "north", &code).await;
+        assert_eq!(upload(&connection, 1, &offer, Some(&data)).await, stored);
+        for file in list(&node.data_dir.join("spool")) {
+            let mut bytes = std::fs::read(&file).unwrap();
+            // Other names are there for what comes next.
+            let Some(at) = bytes.windows(data.len()).position(|part| part == data) else { continue };
+            bytes[at + data.len() / 2] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+        assert_eq!(upload(&connection, 1, &offer, Some(&data)).await, stored);
+    });
+}
+
+#[test]
+fn other_bytes_than_were_offered_are_never_committed() {
+    let (node, tunnel, code) = gateway();
+    let (data, offer) = offered();
+    let mut other = data.clone();
+    *other.last_mut().unwrap() ^= 1;
+    Runtime::new().unwrap().block_on(async {
+        let connection = session(tunnel, "north", &code).await;
+        assert_eq!(upload(&connection, 1, &offer, Some(&other)).await, Answer::OtherBytes);
+        assert_eq!(node.metric("chrysalis_received_instances_total", &["links"]), 0.0);
+        let stored = Answer::Stored { sha256: offer.sha256 };
+        assert_eq!(upload(&connection, 1, &offer, Some(&data)).await, stored);
     });
 }
 
 #[test]
 fn case_106_a_recorded_hello_a_wrong_message_and_too_much_of_one_open_no_session() {
-    let tunnel = free_address();
-    let table = format!("[[listener]]\nname = \"links\"\nkind = \"tunnel\"\naddress = \"{tunnel}\"\n");
-    let mut node = Node::builder().folder("archive").table(&table).prepare();
-    let code: Code = node.run(&["site", "add", "north"]).output.trim().parse().unwrap();
-    node.start();
+    let (node, tunnel, code) = gateway();
     let hello_to = |greeting| {
         let mut opening = LinkOpening::new("north", code.link_key(), [1; 32], WINDOWS);
         match opening.received(greeting, Duration::ZERO).unwrap() {

@@ -85,6 +85,11 @@ impl Name {
         let time = u128::from(now_ms & 0xFFFF_FFFF_FFFF) << 80;
         Self(time | u128::from(boot) << 32 | u128::from(counter))
     }
+
+    /// How often the queue had been opened when the file was created.
+    pub(crate) fn boot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 impl fmt::Display for Name {

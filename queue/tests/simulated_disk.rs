@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrysalis_queue::fs::Fs as _;
 use chrysalis_queue::simulation::{Fault, Rng};
 use chrysalis_queue::{Action, CommandError, Hold, HoldKind, NO_ROUTE, Outcome, Owed};
 use world::{DESTINATIONS, DROP, LEDGER, RETAIN, Tally, World, reopen_through};
@@ -859,12 +860,17 @@ fn a_file_that_was_taken_in_does_not_come_back_when_its_copy_is_forgotten() {
 
 // --- damage ---
 
-/// Changes one byte of the only spool file, or empties every journal.
+/// Files with this extension that are not empty.
+fn files_with(world: &World, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut files = world.disk.files();
+    files.retain(|file| file.extension().is_some_and(|e| e == extension) && length(world, file) > 0);
+    files
+}
+
+/// Changes one byte of the only spool file.
 fn damage_spool(world: &World, at: usize) {
-    for file in world.disk.files() {
-        if file.extension().is_some_and(|e| e == "blob") && length(world, &file) > 0 {
-            world.disk.damage(&file, |bytes| bytes[at] ^= 1);
-        }
+    for file in files_with(world, "blob") {
+        world.disk.damage(&file, |bytes| bytes[at] ^= 1);
     }
 }
 
@@ -906,6 +912,53 @@ fn what_was_discarded_stays_unsent_when_every_journal_is_emptied() {
     world.lenience.damage = true;
     world.open();
     assert_eq!(world.state(it, "pacs"), "held");
+    world.finish();
+}
+
+#[test]
+fn what_was_discarded_is_not_sent_when_its_only_journal_is_cut_or_gone() {
+    for is_gone in [false, true] {
+        let mut world = open_world();
+        let it = world.receive("a", b"first", &["pacs"]).unwrap();
+        world.flush();
+        assert!(world.decide(it, "pacs", Action::Discard { why: "no".into() }));
+        world.kill();
+        let [journal] = files_with(&world, "journal").try_into().unwrap();
+        if is_gone {
+            world.disk.unlink(&journal).unwrap();
+        } else {
+            world.disk.damage(&journal, |bytes| bytes.truncate(bytes.len() - 40));
+        }
+        world.lenience.damage = true;
+        world.open();
+        assert_eq!(world.recovered.damaged_journals, 1);
+        assert_eq!((world.lease("pacs", 1), world.state(it, "pacs")), (0, "held"));
+        world.kill();
+        world.open();
+        assert_eq!(world.recovered.damaged_journals, 0, "it has been dealt with");
+        assert_eq!(world.state(it, "pacs"), "held");
+        world.finish();
+    }
+}
+
+#[test]
+fn an_old_mark_of_a_bucket_with_the_same_number_accuses_nobody() {
+    let mut world = open_world();
+    world.kill();
+    world.open();
+    let it = world.receive("a", b"first", &["pacs"]).unwrap();
+    world.kill();
+    let blob = files_with(&world, "blob").remove(0);
+    let bucket = blob.parent().unwrap().file_name().unwrap().to_string_lossy().parse().unwrap();
+    let marks = world.disk.files().into_iter().find(|file| file.ends_with("marks")).unwrap();
+    world.disk.damage(&marks, |bytes| {
+        let mut slot: Vec<u8> =
+            [bucket, 1_u32, 5, 0, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+        slot.extend(crc32c::crc32c(&slot).to_le_bytes());
+        *bytes = slot;
+    });
+    world.open();
+    assert_eq!((world.recovered.damaged_journals, world.state(it, "pacs")), (0, "ready"));
     world.finish();
 }
 
@@ -1030,7 +1083,8 @@ fn damaged(seed: u64) -> Damaged {
             world.open();
         }
     }
-    if rng.one_in(2) {
+    let is_killed = rng.one_in(2);
+    if is_killed {
         world.kill();
     } else {
         world.cut();
@@ -1047,7 +1101,7 @@ fn damaged(seed: u64) -> Damaged {
     let bucket = |f: &std::path::Path| f.file_name().unwrap().to_string_lossy()[..8].to_owned();
     let of_bucket = files.iter().filter(|f| f.parent() == file.parent() && bucket(f) == bucket(&file));
     let newest = of_bucket.max() == Some(&file);
-    change(&mut world, &mut rng, &file, is_journal && newest);
+    change(&mut world, &mut rng, &file, is_journal && newest && !is_killed);
     world.lenience.damage = true;
     world.open();
     let found = world.recovered.clone();
@@ -1077,8 +1131,8 @@ fn length(world: &World, file: &std::path::Path) -> usize {
     len.get()
 }
 
-/// One bit, one page, or the end. The last batch of the newest journal is left alone by cuts: its loss cannot be told
-/// from a crash.
+/// One bit, one page, or the end. After a power cut the last batch of the newest journal is left alone: the mark that
+/// tells its loss from a crash may have gone with the power.
 fn change(world: &mut World, rng: &mut Rng, file: &std::path::Path, keep_end: bool) {
     let (kind, at) = (rng.below(if keep_end { 2 } else { 3 }), rng.next());
     world.disk.damage(file, |bytes| {

@@ -26,6 +26,7 @@ pub mod size;
 mod source;
 pub mod status;
 mod table;
+pub mod testimages;
 pub mod tls_args;
 pub mod transcode;
 
@@ -72,6 +73,8 @@ pub enum Command {
     Send(send::SendArgs),
     /// Look whether everything is as a node needs it: configuration, spool, ports, clock, each destination.
     Check(check::CheckArgs),
+    /// Write studies of patients who do not exist, to try a way to an archive with.
+    Testimages(testimages::TestimagesArgs),
     /// Find out whether a peer, or a destination of the configuration, answers C-ECHO.
     Echo(echo::EchoArgs),
     /// Say where files would go if a cart sent them, and by which rule.

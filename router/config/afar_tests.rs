@@ -1,5 +1,4 @@
 use super::{AFAR, MAX_AFAR_BYTES, Overlay, judge_afar};
-use crate::config::load::assembled;
 use crate::config::{Config, ConfigError, DestinationKind, KEYS, Verify};
 
 const OWN: &str = r#"
@@ -42,7 +41,7 @@ to = ["pacs", "cloud"]
 
 fn under(text: &str) -> Result<Config, ConfigError> {
     let over = Overlay { revision: "1-x".into(), text: text.into() };
-    assembled(OWN, "own.toml", Some(&over))
+    Config::parse_under(OWN, "own.toml", &over)
 }
 
 fn refused(text: &str) -> String {

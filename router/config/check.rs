@@ -224,7 +224,7 @@ fn within_spool(path: &Path, data_dir: &Path) -> bool {
 }
 
 /// What the node keeps in its data directory.
-const OWN_NAMES: [&str; 11] = [
+const OWN_NAMES: [&str; 12] = [
     "admin.token",
     "ballast",
     "boot",
@@ -232,6 +232,7 @@ const OWN_NAMES: [&str; 11] = [
     "index",
     "journal",
     "lock",
+    "marks",
     "remote",
     "site-configuration",
     "sites",

@@ -23,6 +23,9 @@ pub(super) struct Reported;
 /// How many mistakes are kept. Nobody mends more in one go, and each costs a walk to its line.
 const MAX_PROBLEMS: usize = 100;
 
+/// The longest message, in characters: one may quote a value, and a value may be as long as the file.
+const MAX_MESSAGE: usize = 1000;
+
 /// What a reading step yields.
 pub(super) type Read<T> = Result<T, Reported>;
 
@@ -130,7 +133,11 @@ impl<'t> Source<'t> {
         }
     }
 
-    fn locate(&self, at: usize, key: String, message: String) -> Problem {
+    fn locate(&self, at: usize, key: String, mut message: String) -> Problem {
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push_str(" ...");
+        }
         let overriding = self.overrides.partition_point(|(start, _)| *start <= at);
         let given = overriding.checked_sub(1).and_then(|index| self.overrides.get(index));
         match given {

@@ -235,6 +235,15 @@ impl Config {
         assemble(text, file, None, &[], places::UNSEEN).map(|(config, _)| config)
     }
 
+    /// The same with this laid over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::parse`].
+    pub fn parse_under(text: &str, file: &str, over: &Overlay) -> Result<Self, ConfigError> {
+        assemble(text, file, Some(over), &[], places::UNSEEN).map(|(config, _)| config)
+    }
+
     /// What [`DEFAULT_TEXT`] says.
     pub fn embedded_default() -> Self {
         Self::parse(DEFAULT_TEXT, "the embedded default")
@@ -474,12 +483,6 @@ fn revision(tree: &Spanned<DeTable<'_>>) -> String {
     let canonical = table.map_or_else(|error| error.to_string(), |table| table.to_string());
     let digest = Sha256::digest(canonical.as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A text with something laid over it, for tests.
-#[cfg(test)]
-pub(super) fn assembled(text: &str, file: &str, over: Option<&Overlay>) -> Result<Config, ConfigError> {
-    assemble(text, file, over, &[], places::UNSEEN).map(|(config, _)| config)
 }
 
 /// The questions about a text, for tests.

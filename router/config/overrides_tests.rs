@@ -138,11 +138,15 @@ fn a_mistake_says_where_it_was_given() {
             "destination.pasc.address=h:1",
             "--set destination.pasc.address: unknown key; there is after destination: pacs, deep-pacs.2",
         ),
+        (
+            "profile=huge",
+            "--set profile: \"huge\" is not one of \"auto\", \"link-only\", \"minimum\", \"medium\", \"high\"",
+        ),
         ("transcode.workers=0", "--set transcode.workers: 0 is not 1..256"),
         ("node.title=X", "--set node.title: unknown key; there is after node: ae_title, data_dir, grace"),
         (
             "nodes.title=X",
-            "--set nodes.title: unknown key; there is: node, listener, queue, destination, routing, transcode, admin, log",
+            "--set nodes.title: unknown key; there is: profile, node, listener, queue, destination, routing, transcode, admin, log",
         ),
         (
             "log.level=loud",

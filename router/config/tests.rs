@@ -145,6 +145,16 @@ fn dicom<'a>(config: &'a Config, name: &str) -> &'a DicomDestination {
 const PACS: &str = "[[destination]]\nname = \"pacs\"\nkind = \"dicom\"\naddress = \"127.0.0.1:11113\"\ncalled_ae = \"PACS\"\n";
 
 #[test]
+fn a_problem_quotes_no_more_of_a_value_than_anybody_reads() {
+    let problems = problems(&format!("[log]\nformat = \"{}\"\nlevel = \"x\"", "\u{e9}".repeat(100_000)));
+    assert_eq!(problems.len(), 2);
+    let [long, short] = [&problems[0], &problems[1]];
+    assert!(long.starts_with("chrysalis.toml:2: log.format: ") && long.ends_with(" ..."), "{long}");
+    assert!(long.chars().count() < 1100);
+    assert!(short.contains("is not one of"), "{short}");
+}
+
+#[test]
 fn a_file_with_every_key_means_what_it_says() {
     let config = Config::parse(FULL, "full.toml").expect("a configuration");
     let listener = &config.listeners[0];
@@ -264,7 +274,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "[destinations]",
-            "1: destinations: unknown key; did you mean destination? allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: destinations: unknown key; did you mean destination? allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         (
             "[node]\nae_titel = \"X\"",
@@ -272,7 +282,7 @@ fn one_mistake_is_one_line_with_file_line_and_key() {
         ),
         (
             "include = \"more.toml\"",
-            "1: include: unknown key; allowed here: node, listener, relay, queue, destination, routing, route, transcode, admin, log",
+            "1: include: unknown key; allowed here: profile, node, listener, relay, queue, destination, routing, route, transcode, admin, log",
         ),
         ("[admin]\naddress = 8080", "2: admin.address: expected a string, found 8080"),
         ("admin = 1", "1: admin: expected a table, found 1"),

@@ -1,7 +1,8 @@
 //! The structure walk over whatever arrives: as it is, or inflated on the way when it is deflated.
 //!
-//! Inflating is bounded: memory is one output buffer and the decoder's window, and what comes out is at most
-//! [`INFLATE_RATIO`] times what went in. A data set beyond that is stored, but nothing more is inflated of it.
+//! Inflating is bounded: memory is a buffer for input and one for output and the decoder's window, and what comes out is at most
+//! [`INFLATE_RATIO`] times what went in. A data set beyond that is stored, but nothing more is inflated of it. Input is inflated
+//! in blocks of the data set, not in the pieces in which it came: the verdict is the same for whoever reads it again.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -20,6 +21,8 @@ pub const MAX_INFLATED: u64 = 1 << 30;
 const ALWAYS_ALLOWED: u64 = 1 << 20;
 /// Bytes inflated at a time.
 const OUTPUT: usize = 32 << 10;
+/// Deflated bytes that gather before they are inflated.
+const BLOCK: usize = 64 << 10;
 
 /// How long a data set may become, in bytes, that was so long deflated.
 pub fn longest_inflated(deflated: u64) -> u64 {
@@ -37,6 +40,8 @@ pub struct Walk {
 struct Inflater {
     stream: Decompress,
     output: Vec<u8>,
+    /// The block that is gathering.
+    input: Vec<u8>,
     received: u64,
     end: End,
 }
@@ -46,7 +51,7 @@ struct Inflater {
 enum End {
     NotYet,
     Reached,
-    /// Not inflated any further, for this reason, from this offset on.
+    /// Not inflated any further, for this reason, from the block at this offset on.
     Given(Oddity, u64),
 }
 
@@ -62,7 +67,8 @@ impl Walk {
             return Self { scanner: Scanner::capturing(encoding, extra), inflater: None };
         }
         let stream = Decompress::new(false);
-        let inflater = Inflater { stream, output: vec![0; OUTPUT], received: 0, end: End::NotYet };
+        let (input, output) = (Vec::new(), vec![0; OUTPUT]);
+        let inflater = Inflater { stream, output, input, received: 0, end: End::NotYet };
         Self { scanner: Scanner::capturing(Encoding::ExplicitLe, extra), inflater: Some(inflater) }
     }
 
@@ -79,7 +85,7 @@ impl Walk {
         if self.inflater.is_some() { 0 } else { self.scanner.skip_value() }
     }
 
-    /// What was captured so far.
+    /// What was captured so far; of a deflated data set, of the blocks that came whole.
     pub fn attributes(&self) -> &Attributes {
         self.scanner.attributes()
     }
@@ -91,12 +97,14 @@ impl Walk {
     }
 
     /// What was captured, whether or not all bytes were fed.
-    pub fn into_attributes(self) -> Attributes {
+    pub fn into_attributes(mut self) -> Attributes {
+        self.settle();
         self.scanner.into_attributes()
     }
 
     /// The verdict, once all bytes were fed. Its length is that of what was fed.
-    pub fn finish(self) -> Scan {
+    pub fn finish(mut self) -> Scan {
+        self.settle();
         let scan = self.scanner.finish();
         let Some(inflater) = self.inflater else { return scan };
         let structure = match inflater.end {
@@ -107,13 +115,36 @@ impl Walk {
         };
         Scan { structure, length: inflater.received, ..scan }
     }
+
+    /// No more bytes come: the last block is as long as it is.
+    fn settle(&mut self) {
+        if let Some(inflater) = &mut self.inflater {
+            inflater.inflate(&mut self.scanner);
+        }
+    }
 }
 
 impl Inflater {
-    fn feed(&mut self, mut chunk: &[u8], scanner: &mut Scanner) {
-        let begun = self.received;
-        self.received += chunk.len() as u64;
+    fn feed(&mut self, mut bytes: &[u8], scanner: &mut Scanner) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.input.len()));
+            self.received += now.len() as u64;
+            bytes = later;
+            if self.end == End::NotYet {
+                self.input.extend_from_slice(now);
+            }
+            if self.input.len() == BLOCK {
+                self.inflate(scanner);
+            }
+        }
+    }
+
+    /// Inflates the block that has gathered.
+    fn inflate(&mut self, scanner: &mut Scanner) {
+        let block = std::mem::take(&mut self.input);
+        let begun = self.received - block.len() as u64;
         let longest = longest_inflated(self.received);
+        let mut chunk = block.as_slice();
         while self.end == End::NotYet {
             let (taken, given) = (self.stream.total_in(), self.stream.total_out());
             let status = self.stream.decompress(chunk, &mut self.output, FlushDecompress::None);
@@ -128,18 +159,20 @@ impl Inflater {
                 }
                 Ok(Status::Ok | Status::BufError) => {
                     if taken == 0 && given == 0 || chunk.is_empty() && given < OUTPUT {
-                        return;
+                        break;
                     }
                 }
                 Err(_) => self.end = End::Given(Oddity::CorruptDeflate, begun),
             }
         }
+        self.input = block;
+        self.input.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Walk;
+    use super::{BLOCK, Walk};
     use crate::dicom::attributes::Attribute;
     use crate::dicom::scan::{Oddity, Structure};
     use crate::dicom::{Encoding, Scan};
@@ -188,6 +221,27 @@ mod tests {
             assert!(matches!(walk(&bytes[..len], 64).structure, Structure::Truncated { .. }), "{len}");
         }
         assert_eq!(walk(&[&bytes[..], &[0; 9]].concat(), 5).structure, Structure::Sound);
+    }
+
+    #[test]
+    fn what_is_inflated_no_further_does_not_depend_on_the_chunking() {
+        // A head that inflates to far more than it may, and so much noise behind it that all of it would be within the limit.
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let long: Vec<u8> = vec![0; 3 << 20].into_iter().chain(noise.take(100_000)).collect();
+        // Two stored blocks (RFC 1951 3.2.4), and then a block of a type that there is not.
+        let stored =
+            |len: u16| [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &vec![0; len.into()]].concat();
+        let broken = [stored(60_000), stored(30_000), vec![0xFF; 1000]].concat();
+        for bytes in [deflated(&long), broken] {
+            let whole = walk(&bytes, bytes.len());
+            for chunk in [1, 100, 5000, BLOCK, BLOCK + 1] {
+                assert_eq!(walk(&bytes, chunk), whole, "in pieces of {chunk}");
+            }
+        }
     }
 
     #[test]

@@ -18,4 +18,6 @@ pub use gate::{Entry, Gate, Nameless, Pass};
 pub use listener::Reception;
 pub use ports::{BindError, Bound, Ports};
 pub(crate) use session::room;
+#[doc(hidden)]
+pub use session::serve_stream;
 pub(crate) use store::{Announced, Arriving, Fate, Received};

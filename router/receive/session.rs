@@ -61,6 +61,13 @@ pub(super) async fn serve(reception: &Arc<Reception>, stream: TcpStream, peer: S
     }
 }
 
+/// One association with somebody at `peer` over any stream: all of the way of a connection but its socket, TLS and gate, for a
+/// test that has none of these.
+#[doc(hidden)]
+pub async fn serve_stream<S: Transport>(reception: &Arc<Reception>, stream: S, peer: SocketAddr) {
+    associate(reception, stream, &Caller { peer, leaf: None, by_authority: false }, false).await;
+}
+
 /// What the listener is for.
 async fn speak<S: Transport>(reception: &Arc<Reception>, stream: S, caller: &Caller, over_limit: bool) {
     match &reception.listener.kind {

@@ -15,7 +15,8 @@ pub struct Cart {
     pub stills: Form,
     /// Its loops.
     pub loops: Form,
-    /// Rows and columns of its screen; nothing means that the mix says how large a frame is.
+    /// Rows and columns of its screen, which a mix of smaller frames makes smaller; nothing means that the mix says how large
+    /// a frame is.
     pub screen: Option<(u16, u16)>,
 }
 
@@ -88,6 +89,16 @@ impl Cart {
             Encoding::AllNative => &ALL_NATIVE,
         }
     }
+
+    /// All there are: those of the mixes, then [`CARTS`].
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        [&USUAL, &ALL_JPEG, &ALL_LOSSLESS, &ALL_NATIVE].into_iter().chain(&CARTS)
+    }
+
+    /// The cart of this name, among all.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Self::all().find(|cart| cart.name == name)
+    }
 }
 
 const fn form(pixels: Pixels, coding: Coding) -> Form {
@@ -142,7 +153,7 @@ pub static CARTS: [Cart; 8] = [
         about: "everything grey, as JPEG Lossless",
         stills: form(Pixels::Mono, Coding::JpegLossless),
         loops: form(Pixels::Mono, Coding::JpegLossless),
-        screen: Some((768, 1024)),
+        screen: Some((720, 960)),
     },
     Cart {
         name: "rle-planes",
@@ -187,11 +198,10 @@ mod tests {
 
     #[test]
     fn no_two_carts_share_a_name_of_which_uids_are_made() {
-        let of_mixes =
-            [Encoding::AllJpeg, Encoding::NativeStills, Encoding::AllLossless, Encoding::AllNative];
-        let all: Vec<_> = of_mixes.into_iter().map(Cart::of).chain(&CARTS).map(|cart| cart.name).collect();
+        let all: Vec<_> = Cart::all().map(|cart| cart.name).collect();
         let names: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(names.len(), all.len());
+        assert!(all.iter().all(|name| Cart::named(name).is_some_and(|cart| cart.name == *name)));
     }
 
     #[test]

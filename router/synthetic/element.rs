@@ -43,6 +43,10 @@ impl Writer {
         self.element(tag, b"UL", &value.to_le_bytes());
     }
 
+    pub(super) fn signed_long(&mut self, tag: Tag, value: i32) {
+        self.element(tag, b"SL", &value.to_le_bytes());
+    }
+
     pub(super) fn double(&mut self, tag: Tag, value: f64) {
         self.element(tag, b"FD", &value.to_le_bytes());
     }

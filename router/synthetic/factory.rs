@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chrysalis_sizing::{Colour, Encoding, Mix, Scene, StudyKind};
+use chrysalis_sizing::{Encoding, Mix, Picture, StudyKind, View};
 
-use super::cart::Cart;
+use super::cart::{Cart, Coding, Form, Pixels};
 use super::film::Film;
 use super::identity::Key;
 use super::study::TestStudy;
@@ -93,18 +93,19 @@ impl Factory {
         let screen = screen(mix, cart)?;
         let (rows, columns) = screen;
         let key = Key::new(seed, &format!("{}\0{rows}x{columns}", cart.name));
-        let pixels = u64::from(rows) * u64::from(columns);
-        let jpeg_frame = u64::from(mix.jpeg_frame) * pixels * 3 / u64::from(mix.native_frame).max(1);
-        let draw = |pictures: &[Colour], frames, form| -> Result<Vec<_>, FactoryError> {
-            let film = |(colour, number): (&Colour, u64)| {
+        let jpeg_frame = jpeg_frame(mix, rows, columns);
+        let draw = |views: &[View], frames: u32, form| -> Result<Vec<_>, FactoryError> {
+            let film = |(view, number): (&View, u64)| {
                 let seed = seed.wrapping_mul(1_000).wrapping_add(number);
-                let scene = Scene { seed, rows, columns, frames, colour: *colour };
-                Film::draw(scene, form, jpeg_frame).map(Arc::new)
+                let period = frames.max(STILL_PERIOD);
+                let picture = Picture { seed, rows, columns, period, view: *view };
+                Film::draw(picture, frames, form, jpeg_frame).map(Arc::new)
             };
-            pictures.iter().zip(1..).map(film).collect()
+            views.iter().zip(1..).map(film).collect()
         };
         let frame = cart.loops.pixels.native_bytes(rows, columns);
-        let ring = if cart.loops.coding.is_native() { native_ring(frame) } else { RING };
+        let longest = mix.kinds.iter().map(|kind| kind.frames_per_loop).max().unwrap_or(1).clamp(1, RING);
+        let ring = if cart.loops.coding.is_native() { native_ring(frame).min(longest) } else { longest };
         let stills = draw(&STILLS, 1, cart.stills)?;
         let clips = draw(&CLIPS, ring, cart.loops)?;
         mix.kinds.iter().try_for_each(|kind| fits(kind, &clips))?;
@@ -125,9 +126,24 @@ impl Factory {
         Ok(TestStudy::new(Arc::clone(&self.0), number, kind))
     }
 
-    /// The cart whose studies these are.
-    pub fn cart(&self) -> &'static Cart {
-        self.0.cart
+    /// About how many bytes a study of this kind has, from a cart of this kind: too many rather than too few.
+    ///
+    /// # Errors
+    /// [`FactoryError::Screen`] when the mix's frames cannot be drawn.
+    pub fn estimate(mix: &Mix, cart: &Cart, kind: &StudyKind) -> Result<u64, FactoryError> {
+        let (rows, columns) = screen(mix, cart)?;
+        let frame = |form: Form| {
+            let native = form.pixels.native_bytes(rows, columns);
+            match form.coding {
+                Coding::JpegBaseline => jpeg_frame(mix, rows, columns),
+                Coding::JpegLossless => native / 2,
+                Coding::ImplicitVr | Coding::ExplicitVr | Coding::Rle => native,
+            }
+        };
+        let headers = u64::from(kind.instances()) * 8192;
+        Ok(headers
+            + u64::from(kind.stills) * frame(cart.stills)
+            + u64::from(kind.loop_frames()) * frame(cart.loops))
     }
 }
 
@@ -160,20 +176,31 @@ fn step(total: u64) -> u64 {
     (1..=(total * 618 / 1000).max(1)).rev().find(|&step| common(step, total) == 1).unwrap_or(1)
 }
 
-/// The rows and columns that a cart's frames have: the cart's, else as many as weigh what the mix says, in the proportion of
-/// its reference.
+/// The rows and columns of a cart's frames: in the proportion of the cart's screen, or else of the reference mix's frame, as
+/// many as weigh what the mix says; but no more than the screen has.
 fn screen(mix: &Mix, cart: &Cart) -> Result<(u16, u16), FactoryError> {
-    if let Some(screen) = cart.screen {
+    let pixels = f64::from(mix.native_frame) / 3.0;
+    let proportion = cart.screen.unwrap_or((743, 975));
+    if let Some(screen) = cart.screen.filter(|(r, c)| f64::from(*r) * f64::from(*c) <= pixels) {
         return Ok(screen);
     }
-    let pixels = f64::from(mix.native_frame) / 3.0;
-    let rows = (pixels * 743.0 / 975.0).sqrt().round();
+    let rows = (pixels * f64::from(proportion.0) / f64::from(proportion.1)).sqrt().round();
     let columns = (pixels / rows.max(1.0)).round();
-    let (rows, columns) = (rows as u64, columns as u64);
+    let (rows, mut columns) = (rows as u64, columns as u64);
+    if [cart.stills, cart.loops].iter().any(|form| form.pixels == Pixels::Ybr422 && form.coding.is_native()) {
+        // Two pixels share their chroma.
+        columns -= columns % 2;
+    }
     match (u16::try_from(rows), u16::try_from(columns)) {
         (Ok(r @ 64..=8192), Ok(c @ 64..=8192)) => Ok((r, c)),
         _ => Err(FactoryError::Screen { rows, columns }),
     }
+}
+
+/// Bytes of a frame as JPEG Baseline, if it is as rich as one of the mix.
+fn jpeg_frame(mix: &Mix, rows: u16, columns: u16) -> u64 {
+    let native = u64::from(rows) * u64::from(columns) * 3;
+    u64::from(mix.jpeg_frame) * native / u64::from(mix.native_frame).max(1)
 }
 
 /// Refuses a loop that is too long to be written.
@@ -188,17 +215,14 @@ fn fits(kind: &StudyKind, clips: &[Arc<Film>]) -> Result<(), FactoryError> {
 }
 
 /// The pictures of stills, and of loops.
-const STILLS: [Colour; 6] = [
-    Colour::MarkedRgb,
-    Colour::MarkedRgb,
-    Colour::Doppler,
-    Colour::MarkedRgb,
-    Colour::MarkedRgb,
-    Colour::Doppler,
-];
-const CLIPS: [Colour; 2] = [Colour::MarkedRgb, Colour::Doppler];
+const STILLS: [View; 6] =
+    [View::Liver, View::VesselFlow, View::Kidney, View::Spectral, View::MMode, View::Vessel];
+const CLIPS: [View; 2] = [View::Heart, View::HeartFlow];
 
-/// Frames of a film: a heartbeat.
+/// Frames of the heartbeat of which a still is the first.
+const STILL_PERIOD: u32 = 4;
+
+/// Frames of a film, if loops are as long: a heartbeat.
 const RING: u32 = 24;
 
 /// Bytes of native frames that all films of loops may have together.

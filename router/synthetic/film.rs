@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrysalis_codecs::{Limits, Samples, jpeg, jpeg_lossless, rle};
-use chrysalis_sizing::{Colour, Scene};
+use chrysalis_sizing::Picture;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,7 @@ use super::factory::FactoryError;
 /// Encoded frames of one picture.
 pub(super) struct Film {
     /// What is to be seen.
-    pub(super) scene: Scene,
+    pub(super) picture: Picture,
     /// How it is stored.
     pub(super) form: Form,
     /// The frames; a loop longer than this begins again.
@@ -29,18 +29,23 @@ pub(super) struct Frame {
 }
 
 impl Film {
-    /// Draws and encodes all frames of a scene. JPEG Baseline is set so that a frame weighs about `jpeg_frame` bytes.
+    /// Draws and encodes the first `frames` of a picture. JPEG Baseline is set so that a frame weighs about `jpeg_frame` bytes.
     ///
     /// # Errors
     /// An encoder refuses the picture.
-    pub(super) fn draw(scene: Scene, form: Form, jpeg_frame: u64) -> Result<Self, FactoryError> {
-        let painter = scene.painter();
+    pub(super) fn draw(
+        picture: Picture,
+        frames: u32,
+        form: Form,
+        jpeg_frame: u64,
+    ) -> Result<Self, FactoryError> {
+        let painter = picture.painter();
         let quality = match form.coding {
-            Coding::JpegBaseline => Some(quality_for(jpeg_frame, painter.frame(0), &scene, form.pixels)?),
+            Coding::JpegBaseline => Some(quality_for(jpeg_frame, painter.frame(0), &picture, form.pixels)?),
             Coding::ImplicitVr | Coding::ExplicitVr | Coding::Rle | Coding::JpegLossless => None,
         };
-        let ring = (0..scene.frames).into_par_iter().map(|n| frame(painter.frame(n), &scene, form, quality));
-        Ok(Self { scene, form, ring: ring.collect::<Result<_, _>>()? })
+        let ring = (0..frames).into_par_iter().map(|n| frame(painter.frame(n), &picture, form, quality));
+        Ok(Self { picture, form, ring: ring.collect::<Result<_, _>>()? })
     }
 
     /// Frame `n` of a loop of any length.
@@ -51,21 +56,21 @@ impl Film {
 
     /// How many times smaller than native the first frame is (Lossy Image Compression Ratio).
     pub(super) fn ratio(&self) -> f64 {
-        let native = self.form.pixels.layout(self.scene.rows, self.scene.columns).bytes();
+        let native = self.form.pixels.layout(self.picture.rows, self.picture.columns).bytes();
         native as f64 / self.ring.first().map_or(1, |frame| frame.stored.len()) as f64
     }
 }
 
 fn frame(
     rgb: Vec<u8>,
-    scene: &Scene,
+    picture: &Picture,
     form: Form,
     quality: Option<jpeg::Quality>,
 ) -> Result<Frame, FactoryError> {
-    let Scene { rows, columns, .. } = *scene;
+    let Picture { rows, columns, .. } = *picture;
     let layout = form.pixels.layout(rows, columns);
     if let Some(quality) = quality {
-        let stream = lossy(&rgb, scene, form.pixels, quality)?;
+        let stream = lossy(&rgb, picture, form.pixels, quality)?;
         let decoded = jpeg::decode_frame(&stream, Limits::default()).map_err(FactoryError::encoding)?;
         return Ok(Frame { stored: fragment(stream), samples: Sha256::digest(&decoded.pixels).into() });
     }
@@ -84,8 +89,13 @@ fn frame(
     Ok(Frame { stored, samples })
 }
 
-fn lossy(rgb: &[u8], scene: &Scene, pixels: Pixels, quality: jpeg::Quality) -> Result<Vec<u8>, FactoryError> {
-    let layout = pixels.layout(scene.rows, scene.columns);
+fn lossy(
+    rgb: &[u8],
+    picture: &Picture,
+    pixels: Pixels,
+    quality: jpeg::Quality,
+) -> Result<Vec<u8>, FactoryError> {
+    let layout = pixels.layout(picture.rows, picture.columns);
     let encoded = if layout.samples == Samples::One {
         jpeg::encode_frame(&chrysalis_codecs::colour::rgb_to_luma(rgb), layout, jpeg::Colour::Grey, quality)
     } else {
@@ -98,14 +108,14 @@ fn lossy(rgb: &[u8], scene: &Scene, pixels: Pixels, quality: jpeg::Quality) -> R
 fn quality_for(
     bytes: u64,
     rgb: Vec<u8>,
-    scene: &Scene,
+    picture: &Picture,
     pixels: Pixels,
 ) -> Result<jpeg::Quality, FactoryError> {
     let (mut fits, mut too_large) = (1, 101);
     while too_large - fits > 1 {
         let tried = (fits + too_large) / 2;
         let quality = jpeg::Quality::new(tried).ok_or(FactoryError::Quality)?;
-        if lossy(&rgb, scene, pixels, quality)?.len() as u64 <= bytes {
+        if lossy(&rgb, picture, pixels, quality)?.len() as u64 <= bytes {
             fits = tried;
         } else {
             too_large = tried;
@@ -124,7 +134,51 @@ fn fragment(mut frame: Vec<u8>) -> Bytes {
     writer.into_bytes().into()
 }
 
-/// Whether a scene has colours that mean flow (Ultrasound Color Data Present).
-pub(super) const fn shows_flow(scene: &Scene) -> bool {
-    matches!(scene.colour, Colour::Doppler)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrysalis_sizing::View;
+
+    const LOSSLESS: Form = Form { pixels: Pixels::Rgb, coding: Coding::JpegLossless };
+
+    fn picture(view: View) -> Picture {
+        Picture { seed: 3, rows: 743, columns: 975, period: 24, view }
+    }
+
+    #[test]
+    fn without_loss_rgb_becomes_as_much_smaller_as_real_ultrasound_does() {
+        let ratios = View::ALL.map(|view| Film::draw(picture(view), 1, LOSSLESS, 0).unwrap().ratio());
+        assert!(ratios.iter().all(|ratio| (2.2..3.5).contains(ratio)), "{ratios:.2?} of {:?}", View::ALL);
+    }
+
+    #[test]
+    fn a_frame_of_jpeg_weighs_what_was_asked_for() {
+        let jpeg = Form { pixels: Pixels::Ybr422, coding: Coding::JpegBaseline };
+        let film = Film::draw(picture(View::Heart), 2, jpeg, 51_200).unwrap();
+        let lengths: Vec<_> = film.ring.iter().map(|frame| frame.stored.len()).collect();
+        assert!(lengths.iter().all(|length| (45_000..54_000).contains(length)), "{lengths:?}");
+    }
+
+    #[test]
+    fn frames_decode_to_the_samples_whose_digest_they_have() {
+        let small = Picture { rows: 64, columns: 86, ..picture(View::HeartFlow) };
+        let layout = Pixels::Rgb.layout(64, 86);
+        let digest = |samples: &[u8]| <[u8; 32]>::from(Sha256::digest(samples));
+        let film = |pixels, coding| Film::draw(small, 3, Form { pixels, coding }, 3_000).unwrap().ring;
+        for frame in film(Pixels::Rgb, Coding::ExplicitVr) {
+            assert_eq!(digest(&frame.stored), frame.samples);
+        }
+        for frame in film(Pixels::Rgb, Coding::JpegLossless) {
+            let decoded = jpeg_lossless::decode_frame(&frame.stored[8..], Limits::default()).unwrap();
+            assert_eq!(digest(&decoded.pixels), frame.samples);
+        }
+        for frame in film(Pixels::YbrPlanes, Coding::Rle) {
+            let decoded = rle::decode_frame(&frame.stored[8..], layout, Limits::default()).unwrap();
+            assert_eq!(digest(&decoded), frame.samples);
+        }
+        for frame in film(Pixels::Ybr422, Coding::JpegBaseline) {
+            let decoded = jpeg::decode_frame(&frame.stored[8..], Limits::default()).unwrap();
+            assert_eq!(digest(&decoded.pixels), frame.samples);
+        }
+    }
 }

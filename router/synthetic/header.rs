@@ -1,10 +1,11 @@
 //! Everything before the frames: patient, study, series, equipment and image (PS3.3 A.6, A.7).
 
 use chrysalis_codecs::{Depth, Samples};
+use chrysalis_sizing::{Region, RegionKind, View};
 
 use super::cart::{Cart, Coding, Pixels};
 use super::element::{Vr, Writer};
-use super::film::{Film, shows_flow};
+use super::film::Film;
 use super::identity::Key;
 use super::study::TestStudy;
 use crate::dicom::{Tag, Uid, uid};
@@ -50,9 +51,8 @@ impl Place<'_> {
     fn general(&self, w: &mut Writer) {
         let study_time = clock(self.study.number * 600);
         let time = clock(self.study.number * 600 + u64::from(self.number) * 5 + 5);
-        let flow = if shows_flow(&self.film.scene) { "0011" } else { "0001" };
         w.text(Tag(0x0008, 0x0005), b"CS", "ISO_IR 100");
-        w.text(Tag(0x0008, 0x0008), b"CS", &format!("ORIGINAL\\PRIMARY\\\\{flow}"));
+        w.text(Tag(0x0008, 0x0008), b"CS", &self.image_type());
         w.text(Tag(0x0008, 0x0016), b"UI", sop_class(self.is_still).as_str());
         w.text(Tag(0x0008, 0x0018), b"UI", self.sop_instance().as_str());
         for date in [0x0020, 0x0021, 0x0023] {
@@ -87,21 +87,7 @@ impl Place<'_> {
         if !self.is_still {
             w.text(FRAME_TIME, b"DS", &self.frame_time());
         }
-        let scene = &self.film.scene;
-        w.sequence(Tag(0x0018, 0x6011), &[scene], |item, scene| {
-            let (rows, columns) = (u32::from(scene.rows), u32::from(scene.columns));
-            item.shorts(Tag(0x0018, 0x6012), &[1]);
-            item.shorts(Tag(0x0018, 0x6014), &[1]);
-            item.long(Tag(0x0018, 0x6016), 0);
-            item.long(Tag(0x0018, 0x6018), 0);
-            item.long(Tag(0x0018, 0x601A), 0);
-            item.long(Tag(0x0018, 0x601C), columns - 1);
-            item.long(Tag(0x0018, 0x601E), rows - 1);
-            item.shorts(Tag(0x0018, 0x6024), &[3]);
-            item.shorts(Tag(0x0018, 0x6026), &[3]);
-            item.double(Tag(0x0018, 0x602C), 0.02);
-            item.double(Tag(0x0018, 0x602E), 0.02);
-        });
+        w.sequence(Tag(0x0018, 0x6011), &self.film.picture.regions(), region);
     }
 
     fn relationship(&self, w: &mut Writer) {
@@ -111,11 +97,13 @@ impl Place<'_> {
         w.text(Tag(0x0020, 0x0011), b"IS", "1");
         w.text(Tag(0x0020, 0x0013), b"IS", &(self.number + 1).to_string());
         w.text(Tag(0x0020, 0x0020), b"CS", "");
+        // Laterality, which nobody knows here.
+        w.text(Tag(0x0020, 0x0060), b"CS", "");
     }
 
     fn image(&self, w: &mut Writer, frames: u32) {
-        let (scene, form) = (&self.film.scene, self.film.form);
-        let layout = form.pixels.layout(scene.rows, scene.columns);
+        let (picture, form) = (&self.film.picture, self.film.form);
+        let layout = form.pixels.layout(picture.rows, picture.columns);
         let colour = layout.samples == Samples::Three;
         w.shorts(Tag(0x0028, 0x0002), &[if colour { 3 } else { 1 }]);
         w.text(Tag(0x0028, 0x0004), b"CS", photometric(form.pixels));
@@ -126,9 +114,9 @@ impl Place<'_> {
             w.text(Tag(0x0028, 0x0008), b"IS", &frames.to_string());
             w.pointer(Tag(0x0028, 0x0009), FRAME_TIME);
         }
-        w.shorts(Tag(0x0028, 0x0010), &[scene.rows]);
-        w.shorts(Tag(0x0028, 0x0011), &[scene.columns]);
-        w.shorts(Tag(0x0028, 0x0014), &[u16::from(shows_flow(scene))]);
+        w.shorts(Tag(0x0028, 0x0010), &[picture.rows]);
+        w.shorts(Tag(0x0028, 0x0011), &[picture.columns]);
+        w.shorts(Tag(0x0028, 0x0014), &[u16::from(picture.view.shows_flow())]);
         let bits = if layout.depth == Depth::Sixteen { 16 } else { 8 };
         for (element, value) in [(0x0100, bits), (0x0101, bits), (0x0102, bits - 1), (0x0103, 0)] {
             w.shorts(Tag(0x0028, element), &[value]);
@@ -174,10 +162,52 @@ impl Place<'_> {
         }
     }
 
+    /// Image Type (0008,0008): what was examined, and how (PS3.3 C.8.5.6.1.1).
+    fn image_type(&self) -> String {
+        let (what, how) = match self.film.picture.view {
+            View::Liver | View::Kidney => ("ABDOMINAL", "0001"),
+            View::Vessel => ("VASCULAR", "0001"),
+            View::VesselFlow => ("VASCULAR", "0011"),
+            View::Spectral => ("VASCULAR", "0019"),
+            View::Heart => ("TTE", "0001"),
+            View::HeartFlow => ("TTE", "0011"),
+            View::MMode => ("TTE", "0003"),
+        };
+        format!("ORIGINAL\\PRIMARY\\{what}\\{how}")
+    }
+
     /// Milliseconds between frames, such that a film is a heartbeat at 75 a minute.
     fn frame_time(&self) -> String {
         format!("{:.2}", 800.0 / self.film.ring.len().max(1) as f64)
     }
+}
+
+/// An item of the Sequence of Ultrasound Regions (PS3.3 C.8.5.5).
+fn region(item: &mut Writer, region: &Region) {
+    const CENTIMETRES: u16 = 3;
+    const SECONDS: u16 = 4;
+    const CENTIMETRES_PER_SECOND: u16 = 7;
+    // Spatial format, data type, and units across and down.
+    let (format, data, across, down) = match region.kind {
+        RegionKind::BMode => (1, 1, CENTIMETRES, CENTIMETRES),
+        RegionKind::ColourFlow => (1, 2, CENTIMETRES, CENTIMETRES),
+        RegionKind::MMode => (2, 1, SECONDS, CENTIMETRES),
+        RegionKind::Spectral => (3, 3, SECONDS, CENTIMETRES_PER_SECOND),
+    };
+    item.shorts(Tag(0x0018, 0x6012), &[format]);
+    item.shorts(Tag(0x0018, 0x6014), &[data]);
+    item.long(Tag(0x0018, 0x6016), 0);
+    let corners = [region.columns.0, region.rows.0, region.columns.1, region.rows.1];
+    for (element, value) in (0x6018..).step_by(2).zip(corners) {
+        item.long(Tag(0x0018, element), u32::from(value));
+    }
+    if region.kind == RegionKind::Spectral {
+        item.signed_long(Tag(0x0018, 0x6022), i32::from(region.reference_row));
+    }
+    item.shorts(Tag(0x0018, 0x6024), &[across]);
+    item.shorts(Tag(0x0018, 0x6026), &[down]);
+    item.double(Tag(0x0018, 0x602C), region.delta.0);
+    item.double(Tag(0x0018, 0x602E), region.delta.1);
 }
 
 /// Photometric Interpretation (0028,0004).

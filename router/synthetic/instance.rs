@@ -114,7 +114,7 @@ mod tests {
     use crate::dicom::part10::FileHead;
     use crate::dicom::scan::Structure;
     use crate::dicom::stored::walk_whole;
-    use crate::synthetic::{CARTS, Cart, Factory};
+    use crate::synthetic::{Cart, Factory};
     use chrysalis_sizing::{Encoding, Mix, StudyKind};
     use std::io::Cursor;
 
@@ -127,10 +127,7 @@ mod tests {
 
     /// Instances of every kind of cart and encoding.
     fn all() -> impl Iterator<Item = TestInstance> {
-        let of_mixes =
-            [Encoding::AllJpeg, Encoding::NativeStills, Encoding::AllLossless, Encoding::AllNative];
-        let carts = of_mixes.into_iter().map(Cart::of).chain(&CARTS);
-        carts.flat_map(|cart| {
+        Cart::all().flat_map(|cart| {
             let study = Factory::of_cart(5, &MIX, cart).unwrap().study(1);
             study.instances().collect::<Vec<_>>()
         })

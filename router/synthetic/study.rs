@@ -30,7 +30,7 @@ impl TestStudy {
         let StudyKind { name, stills, loops, frames_per_loop, .. } = kind;
         let contents = format!("{number}\0{name}\0{stills}\0{loops}\0{frames_per_loop}");
         let key = films.key.inside(&contents);
-        let patient_id = format!("TEST-{}-{number:06}", films.key.short());
+        let patient_id = format!("TEST-{}-{number:06}", key.short());
         Self { number, kind, study_instance_uid: key.inside("study").uid(), patient_id, key, films }
     }
 

@@ -23,6 +23,16 @@ pub(crate) struct Encoder {
     form: Form,
     bits_stored: u8,
     compare: Compare,
+    lossless: Lossless,
+}
+
+type EncodeJpeg =
+    fn(&[u8], FrameLayout, u8, &jpeg_lossless::Tables) -> Result<Vec<u8>, jpeg_lossless::EncodeError>;
+
+/// The encoders whose work is compared.
+struct Lossless {
+    jpeg: EncodeJpeg,
+    rle: fn(&[u8], FrameLayout) -> Result<Vec<u8>, rle::RleError>,
 }
 
 enum Form {
@@ -61,7 +71,8 @@ impl Encoder {
             }
             Pixels::Rle => Form::Rle,
         };
-        Ok(Self { form, bits_stored, compare })
+        let lossless = Lossless { jpeg: jpeg_lossless::encode_frame, rle: rle::encode_frame };
+        Ok(Self { form, bits_stored, compare, lossless })
     }
 
     /// Encodes a frame. Its length may be odd. The picture is of no use afterwards, but its memory may be.
@@ -99,7 +110,7 @@ impl Encoder {
                 &own
             }
         };
-        let encoded = jpeg_lossless::encode_frame(pixels, *layout, precision, tables).map_err(failed)?;
+        let encoded = (self.lossless.jpeg)(pixels, *layout, precision, tables).map_err(failed)?;
         if self.compare == Compare::Yes {
             jpeg_lossless::verify_frame(&encoded, pixels, *layout, precision).map_err(differs)?;
         }
@@ -107,7 +118,7 @@ impl Encoder {
     }
 
     fn rle(&self, picture: &Picture) -> Result<Vec<u8>, TranscodeError> {
-        let encoded = rle::encode_frame(&picture.pixels, picture.layout).map_err(failed)?;
+        let encoded = (self.lossless.rle)(&picture.pixels, picture.layout).map_err(failed)?;
         if self.compare == Compare::Yes {
             let decoded = rle::decode_frame(&encoded, picture.layout, LIMITS).map_err(differs)?;
             if decoded != picture.pixels {
@@ -139,4 +150,51 @@ fn failed(why: impl ToString) -> TranscodeError {
 
 fn differs(why: impl ToString) -> TranscodeError {
     TranscodeError::Pixels(format!("an encoded frame does not decode to its pixels: {}", why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::{Compare, Encoder};
+    use crate::transcode::TranscodeError;
+    use crate::transcode::picture::Picture;
+    use crate::transcode::plan::Pixels;
+    use crate::transcode::subject::Photometric;
+    use chrysalis_codecs::{Depth, FrameLayout, Order, Samples, jpeg_lossless, rle};
+
+    fn picture() -> Picture {
+        let (samples, depth, order) = (Samples::One, Depth::Eight, Order::ByPixel);
+        let layout = FrameLayout { rows: 8, columns: 8, samples, depth, order };
+        Picture {
+            photometric: Photometric::Monochrome2,
+            layout,
+            pixels: (0..64_u32).map(|n| (n * n % 251) as u8).collect(),
+        }
+    }
+
+    fn wrong(pixels: &[u8]) -> Vec<u8> {
+        let mut pixels = pixels.to_vec();
+        pixels[20] ^= 1;
+        pixels
+    }
+
+    /// By an encoder that loses one bit of one sample.
+    fn encode(pixels: Pixels, compare: Compare) -> Result<Vec<u8>, TranscodeError> {
+        let mut encoder = Encoder::new(pixels, || Ok(picture()), 1, 8, compare).unwrap();
+        encoder.lossless.jpeg = |pixels, layout, precision, tables| {
+            jpeg_lossless::encode_frame(&wrong(pixels), layout, precision, tables)
+        };
+        encoder.lossless.rle = |pixels, layout| rle::encode_frame(&wrong(pixels), layout);
+        encoder.encode(&mut picture())
+    }
+
+    #[test]
+    fn a_frame_that_decodes_to_other_samples_is_never_given_out() {
+        for pixels in [Pixels::JpegLossless, Pixels::Rle] {
+            let compared = encode(pixels, Compare::Yes);
+            assert!(matches!(compared, Err(TranscodeError::Pixels(_))), "{pixels:?}: {compared:?}");
+            assert!(encode(pixels, Compare::No).is_ok(), "the encoder is trusted where it is said so");
+        }
+    }
 }

@@ -14,10 +14,19 @@ pub(crate) struct Speckle {
 impl Speckle {
     /// Makes the texture of `seed` with `2^log2_side` grains a side.
     pub(crate) fn new(seed: u64, log2_side: u32) -> Self {
+        Self::with_grain(seed, log2_side, LATERAL, AXIAL)
+    }
+
+    /// The same with a grain of so many samples across and down.
+    pub(crate) fn with_grain(seed: u64, log2_side: u32, lateral: usize, axial: usize) -> Self {
         let side = 1_usize << log2_side;
         let mut noise = Noise(seed);
-        let real = smooth(&noise.field(side), side);
-        let imaginary = smooth(&noise.field(side), side);
+        let smooth = |field: &[f32]| {
+            let once = box_filter(field, side, 1, side, lateral);
+            box_filter(&once, side, side, 1, axial)
+        };
+        let real = smooth(&noise.field(side));
+        let imaginary = smooth(&noise.field(side));
         let power: Vec<f32> = real.iter().zip(&imaginary).map(|(a, b)| a * a + b * b).collect();
         let mean = power.iter().sum::<f32>() / power.len() as f32;
         let grains = power.iter().map(|p| ((p / mean).sqrt().sqrt() * 110.0).min(255.0) as u8).collect();
@@ -41,11 +50,6 @@ impl Speckle {
 /// Lateral and axial length of the box filter, in grains: a beam is wider than a pulse is long.
 const LATERAL: usize = 7;
 const AXIAL: usize = 5;
-
-fn smooth(field: &[f32], side: usize) -> Vec<f32> {
-    let once = box_filter(field, side, 1, side, LATERAL);
-    box_filter(&once, side, side, 1, AXIAL)
-}
 
 /// A running mean along lines of `side` samples that lie `step` apart, with wrap-around.
 fn box_filter(field: &[f32], side: usize, step: usize, line_step: usize, length: usize) -> Vec<f32> {

@@ -6,7 +6,7 @@ FOLDER = "router"
 VERDICTS = ["--lib", "forward::", "--test", "verdicts"]
 DATA = ["--test", "hostile_data"]
 WIRE = ["--lib", "dimse::", "--test", "hostile_wire"]
-DISK = ["--test", "full_disk"]
+DISK = ["--test", "full_disk", "--test", "failed_sync"]
 DUPLICATES = ["--test", "duplicates"]
 ROUTES = ["--lib", "route::", "--test", "routes"]
 PIXELS = ["--lib", "transcode::", "--test", "pixels"]
@@ -85,10 +85,11 @@ MUTANTS = [
     ("verdict: not authorised holds the instance", "forward/verdict.rs",
      [("0x0124 => Verdict::Pause(why),", "0x0124 => Verdict::Refused(why),")], VERDICTS),
     ("verdict: a permanent rejection holds the instance", "forward/verdict.rs",
-     [("End::Rejected(rejection) => Verdict::Pause(rejection.to_string().into()),",
-       "End::Rejected(rejection) => refused(rejection.to_string().into()),")], VERDICTS),
+     [("End::Rejected(rejection) => Verdict::Pause(rejected(&rejection)),",
+       "End::Rejected(rejection) => Verdict::Refused(rejected(&rejection)),")], VERDICTS),
     ("verdict: an abort is a delivery", "forward/verdict.rs",
-     [("End::Aborted { what, .. } => Verdict::Retry(what.into()),",
+     [("End::Aborted { what, .. } | End::Unclear { what, .. } => Verdict::Retry(what.into()),",
+       "End::Unclear { what, .. } => Verdict::Retry(what.into()),\n        "
        "End::Aborted { what, .. } => Verdict::Delivered { detail: what.into(), is_warning: true },")], VERDICTS),
     ("verdict: our own unreadable copy is tried for ever", "forward/verdict.rs",
      [("End::Unreadable(why) => Verdict::Hold(Hold::new(HoldKind::Damage, why)),",
@@ -141,16 +142,18 @@ MUTANTS = [
      [("if sha256.is_some_and(|announced| announced != staged.sha256()) {",
        "if sha256.is_some_and(|announced| announced.len() != staged.sha256().len()) {")], TUNNEL),
     ("the gateway has what it cannot read", "tunnel/upload/receive.rs",
-     [("queue.open_blob(instance).is_ok_and(|blob| blob.verify().is_ok())",
-       "queue.open_blob(instance).is_ok_and(|_| true)")], TUNNEL),
+     [("queue.open_blob(&instance).is_ok_and(|blob| blob.verify().is_ok())",
+       "queue.open_blob(&instance).is_ok()")], TUNNEL),
     ("the gateway has what another site sent", "tunnel/upload/receive.rs",
-     [("arrival.site.as_ref() == Some(&site))", "arrival.site.is_some() || site.is_empty())")], TUNNEL),
+     [("if arrival.site.as_ref() != Some(&site) {", "if arrival.site.is_none() && !site.is_empty() {")], TUNNEL),
     ("the link believes another hash", "tunnel/upload/send.rs",
      [("Answer::Stored { sha256 } if sha256 == offer.sha256 => Ok(Sent::Stored),",
        "Answer::Stored { .. } => Ok(Sent::Stored),"),
       ("        Answer::Stored { .. } => Err(SendError::Untrue(\"it stored other bytes\".to_owned())),\n", "")], TUNNEL),
+    ("another upload's number counts as this one's", "tunnel/upload/receive.rs",
+     [("if arrival.upload.as_ref() == Some(&number) {", "if arrival.upload.is_some() && !number.is_empty() {")], TUNNEL),
     ("the link believes what came before its bytes went", "tunnel/upload/send.rs",
-     [("Answer::Stored { .. } if !is_all_sent => {", "Answer::Stored { .. } if !is_all_sent && offset == u64::MAX => {")],
+     [("Answer::Stored { .. } if !stream.has_ended() => {", "Answer::Stored { .. } if !stream.has_ended() && carried == u64::MAX => {")],
      TUNNEL),
     ("a wrong code opens a session", "tunnel/session/opening.rs",
      [("if !self.key.accepts(&greeting, &hello, &welcome.proof) {",

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 pub const PART: Part = Part {
     name: "damage",
-    what: "damaged files of spool, journal, index and boot number",
+    what: "damaged files of spool, journal, index, marks and boot number",
     everyday: 500,
     release: 10_000,
     needs: || Ok(()),
@@ -88,8 +88,6 @@ struct Prepared {
     standings: BTreeMap<(String, &'static str), Standing>,
     /// Which instance each spool file is of.
     files: BTreeMap<PathBuf, String>,
-    /// How often its node was started.
-    lives: u32,
     how: &'static str,
 }
 
@@ -174,7 +172,6 @@ impl Prepared {
             sent: instances.iter().map(|i| (i.sop_instance.clone(), i.digest())).collect(),
             standings,
             files: spool.into_iter().map(of).collect(),
-            lives: if again { 2 } else { 1 },
             how: match (again, stopped) {
                 (false, false) => "killed",
                 (false, true) => "stopped",
@@ -248,10 +245,6 @@ impl Prepared {
                     seen.lost += 1;
                     return Err(format!("lost at {place}, {standing:?}: {name}; {report:?}"));
                 }
-                // What was recorded last and is gone without a trace cannot be told from what a crash took.
-                (Standing::Held | Standing::Discarded, true, _) if self.may_forget(damage) => {
-                    *seen.figures.entry("decisions forgotten in one damage".to_owned()).or_default() += 1.0;
-                }
                 (Standing::Held | Standing::Discarded, true, _) => {
                     return Err(format!("sent to {place}, though {standing:?}: {name}"));
                 }
@@ -260,17 +253,6 @@ impl Prepared {
         let nowhere =
             came.iter().find(|(name, _)| !self.standings.contains_key(&(name.clone(), static_name(place))));
         nowhere.map_or(Ok(()), |(name, _)| Err(format!("{name} was never owed to {place}")))
-    }
-
-    /// The only journal of a bucket, without its end: so it would look as well if the end had never been written
-    /// (`docs/QUEUE.md`, Limits).
-    fn may_forget(&self, damage: &Damage) -> bool {
-        let has_no_end = match damage.kind {
-            Kind::Cut { .. } | Kind::Removed => true,
-            Kind::Zeroed { to, .. } => fs::metadata(self.data.join(&damage.file)).unwrap().len() == to,
-            Kind::Flipped { .. } => false,
-        };
-        has_no_end && self.lives == 1 && boot_of(&damage.file).is_some()
     }
 
     /// Whoever looks has to see what is not healed.
@@ -338,12 +320,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The boot in the name of a journal, with all its zeros.
-fn boot_of(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
-    name.split_once('-').map(|(_, boot)| boot.to_owned())
-}
-
 // --- the damage ---
 
 /// One file that is not what it was.
@@ -376,6 +352,7 @@ impl Damage {
                 0..10 => "spool",
                 10..16 => "journal",
                 16..18 => "index",
+                18 => "marks",
                 _ => "boot",
             };
             let of_class: Vec<_> = all.iter().filter(|path| path.starts_with(data.join(class))).collect();

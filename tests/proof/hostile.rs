@@ -1,10 +1,10 @@
 //! The list of hostile input against one running node, again and again: every answer stays right, and neither memory nor
-//! descriptors grow. See `support/hostile/rounds.rs` for what is in the list, and what is not.
+//! descriptors grow. See `support/rounds.rs` for what is in the list, and what is not.
 
 use crate::part::{Broken, Part, Round, Seen};
-use crate::support::hostile::rounds::Rounds;
+use crate::rest::{DESCRIPTORS, at_rest};
 use crate::support::node::Node;
-use crate::support::wait::{let_pass, poll};
+use crate::support::rounds::Rounds;
 use std::time::{Duration, Instant};
 
 pub const PART: Part = Part {
@@ -24,14 +24,6 @@ const WARM_UP: u64 = 100;
 const LONG_WARM_UP: u64 = 500;
 /// The most that memory may grow, in bytes.
 const GROWTH: u64 = 4 << 20;
-/// Descriptors of journals that are open at one moment and not at another.
-const DESCRIPTORS: usize = 4;
-
-/// What the node has open and resident when nothing is under way.
-struct Rest {
-    memory: u64,
-    descriptors: usize,
-}
 
 pub fn round(round: &Round) -> Result<Seen, Broken> {
     let queue = "reserve = \"1MiB\"\nretain = \"0s\"\nledger = \"0s\"";
@@ -78,16 +70,4 @@ pub fn round(round: &Round) -> Result<Seen, Broken> {
         }
         () => Ok(seen),
     }
-}
-
-/// Waits until nothing is queued and no association is open, and a moment more for what goes on afterwards.
-fn at_rest(node: &Node) -> Result<Rest, String> {
-    let is_quiet = || {
-        let metrics = node.metrics();
-        let sum = |name: &str| crate::support::node::sum(&metrics, name, &[]);
-        (sum("chrysalis_queued_instances") == 0.0 && sum("chrysalis_associations") == 0.0).then_some(())
-    };
-    poll(Duration::from_secs(60), is_quiet).ok_or("the node does not come to rest")?;
-    let_pass(Duration::from_secs(2));
-    Ok(Rest { memory: node.resident(), descriptors: node.descriptors() })
 }

@@ -10,7 +10,7 @@ use crate::support::instance::{Digest, Encoding, Instance, Study, US_IMAGE};
 use crate::support::ledger::{Entry, Ledger};
 use crate::support::modality::{Association, Failure, Modality};
 use crate::support::node::Node;
-use crate::support::wait::{eventually, poll};
+use crate::support::wait::{eventually, let_pass, poll};
 use chrysalis_codecs::{Limits, jpeg_lossless};
 use chrysalis_sizing::{Colour, Scene};
 use std::collections::{HashMap, HashSet};
@@ -63,6 +63,8 @@ struct Sent {
     digest: Digest,
     cart: u64,
     number: u32,
+    /// How often.
+    times: u64,
 }
 
 impl Sent {
@@ -80,9 +82,28 @@ pub struct Load {
     carts: Vec<JoinHandle<()>>,
 }
 
+/// How carts send.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// How long they wait for a connection and for each answer.
+    pub patience: Duration,
+    /// How long they wait from one instance to the next.
+    pub pause: Duration,
+}
+
+/// As fast as they can.
+impl Default for Habits {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(10), pause: Duration::ZERO }
+    }
+}
+
 struct Shared {
     address: SocketAddr,
+    habits: Habits,
     stop: AtomicBool,
+    /// Nothing new is sent.
+    rests: AtomicBool,
     sent: Mutex<HashMap<String, Sent>>,
     lives: Mutex<Vec<Life>>,
 }
@@ -98,9 +119,16 @@ struct Life {
 impl Load {
     /// So many carts begin to send to this address; `seed` tells what.
     pub fn start(address: SocketAddr, seed: u64, carts: u64) -> Self {
+        Self::start_with(address, seed, carts, Habits::default())
+    }
+
+    /// The same with other habits.
+    pub fn start_with(address: SocketAddr, seed: u64, carts: u64, habits: Habits) -> Self {
         let shared = Arc::new(Shared {
             address,
+            habits,
             stop: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
             sent: Mutex::default(),
             lives: Mutex::new(vec![Life::default()]),
         });
@@ -118,6 +146,11 @@ impl Load {
         let mut lives = self.shared.lives.lock().unwrap();
         lives.last_mut().unwrap().cut = cut;
         lives.push(Life::default());
+    }
+
+    /// Has the carts send nothing new, or go on.
+    pub fn rest(&self, rests: bool) {
+        self.shared.rests.store(rests, Ordering::SeqCst);
     }
 
     /// Instances acknowledged by the node as it runs now.
@@ -174,7 +207,7 @@ impl Shared {
     fn send_on(&self, cart: u64) {
         let encodings = Encoding::ALL.map(Encoding::uid);
         let modality = Modality::new(self.address).calling(&format!("CART{}", cart % 1000));
-        let modality = modality.timeout(Duration::from_secs(10));
+        let modality = modality.timeout(self.habits.patience);
         let modality = encodings.iter().fold(modality, |modality, uid| modality.context(US_IMAGE, &[*uid]));
         let (name, cart) = (cart, Cart::new(cart));
         let mut number = 0;
@@ -201,15 +234,26 @@ impl Shared {
                 break;
             }
             let instance = cart.instance(*number);
-            let sent = Sent { digest: instance.digest(), cart: name, number: *number };
-            self.sent.lock().unwrap().insert(instance.sop_instance.clone(), sent);
+            let new = Sent { digest: instance.digest(), cart: name, number: *number, times: 0 };
+            self.sent.lock().unwrap().entry(instance.sop_instance.clone()).or_insert(new).times += 1;
             let answer = association.store(&instance)?;
             if !ledger.note(&instance, &answer) {
                 break;
             }
             *number += 1;
+            self.pause();
         }
         association.release()
+    }
+
+    /// Before the next instance.
+    fn pause(&self) {
+        if self.habits.pause > Duration::ZERO {
+            let_pass(self.habits.pause);
+        }
+        while self.rests.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
+            let_pass(Duration::from_millis(20));
+        }
     }
 }
 
@@ -229,6 +273,29 @@ impl Account {
     /// Instances that are owed to every destination.
     pub fn owed(&self) -> u64 {
         self.acknowledged.len() as u64
+    }
+
+    /// Where no crash but the network has answers go astray, what of `stored` may be repeated is told from all that arrived:
+    /// an instance once for each time that a cart sent it, and once more for each association that ended with it, because
+    /// nobody knows who has heard that answer. After any other the next instance came, so that the answer was heard.
+    pub fn with_answers_lost(mut self, arrivals: &[Arrival], stored: &[Arrival]) -> Self {
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        for arrival in arrivals {
+            let number = last.entry(arrival.association).or_default();
+            *number = arrival.number.max(*number);
+        }
+        let mut times: HashMap<&str, (u64, u64)> = HashMap::new();
+        for arrival in stored {
+            let (came, in_doubt) = times.entry(&arrival.sop_instance).or_default();
+            *came += 1;
+            *in_doubt += u64::from(last[&arrival.association] == arrival.number);
+        }
+        let explained = times.into_iter().map(|(uid, (came, in_doubt))| {
+            let again = self.sent.get(uid).map_or(0, |sent| sent.times.saturating_sub(1));
+            (came - 1).min(again + in_doubt)
+        });
+        self.may_repeat += explained.sum::<u64>();
+        self
     }
 
     /// Compares what came at a destination that takes everything as it was received.

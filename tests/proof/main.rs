@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on here fails the round")]
 #![allow(unreachable_pub, reason = "modules of a test binary, with no public interface to narrow")]
 
+mod capacity;
 mod chance;
 mod damage;
 mod disk;
@@ -25,11 +26,15 @@ mod kill;
 mod load;
 mod part;
 mod power;
+mod rest;
 mod run;
 mod simulated;
+mod small;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
+mod weather;
 mod wish;
 
 use part::Part;
@@ -38,8 +43,19 @@ use std::process::ExitCode;
 use wish::{Scale, Wish};
 
 /// Every part, in the order in which they run.
-const PARTS: [Part; 7] =
-    [simulated::PART, power::EXT4, power::XFS, kill::PART, failure::PART, damage::PART, hostile::PART];
+const PARTS: [Part; 11] = [
+    simulated::PART,
+    power::EXT4,
+    power::XFS,
+    kill::PART,
+    failure::PART,
+    damage::PART,
+    hostile::PART,
+    capacity::PART,
+    capacity::SMALL,
+    soak::PART,
+    soak::SMALL,
+];
 
 fn main() -> ExitCode {
     let wish = match Wish::read(std::env::args().skip(1), &PARTS) {

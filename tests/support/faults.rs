@@ -79,6 +79,8 @@ struct Shared {
 #[derive(Default)]
 struct Open {
     stopping: bool,
+    /// Counts `cut_all`, so that what waits knows that it is to end.
+    era: usize,
     streams: Vec<TcpStream>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -127,6 +129,9 @@ impl Proxy {
     pub fn cut_all(&self) {
         let mut open = self.shared.open.lock().unwrap();
         open.streams.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        open.era += 1;
+        drop(open);
+        self.shared.stopped.notify_all();
     }
 }
 
@@ -157,10 +162,12 @@ fn accept_loop(listener: &TcpListener, shared: &Arc<Shared>) {
         // When the target is down, the client finds its connection closed.
         let Ok(server) = TcpStream::connect(shared.target) else { continue };
         let faults = (shared.plan.lock().unwrap())(number);
+        open.threads.retain(|lane| !lane.is_finished());
+        let era = open.era;
         let lanes =
             [(&client, &server, faults.forth, Way::Forth), (&server, &client, faults.back, Way::Back)];
         for (from, to, fault, way) in lanes {
-            let lane = Lane::new(from, to, fault, way, shared).unwrap();
+            let lane = Lane::new(from, to, (fault, way), shared, era).unwrap();
             open.threads.push(std::thread::spawn(move || lane.run()));
         }
         open.streams.extend([client, server]);
@@ -174,6 +181,7 @@ struct Lane {
     fault: Fault,
     way: Way,
     shared: Arc<Shared>,
+    era: usize,
     passed: u64,
     pdvs: Pdvs,
 }
@@ -205,9 +213,9 @@ impl Lane {
     fn new(
         from: &TcpStream,
         to: &TcpStream,
-        fault: Fault,
-        way: Way,
+        (fault, way): (Fault, Way),
         shared: &Arc<Shared>,
+        era: usize,
     ) -> io::Result<Self> {
         to.set_nodelay(true)?;
         Ok(Self {
@@ -216,6 +224,7 @@ impl Lane {
             fault,
             way,
             shared: Arc::clone(shared),
+            era,
             passed: 0,
             pdvs: Pdvs::default(),
         })
@@ -322,10 +331,11 @@ impl Lane {
         }
     }
 
-    /// Waits, but not longer than the proxy runs.
+    /// Waits, but not longer than the proxy runs and does not cut.
     fn wait(&self, time: Duration) {
         let open = self.shared.open.lock().unwrap();
-        drop(self.shared.stopped.wait_timeout_while(open, time, |open| !open.stopping));
+        let goes_on = |open: &mut Open| !open.stopping && open.era == self.era;
+        drop(self.shared.stopped.wait_timeout_while(open, time, goes_on));
     }
 }
 

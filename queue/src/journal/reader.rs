@@ -14,7 +14,7 @@ pub(crate) enum Ending {
     Clean,
     /// A bad frame in the last batch: it was being written when the power went, and nobody was told of it.
     Torn,
-    /// A bad frame before a later batch: something that was durable is gone.
+    /// A bad frame before a later batch, or in one that was marked: something that was durable is gone.
     Damaged,
 }
 
@@ -52,13 +52,20 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Reads a whole file. `before` is the last batch of the bucket's earlier files, 0 for none. Only an error of the
-    /// disk is an error; bad bytes are told by [`Ending`].
-    pub(crate) fn read(file: &dyn File, bucket: u32, boot: u32, before: u64) -> io::Result<Self> {
-        Ok(Self::parse(&file.read_all()?, bucket, boot, before))
+    /// Reads a whole file. `before` is the last batch of the bucket's earlier files, 0 for none; `durable` is a batch up to
+    /// which this file must be whole, 0 when none is known. Only an error of the disk is an error; bad bytes are told by
+    /// [`Ending`].
+    pub(crate) fn read(
+        file: &dyn File,
+        bucket: u32,
+        boot: u32,
+        before: u64,
+        durable: u64,
+    ) -> io::Result<Self> {
+        Ok(Self::parse(&file.read_all()?, bucket, boot, before, durable))
     }
 
-    fn parse(bytes: &[u8], bucket: u32, boot: u32, before: u64) -> Self {
+    fn parse(bytes: &[u8], bucket: u32, boot: u32, before: u64, durable: u64) -> Self {
         let after_batch = read_header(bytes, bucket, boot).unwrap_or(before);
         let mut journal = Self {
             after_batch,
@@ -85,6 +92,7 @@ impl Journal {
                 }
             }
         }
+        damaged |= doubt.unwrap_or_else(|| last.next_batch()) <= durable;
         journal.ending = match (damaged, doubt) {
             (true, _) => Ending::Damaged,
             (false, None) if last.ends_its_batch() => Ending::Clean,
@@ -166,7 +174,7 @@ fn next_frame(bytes: &[u8]) -> &[u8] {
 mod tests {
     use super::{Ending, Journal};
     use crate::journal::record::Record;
-    use crate::journal::writer::{encode_batch, encode_header};
+    use crate::journal::writer::{HEADER_LEN, encode_batch, encode_header};
 
     fn batches(sizes: &[usize]) -> (Vec<u8>, Vec<usize>) {
         let mut bytes = encode_header(4, 2, 0);
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn whole_batches_end_clean() {
         let (bytes, _) = batches(&[2, 1, 3]);
-        let journal = Journal::parse(&bytes, 4, 2, 0);
+        let journal = Journal::parse(&bytes, 4, 2, 0, 0);
         assert_eq!((journal.ending, journal.records.len()), (Ending::Clean, 6));
         assert_eq!((journal.last_batch, journal.last_batch_records().len()), (3, 3));
     }
@@ -191,7 +199,7 @@ mod tests {
     fn every_cut_within_the_last_batch_is_a_torn_tail() {
         let (bytes, starts) = batches(&[2, 3]);
         for len in starts[1] + 1..bytes.len() {
-            let journal = Journal::parse(&bytes[..len], 4, 2, 0);
+            let journal = Journal::parse(&bytes[..len], 4, 2, 0, 0);
             assert_eq!(journal.ending, Ending::Torn, "cut at {len}");
         }
     }
@@ -203,7 +211,7 @@ mod tests {
             let mut bent = bytes.clone();
             bent[at] ^= 0x10;
             let expected = if at < starts[2] { Ending::Damaged } else { Ending::Torn };
-            assert_eq!(Journal::parse(&bent, 4, 2, 0).ending, expected, "at {at}");
+            assert_eq!(Journal::parse(&bent, 4, 2, 0, 0).ending, expected, "at {at}");
         }
     }
 
@@ -212,23 +220,34 @@ mod tests {
         let (bytes, starts) = batches(&[2, 1]);
         let mut bent = bytes;
         bent[starts[0]..starts[1]].fill(0);
-        assert_eq!(Journal::parse(&bent, 4, 2, 0).ending, Ending::Damaged);
+        assert_eq!(Journal::parse(&bent, 4, 2, 0, 0).ending, Ending::Damaged);
     }
 
     #[test]
     fn a_bad_header_loses_nothing_while_every_frame_is_there() {
         let (mut bytes, starts) = batches(&[1, 1]);
         bytes[3] ^= 1;
-        assert_eq!(Journal::parse(&bytes, 4, 2, 0).ending, Ending::Clean);
+        assert_eq!(Journal::parse(&bytes, 4, 2, 0, 0).ending, Ending::Clean);
         bytes[starts[0] + 20] ^= 1;
-        assert_eq!(Journal::parse(&bytes, 4, 2, 0).ending, Ending::Damaged);
+        assert_eq!(Journal::parse(&bytes, 4, 2, 0, 0).ending, Ending::Damaged);
+    }
+
+    #[test]
+    fn a_torn_tail_is_damage_where_the_batch_was_marked_as_durable() {
+        let (bytes, starts) = batches(&[2, 3]);
+        let ending = |len: usize, durable| Journal::parse(&bytes[..len], 4, 2, 0, durable).ending;
+        for len in [0, HEADER_LEN, starts[1] - 1, starts[1], starts[1] + 1, bytes.len() - 1] {
+            assert_eq!(ending(len, 2), Ending::Damaged, "cut at {len}");
+        }
+        assert_eq!(ending(bytes.len() - 1, 1), Ending::Torn);
+        assert_eq!(ending(bytes.len(), 2), Ending::Clean);
     }
 
     #[test]
     fn two_bad_frames_of_one_batch_are_damage_when_a_later_batch_follows() {
         let (mut bytes, starts) = batches(&[3, 1]);
         bytes[starts[0] + 20] ^= 1;
-        assert_eq!(Journal::parse(&bytes, 4, 2, 0).records.len(), 3);
-        assert_eq!(Journal::parse(&bytes, 4, 2, 0).ending, Ending::Damaged);
+        assert_eq!(Journal::parse(&bytes, 4, 2, 0, 0).records.len(), 3);
+        assert_eq!(Journal::parse(&bytes, 4, 2, 0, 0).ending, Ending::Damaged);
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::marks::{Mark, Marks};
 use super::record::Record;
 use crate::fs::{File, Fs, Mode};
 use crate::platform;
@@ -44,6 +45,7 @@ pub(crate) struct Journals {
     paths: Paths,
     boot: u32,
     poison: Arc<Poison>,
+    marks: Arc<Marks>,
     tails: HashMap<u32, Tail>,
     open: HashMap<u32, Box<dyn File>>,
     pending: Vec<(u32, Record)>,
@@ -59,8 +61,15 @@ struct Tail {
 }
 
 impl Journals {
-    pub(crate) fn new(fs: Arc<dyn Fs>, paths: Paths, boot: u32, poison: Arc<Poison>) -> Self {
-        Self { fs, paths, boot, poison, tails: HashMap::new(), open: HashMap::new(), pending: Vec::new() }
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        paths: Paths,
+        boot: u32,
+        poison: Arc<Poison>,
+        marks: Arc<Marks>,
+    ) -> Self {
+        let (tails, open, pending) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { fs, paths, boot, poison, marks, tails, open, pending }
     }
 
     /// Tells where the journal of a bucket left off in an earlier boot.
@@ -80,6 +89,7 @@ impl Journals {
 
     /// Forgets a bucket whose journal has been removed.
     pub(crate) fn forget(&mut self, bucket: u32) {
+        self.marks.forget(bucket);
         self.tails.remove(&bucket);
         self.open.remove(&bucket);
     }
@@ -110,6 +120,7 @@ impl Journals {
             let start = if tail.len == 0 { HEADER_LEN as u64 } else { tail.len };
             let tail = Tail { len: start + bytes.len() as u64, batch: tail.batch + 1 };
             self.tails.insert(bucket, tail);
+            self.marks.note(bucket, Mark { boot: self.boot, batch: tail.batch });
         }
         self.pending.clear();
         self.open.retain({

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::fs::{Fs, Lock, is_full};
 use crate::id::{Name, Sequence};
 use crate::instance::{Hold, HoldKind, Instance, Owed, Start};
-use crate::journal::{Journals, Record};
+use crate::journal::{Journals, Marks, Record};
 use crate::poison::{Poison, Poisoned, Scope};
 use crate::spool::blob::{Blob, BlobError};
 use crate::spool::layout::Envelope;
@@ -112,7 +112,8 @@ pub(crate) fn open(
     make_dir(fs, &paths.spool())?;
     make_dir(fs, &paths.journals())?;
     at(&opening.root, fs.sync_dir(&opening.root))?;
-    let (first_bucket, newest_boot) = newest_names(fs, &paths)?;
+    let marks = Arc::new(Marks::open(fs, &paths.marks()));
+    let (first_bucket, newest_boot) = newest_names(fs, &paths, &marks)?;
     let mut boot_file = BootFile::open(fs, &paths.boot(), newest_boot).map_err(|e| boot_error(&paths, e))?;
     let space = SpaceKeeper::open(fs, paths.ballast(), opening.reserve, opening.high_watermark);
     at(&opening.root, fs.sync_dir(&opening.root))?;
@@ -125,6 +126,7 @@ pub(crate) fn open(
         boot,
         first_bucket,
         poison: Arc::clone(&poison),
+        marks: Arc::clone(&marks),
         space: at(&paths.ballast(), space)?,
         events,
         lock,
@@ -136,7 +138,7 @@ pub(crate) fn open(
     });
     let mut keeper = Keeper {
         spool: Arc::clone(&spool),
-        journals: Journals::new(Arc::clone(&opening.fs), paths, boot, poison),
+        journals: Journals::new(Arc::clone(&opening.fs), paths, boot, poison, marks),
         view,
         retention: Retention { payload: opening.retain, ledger: opening.ledger },
         notices,
@@ -499,8 +501,8 @@ fn take_lock(fs: &dyn Fs, paths: &Paths) -> Result<Box<dyn Lock>, OpenError> {
 }
 
 /// The first bucket that no name uses, and the highest boot that any does: for when the boot file is unreadable.
-fn newest_names(fs: &dyn Fs, paths: &Paths) -> Result<(u32, u32), OpenError> {
-    let (mut bucket, mut boot) = (0, 0);
+fn newest_names(fs: &dyn Fs, paths: &Paths, marks: &Marks) -> Result<(u32, u32), OpenError> {
+    let (mut bucket, mut boot) = marks.newest();
     let journals = paths.journals();
     for entry in at(&journals, fs.list(&journals))? {
         if let Some((b, o)) = Paths::journal_of(&entry.name) {

@@ -7,7 +7,7 @@ use crate::fs::{File, Mode};
 use crate::id::{Name, Sequence};
 use crate::instance::{Delivery, Instance};
 use crate::journal::writer::REMOVED_FRAME_LEN;
-use crate::journal::{Ending, Journal, Record};
+use crate::journal::{Ending, Journal, Mark, Record};
 use crate::spool::{Paths, Spool};
 use crate::view::kv::KvError;
 use crate::view::{View, transition};
@@ -66,7 +66,8 @@ pub(crate) struct Filled {
 pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError> {
     let (directories, mut files) = list_files(spool)?;
     let mut filled = Filled { directories, ..Filled::default() };
-    for (bucket, boots) in list_journals(spool)? {
+    view.begin_filling();
+    for (bucket, boots) in journals_of(spool, &filled.directories)? {
         if !filled.directories.contains(&bucket)
             && let Some(at) = removed_at(spool, bucket, &boots)?
         {
@@ -85,6 +86,7 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
             filled.unclosed.push(bucket);
         }
     }
+    view.end_filling()?;
     let unknown =
         files.into_iter().flat_map(|(b, files)| files.into_iter().map(move |(name, len)| (b, name, len)));
     filled.unknown = unknown.collect();
@@ -165,6 +167,19 @@ pub(crate) fn list_journals(spool: &Spool) -> io::Result<BTreeMap<u32, Vec<u32>>
     Ok(journals)
 }
 
+/// The same, with the buckets that have payloads and a mark and no journal any more. Marks of what is gone are forgotten.
+fn journals_of(spool: &Spool, directories: &[u32]) -> io::Result<BTreeMap<u32, Vec<u32>>> {
+    let mut journals = list_journals(spool)?;
+    for bucket in spool.marks.buckets() {
+        if directories.binary_search(&bucket).is_ok() {
+            journals.entry(bucket).or_default();
+        } else if !journals.contains_key(&bucket) {
+            spool.marks.forget(bucket);
+        }
+    }
+    Ok(journals)
+}
+
 /// The boots in which a bucket's journal was written, in order.
 pub(crate) fn journal_boots(spool: &Spool, bucket: u32) -> io::Result<Vec<u32>> {
     Ok(list_journals(spool)?.remove(&bucket).unwrap_or_default())
@@ -198,9 +213,11 @@ pub(crate) fn read_files(
     let mut read = BucketRead::default();
     let mut damaged_boots = Vec::new();
     let mut noted = 0;
+    let mark = spool.marks.of(bucket);
     for &boot in boots {
         let file = spool.fs.open(&spool.paths.journal(bucket, boot), Mode::Read)?;
-        let journal = read_one(&*file, bucket, boot, read.last_batch)?;
+        let durable = mark.filter(|mark| mark.boot == boot).map_or(0, |mark| mark.batch);
+        let journal = read_one(&*file, bucket, boot, read.last_batch, durable)?;
         if journal.ending == Ending::Damaged {
             damaged_boots.push(boot);
         }
@@ -222,15 +239,29 @@ pub(crate) fn read_files(
             }
         }
     }
+    if let Some(Mark { boot, .. }) = mark.filter(|mark| !boots.contains(&mark.boot))
+        && is_older(spool, bucket, boots, boot)
+    {
+        damaged_boots.push(boot);
+        read.newest_boot = boot.max(read.newest_boot);
+    }
     damaged_boots.dedup();
     read.damaged_files = damaged_boots.len() as u64;
     read.damaged = damaged_boots.iter().any(|boot| *boot > noted || noted == 0);
     Ok(read)
 }
 
+/// Whether a bucket was there in a boot already, and is not one that has the number of another.
+fn is_older(spool: &Spool, bucket: u32, boots: &[u32], boot: u32) -> bool {
+    let is_of = |name: Name| name.boot() <= boot;
+    let mut files = spool.fs.list(&spool.paths.bucket(bucket)).unwrap_or_default().into_iter();
+    boots.iter().any(|other| *other < boot)
+        || files.any(|file| spool.paths.name_of(&file.name).is_some_and(is_of))
+}
+
 /// Bytes that the disk will not read are like bytes that are wrong: the rest of the spool must still be had.
-fn read_one(file: &dyn File, bucket: u32, boot: u32, before: u64) -> io::Result<Journal> {
-    match Journal::read(file, bucket, boot, before) {
+fn read_one(file: &dyn File, bucket: u32, boot: u32, before: u64, durable: u64) -> io::Result<Journal> {
+    match Journal::read(file, bucket, boot, before, durable) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Ok(Journal::unreadable(before)),
         other => other,
     }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::fs::{Fs, Lock, Mode};
 use crate::id::{Name, Sequence};
 use crate::instance::Instance;
+use crate::journal::Marks;
 use crate::poison::Poison;
 
 pub use blob::{Blob, BlobError};
@@ -50,6 +51,7 @@ pub(crate) struct Spool {
     pub(crate) paths: Paths,
     pub(crate) boot: u32,
     pub(crate) poison: Arc<Poison>,
+    pub(crate) marks: Arc<Marks>,
     pub(crate) names: NamePool,
     pub(crate) space: SpaceKeeper,
     pub(crate) events: Box<dyn Events>,
@@ -67,6 +69,7 @@ impl Spool {
             paths: parts.paths,
             boot: parts.boot,
             poison: parts.poison,
+            marks: parts.marks,
             names,
             space: parts.space,
             events: parts.events,
@@ -125,6 +128,7 @@ pub(crate) struct SpoolParts {
     pub(crate) boot: u32,
     pub(crate) first_bucket: u32,
     pub(crate) poison: Arc<Poison>,
+    pub(crate) marks: Arc<Marks>,
     pub(crate) space: SpaceKeeper,
     pub(crate) events: Box<dyn Events>,
     pub(crate) lock: Box<dyn Lock>,
@@ -167,6 +171,9 @@ impl Paths {
     }
     pub(crate) fn boot(&self) -> PathBuf {
         self.root.join("boot")
+    }
+    pub(crate) fn marks(&self) -> PathBuf {
+        self.root.join("marks")
     }
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")

@@ -35,6 +35,9 @@ const DENSE: u64 = 16;
 /// Deliveries that are sent again which are passed in search of the oldest one that is not.
 const MANY: usize = 10_000;
 
+/// Rows of `k` that gather at most while the index is filled, 16 bytes each.
+const UNSORTED: usize = 1 << 17;
+
 /// What a scan calls with each delivery: its instance, its destination, its row.
 pub(crate) type VisitDelivery<'a> = &'a mut dyn FnMut(Sequence, &str, &[u8]) -> ControlFlow<()>;
 
@@ -64,6 +67,8 @@ pub(crate) struct View {
     retained_bytes: u64,
     payloads: u64,
     payload_bytes: u64,
+    /// While the index is filled: rows of `k` that are not in it yet.
+    unsorted: Option<Vec<(u64, Sequence)>>,
 }
 
 /// The sums over all payloads.
@@ -89,7 +94,28 @@ impl View {
             retained_bytes: 0,
             payloads: 0,
             payload_bytes: 0,
+            unsorted: None,
         }
+    }
+
+    /// What follows comes in the order of receiving, and nobody asks for a key meanwhile. Digests have no order: each would
+    /// have another block read and written for it. So they gather until [`Self::end_filling`].
+    pub(crate) fn begin_filling(&mut self) {
+        self.unsorted = Some(Vec::new());
+    }
+
+    /// All is there, and may be asked for.
+    pub(crate) fn end_filling(&mut self) -> Result<(), KvError> {
+        self.sort_in()?;
+        self.unsorted = None;
+        Ok(())
+    }
+
+    /// Puts in what has gathered.
+    fn sort_in(&mut self) -> Result<(), KvError> {
+        let mut gathered = self.unsorted.as_mut().map(std::mem::take).unwrap_or_default();
+        gathered.sort_unstable();
+        gathered.into_iter().try_for_each(|(digest, sequence)| self.kv.put(&Key::same(digest, sequence), &[]))
     }
 
     /// Forgets everything, to be filled from the journals again.
@@ -99,6 +125,7 @@ impl View {
         self.gone.clear();
         self.buckets.clear();
         (self.retained_bytes, self.payloads, self.payload_bytes) = (0, 0, 0);
+        self.unsorted = None;
         Ok(())
     }
 
@@ -145,7 +172,7 @@ impl View {
         let mut row = Encoder::default();
         instance.encode(&mut row);
         self.kv.put(&Key::instance(instance.sequence), &row.0)?;
-        self.kv.put(&Key::same(digest(&instance.keys.key), instance.sequence), &[])?;
+        self.put_same(digest(&instance.keys.key), instance.sequence)?;
         *self.buckets.entry(instance.bucket).or_default() += 1;
         self.payloads += 1;
         self.payload_bytes += instance.payload_len();
@@ -154,6 +181,14 @@ impl View {
             Some(at) => self.became_final(instance, at),
             None => Ok(()),
         }
+    }
+
+    fn put_same(&mut self, digest: u64, sequence: Sequence) -> Result<(), KvError> {
+        let Some(unsorted) = &mut self.unsorted else {
+            return self.kv.put(&Key::same(digest, sequence), &[]);
+        };
+        unsorted.push((digest, sequence));
+        if unsorted.len() < UNSORTED { Ok(()) } else { self.sort_in() }
     }
 
     /// Lets the deliveries of a known instance go from `before` to `after`.
@@ -283,6 +318,7 @@ impl View {
 
     /// Forgets an instance altogether.
     pub(crate) fn forget(&mut self, instance: &Instance) -> Result<(), KvError> {
+        self.sort_in()?;
         match self.final_at(instance)? {
             Some(at) => self.payload_gone(instance, at)?,
             None => {
@@ -544,4 +580,32 @@ pub(crate) fn inherited_hold(state: &State) -> Option<&Hold> {
 
 pub(crate) fn unreadable<E>(_: E) -> KvError {
     KvError("a row is unreadable".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kv::MemKv;
+    use super::{UNSORTED, View};
+    use crate::id::Sequence;
+
+    #[test]
+    fn what_gathers_while_the_index_is_filled_is_in_it_afterwards_and_not_held_without_a_limit() {
+        let mut view = View::new(Box::<MemKv>::default());
+        view.begin_filling();
+        let count = UNSORTED as u32 + 10;
+        for n in 0..count {
+            // In no order.
+            let digest = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            view.put_same(digest, Sequence::new(1, n)).unwrap();
+        }
+        assert_eq!(view.unsorted.as_ref().map(Vec::len), Some(10));
+        view.end_filling().unwrap();
+        let mut rows = 0;
+        let mut count_rows = |_: &[u8], _: &[u8]| {
+            rows += 1;
+            std::ops::ControlFlow::Continue(())
+        };
+        view.kv.scan(b"k", b"l", &mut count_rows).unwrap();
+        assert_eq!(rows, count);
+    }
 }

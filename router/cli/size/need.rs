@@ -43,17 +43,13 @@ pub(super) fn answer(site: &Site<'_>, host: Option<Host>, costs: &Measured) -> a
         "{} studies / ({} studies/h that can leave - {} that come)",
         figure(site.backlog()),
         figure(out),
-        figure(site.studies_per_hour)
+        site.studies_per_hour
     );
     row("drain", duration(drain), String::new(), String::new(), why);
     let lacks = host.map_or(Vec::new(), |host| site.lacks(&host, costs));
     let exit = if lacks.is_empty() { Exit::Done } else { Exit::Failed };
     let head = vec![
-        format!(
-            "{} studies/h and an outage of {}.",
-            figure(site.studies_per_hour),
-            duration(site.outage_hours)
-        ),
+        format!("{} studies/h and an outage of {}.", site.studies_per_hour, duration(site.outage_hours)),
         format!("Studies are {}.", studies(site)),
     ];
     let mut tail = verdict(host.is_some(), &lacks, &enough);
@@ -69,26 +65,49 @@ pub(super) fn answer(site: &Site<'_>, host: Option<Host>, costs: &Measured) -> a
 }
 
 /// The smallest profile with enough of each resource of a machine.
-struct Enough(Vec<(Resource, Option<&'static Profile>)>);
+struct Enough(Vec<Part>);
+
+struct Part {
+    resource: Resource,
+    need: f64,
+    /// None where no profile has enough.
+    profile: Option<&'static Profile>,
+}
+
+impl Part {
+    /// How large the profile is that it takes, and then how much of that it takes.
+    fn weight(&self) -> (usize, f64) {
+        let at = PROFILES.iter().position(|each| Some(each) == self.profile);
+        let whole = self.profile.map_or(1.0, |profile| match self.resource {
+            Resource::Cores => f64::from(profile.cores),
+            Resource::Memory => profile.memory as f64,
+            Resource::Disk | Resource::Uplink => profile.disk as f64,
+        });
+        (at.unwrap_or(PROFILES.len()), self.need / whole)
+    }
+}
 
 impl Enough {
     fn of(site: &Site<'_>, costs: &Measured) -> Self {
-        let profile = |resource| (resource, site.profile_for(resource, costs));
-        Self(Resource::OF_HOST.into_iter().map(profile).collect())
+        let part = |resource| Part {
+            resource,
+            need: site.need(resource, costs),
+            profile: site.profile_for(resource, costs),
+        };
+        Self(Resource::OF_HOST.into_iter().map(part).collect())
     }
 
     fn of_resource(&self, resource: Resource) -> Option<&'static Profile> {
-        self.0.iter().find(|(of, _)| *of == resource).and_then(|(_, profile)| *profile)
+        self.0.iter().find(|part| part.resource == resource).and_then(|part| part.profile)
     }
 
     /// The smallest with enough of everything, and what decided.
     fn of_all(&self) -> (Option<&'static Profile>, Resource) {
-        let place = |profile: Option<&Profile>| {
-            let at = PROFILES.iter().position(|each| Some(each) == profile);
-            at.unwrap_or(PROFILES.len())
+        let heavier = |a: &&Part, b: &&Part| {
+            let ((a, share), (b, other)) = (a.weight(), b.weight());
+            a.cmp(&b).then(share.total_cmp(&other))
         };
-        let decides = self.0.iter().rev().max_by_key(|(_, profile)| place(*profile));
-        decides.map_or((None, Resource::Disk), |(resource, profile)| (*profile, *resource))
+        self.0.iter().max_by(heavier).map_or((None, Resource::Disk), |part| (part.profile, part.resource))
     }
 
     /// The cores that a backlog drains with: those of the profile, or as many as are needed where none has enough.
@@ -143,7 +162,7 @@ fn why(resource: Resource, site: &Site<'_>, costs: &Measured) -> String {
         ),
         Resource::Uplink => format!(
             "{} studies/h x {} / 3600 s / {}; twice as much drains in the time of the outage",
-            figure(site.studies_per_hour),
+            site.studies_per_hour,
             size(work.bytes_out()),
             percent(costs.uplink_share)
         ),

@@ -1,6 +1,8 @@
+use chrysalis_sizing::PROFILES;
+
 use super::{SizeArgs, duration, figure};
 use crate::cli::{Cli, Command, Exit};
-use crate::config::{ConfigError, Loaded, Sources};
+use crate::config::{ConfigError, Loaded, Sources, size_text};
 
 fn args(line: &str) -> Result<SizeArgs, clap::Error> {
     let cli = Cli::read(["chrysalis", "size"].into_iter().chain(line.split_whitespace()).map(Into::into))?;
@@ -27,19 +29,54 @@ fn data(line: &str) -> serde_json::Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
+/// With `CHRYSALIS_WRITE_GUIDE` in the environment, what is printed now is written into the guide.
 #[test]
 fn every_worked_site_of_the_guide_prints_what_the_guide_says() {
-    let guide =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SIZING.md")).expect("the guide");
+    const BEGIN: &str = "```console\n$ chrysalis size ";
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SIZING.md");
+    let guide = std::fs::read_to_string(file).expect("the guide");
+    let mut parts = guide.split(BEGIN);
+    let mut now = parts.next().expect("a beginning").to_owned();
     let mut count = 0;
-    for block in guide.split("```console\n$ chrysalis size ").skip(1) {
-        let (block, _) = block.split_once("```").expect("an end");
-        let (line, printed) = block.split_once('\n').expect("a command");
-        let (_, found) = size(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert_eq!(found, printed, "docs/SIZING.md, chrysalis size {line}, should have:\n{found}");
+    for part in parts {
+        let (block, rest) = part.split_once("```").expect("an end");
+        let (line, _) = block.split_once('\n').expect("a command");
+        let (_, printed) = size(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        now.push_str(&format!("{BEGIN}{line}\n{printed}```{rest}"));
         count += 1;
     }
     assert!(count >= 5, "{count} examples");
+    if std::env::var_os("CHRYSALIS_WRITE_GUIDE").is_some() {
+        std::fs::write(file, &now).expect("the guide");
+    }
+    let guide = std::fs::read_to_string(file).expect("the guide");
+    assert!(
+        now == guide,
+        "docs/SIZING.md is out of date; run this test with CHRYSALIS_WRITE_GUIDE=1. Now it is:\n{now}"
+    );
+}
+
+#[test]
+fn the_manuals_have_the_profiles_as_the_code_has_them() {
+    let read = |name| {
+        std::fs::read_to_string(format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"))).expect("a manual")
+    };
+    let (guide, manual) = (read("SIZING.md"), read("OPERATIONS.md"));
+    for profile in &PROFILES {
+        let (name, cores, settings) = (profile.name, profile.cores, profile.settings());
+        let (memory, disk) = (profile.memory / 1_000_000_000, profile.disk / 1_000_000_000);
+        let studies = profile.studies_per_hour.map_or(String::new(), |studies| format!("about {studies} "));
+        let row = format!("| `{name}` | {studies}| {cores} | {memory} GB | {disk} GB |");
+        assert!(guide.contains(&row), "docs/SIZING.md should have {row}");
+        let spaced =
+            |bytes| size_text(bytes).replacen(['M', 'G'], if bytes < 1 << 30 { " M" } else { " G" }, 1);
+        let (cache, reserve) = (spaced(settings.cache), spaced(settings.reserve));
+        let (associations, workers) = (settings.associations, settings.workers);
+        let row = format!(
+            "| `{name}` | {cores} | {memory} GB | {disk} GB | {associations} | {workers} | {cache} | {reserve} |"
+        );
+        assert!(manual.contains(&row), "docs/OPERATIONS.md should have {row}");
+    }
 }
 
 #[test]

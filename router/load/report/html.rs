@@ -98,7 +98,10 @@ fn figures(report: &Report, out: &mut String) -> fmt::Result {
             seconds(best.acknowledge_p99),
             "at that rate".to_owned(),
         ));
-        tiles.push(("used at that rate", cores(best.cores_used), "by Chrysalis itself".to_owned()));
+        if report.node.is_some() {
+            let (used, of) = share(best.cores_used);
+            tiles.push((of, used, "by Chrysalis itself, at that rate".to_owned()));
+        }
     } else {
         let rate = digits(report.plan.studies_per_hour);
         tiles.push(("studies an hour asked for", rate, format!("mix {}", report.plan.mix)));
@@ -107,8 +110,9 @@ fn figures(report: &Report, out: &mut String) -> fmt::Result {
             tiles.push(("to answer a still, 99 of 100", seconds(stills.p99), half));
         }
         if let Some(node) = &report.node {
-            let idle = format!("at this rate; idle {}", cores(node.idle_cores));
-            tiles.push(("of processor", cores(node.cores_at_rate), idle));
+            let (used, of) = share(node.cores_at_rate);
+            let idle = format!("by Chrysalis, at this rate; idle {}", cores(node.idle_cores));
+            tiles.push((of, used, idle));
         }
     }
     if let Some(node) = &report.node {
@@ -123,6 +127,14 @@ fn figures(report: &Report, out: &mut String) -> fmt::Result {
     writeln!(out, "</ul>")
 }
 
+/// Processor time as a figure and what it is of.
+fn share(cores: f64) -> (String, &'static str) {
+    match cores < 1.0 {
+        true => (format!("{} %", digits(cores * 100.0)), "of one processor core"),
+        false => (digits(cores), "processor cores"),
+    }
+}
+
 fn goals(rows: &[Row], out: &mut String) -> fmt::Result {
     let body = rows.iter().map(|row| {
         let (class, mark) = match (row.judged, row.hit) {
@@ -131,13 +143,25 @@ fn goals(rows: &[Row], out: &mut String) -> fmt::Result {
             (true, false) => ("missed", "✗ missed"),
         };
         let measured = row.measured.strip_prefix("not judged: ").unwrap_or(&row.measured);
-        let cells = [row.what.clone(), row.goal.clone(), measured.to_owned()].map(|cell| escaped(&cell));
+        let cells = [row.what.as_str(), row.goal.as_str(), measured].map(escaped);
         let [what, goal, measured] = cells;
-        format!("<tr class=\"{class}\"><th scope=\"row\">{what}</th><td>{goal}</td><td>{measured}</td><td class=\"mark\">{mark}</td></tr>")
+        format!(
+            "<tr role=\"row\" class=\"{class}\"><th role=\"rowheader\" scope=\"row\">{what}</th>\
+             <td role=\"cell\" data-head=\"Wanted\">{goal}</td><td role=\"cell\" data-head=\"Measured\">{measured}</td>\
+             <td role=\"cell\" class=\"mark\">{mark}</td></tr>"
+        )
     });
     section(out, "Goals", "What is wanted of this run, and what was measured.")?;
-    table(out, &["Goal", "Wanted", "Measured", "Verdict"], body)?;
-    writeln!(out, "</section>")
+    // A narrow page shows each row as a block of its own, and is a table still to those who hear it read.
+    writeln!(out, "<table class=\"goals\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">")?;
+    for head in ["Goal", "Wanted", "Measured", "Verdict"] {
+        writeln!(out, "<th role=\"columnheader\" scope=\"col\">{head}</th>")?;
+    }
+    writeln!(out, "</tr></thead>\n<tbody role=\"rowgroup\">")?;
+    for row in body {
+        writeln!(out, "{row}")?;
+    }
+    writeln!(out, "</tbody>\n</table>\n</section>")
 }
 
 fn search(report: &Report, out: &mut String) -> fmt::Result {
@@ -176,15 +200,19 @@ fn over_time(report: &Report, out: &mut String) -> fmt::Result {
     }
     let faster = report.plan.time_compression;
     let clock = match faster {
-        1.0 => "Time runs to the right, from the first study on.".to_owned(),
+        1.0 => String::new(),
         _ => format!(
-            "Time runs to the right as on a clock on the wall. Studies came {} times as fast as at the rate modelled: \
-             a minute here stands for {}.",
+            ", as a clock on the wall has it; studies came {} times as fast as at the rate modelled, so that a minute \
+             here stands for {}",
             digits(faster),
             seconds(60.0 * faster)
         ),
     };
-    section(out, "Over time", &clock)?;
+    let lead = format!(
+        "Time runs to the right, from the first study on{clock}. Where there was more to show than fits, a line is the \
+         middle of what it stands for, and the lighter band around it goes from the lowest to the highest."
+    );
+    section(out, "Over time", &lead)?;
     writeln!(out, "<div class=\"figures\">")?;
     for found in &figures {
         figure(found, out)?;
@@ -451,17 +479,5 @@ mod tests {
     fn a_hundred_thousand_samples_make_a_page_that_a_browser_opens_at_once() {
         let page = page(&sample::plain(100_000));
         assert!(page.len() < 400_000, "{} bytes", page.len());
-    }
-
-    /// Writes the pages of the other tests where somebody can look at them: `CHRYSALIS_SHOW_PAGES` names the folder.
-    #[test]
-    fn pages_can_be_looked_at() {
-        let Some(folder) = std::env::var_os("CHRYSALIS_SHOW_PAGES") else { return };
-        for (name, report) in ["outage", "find-max", "external", "empty"].iter().zip(all()) {
-            let path = std::path::Path::new(&folder).join(name);
-            std::fs::write(path.with_extension("html"), page(&report)).expect("a page");
-            std::fs::write(path.with_extension("txt"), crate::load::report::text::summary(&report))
-                .expect("a text");
-        }
     }
 }

@@ -57,7 +57,7 @@ fn acknowledge(report: &Report) -> Option<Figure> {
         "acknowledge",
         "Time to acknowledge",
         "How long a cart waits from the first byte of an image until it is told that the image is safe on disk, loops \
-         included. Each line of the grid is ten times the one below.",
+         included. The scale goes upwards in multiples of ten.",
         |sample| sample.acknowledge_p50,
         |sample| sample.acknowledge_p99,
     )
@@ -69,7 +69,7 @@ fn deliver(report: &Report) -> Option<Figure> {
         "deliver",
         "Time to deliver",
         "How long it takes from an image's first byte at the cart to its last byte at the archive. After an outage this \
-         holds the time that images waited for the archive. Each line of the grid is ten times the one below.",
+         holds the time that images waited for the archive. The scale goes upwards in multiples of ten.",
         |sample| sample.deliver_p50,
         |sample| sample.deliver_p99,
     )
@@ -88,7 +88,7 @@ fn times(
         line("half of the images (p50)", points(&report.samples, p50), highest),
         line("99 of 100 images (p99)", points(&report.samples, p99), highest),
     ];
-    Draft { id, heading, caption, lines, fill: Fill::None, y_label: seconds, height: Height::Log, goal: None }
+    Draft { id, heading, caption, lines, fill: Fill::None, y_label: decade, height: Height::Log, goal: None }
         .figure(report)
 }
 
@@ -99,7 +99,7 @@ fn backlog(report: &Report) -> Option<Figure> {
         |points: &[(f64, f64)]| format!("highest {}, of {}", whole(most(points)), bytes(heaviest as f64));
     Draft {
         id: "backlog",
-        heading: "Backlog",
+        heading: "Backlog, in images",
         caption: "Images that were acknowledged and are not at the archive yet. They are safe on disk meanwhile.",
         lines: vec![line("images waiting", waiting, words)],
         fill: Fill::Below,
@@ -181,8 +181,8 @@ pub(super) fn search(report: &Report) -> Option<Figure> {
         description,
         x: Axis::linear(highest, 10.0),
         y: Axis::log(marks.iter().map(|mark| mark.1).chain([bound])),
-        x_label: digits,
-        y_label: seconds,
+        x_label: |rate| format!("{}/h", digits(rate)),
+        y_label: decade,
         goal: bound,
         marks,
     }
@@ -190,7 +190,7 @@ pub(super) fn search(report: &Report) -> Option<Figure> {
     Some(Figure {
         heading,
         caption: "Each mark is a rate that was tried, in studies an hour, at the height of the time in which 99 of 100 \
-                  stills were answered. Each line of the grid is ten times the one below."
+                  stills were answered. The scale goes upwards in multiples of ten."
             .to_owned(),
         legend: Vec::new(),
         goal: Some(format!("goal for stills, {}", seconds(bound))),
@@ -294,6 +294,11 @@ fn mean(points: &[(f64, f64)]) -> f64 {
     points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64
 }
 
+/// Seconds beside a scale in multiples of ten, where minutes would not be round.
+fn decade(time: f64) -> String {
+    if time < 60.0 { seconds(time) } else { format!("{} s", digits(time)) }
+}
+
 /// A number of things, of which there is no part.
 fn whole(number: f64) -> String {
     count(number.round() as u64)
@@ -321,7 +326,10 @@ mod tests {
     fn what_was_not_measured_has_no_plot() {
         let headings =
             |report: &Report| over_time(report).iter().map(|figure| figure.heading).collect::<Vec<_>>();
-        assert_eq!(headings(&sample::external()), ["Throughput", "Time to acknowledge", "Backlog"]);
+        assert_eq!(
+            headings(&sample::external()),
+            ["Throughput", "Time to acknowledge", "Backlog, in images"]
+        );
         assert_eq!(headings(&sample::outage()).len(), 7);
         assert!(headings(&sample::empty()).is_empty());
         assert!(search(&sample::outage()).is_none());

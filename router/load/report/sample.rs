@@ -175,9 +175,9 @@ fn sample(at_seconds: f64, sent: &mut f64, chance: &mut Chance) -> Sample {
         acknowledge_p99: Some(rounded(chance.about(0.034) * spike)),
         deliver_p50: Some(chance.about(0.42)),
         deliver_p99: Some(rounded(chance.about(1.4) * spike)),
-        node_cpu_seconds: Some(rounded(at_seconds * 0.83)),
+        node_cpu_seconds: Some(rounded(at_seconds * 0.83 + chance.about(3.0))),
         node_memory_bytes: Some(
-            41_000_000 + (chance.about(9e6) as u64) + (at_seconds.min(120.0) * 1e5) as u64,
+            41_000_000 + (chance.about(3.6e6) as u64) + (at_seconds.min(120.0) * 1e5) as u64,
         ),
         node_descriptors: Some(60),
         spool_bytes: Some(400_000_000 + acknowledged.min(9000) * 2_720_000),

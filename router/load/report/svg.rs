@@ -8,10 +8,10 @@ use std::fmt::Write;
 
 use super::axis::Axis;
 use super::html::escaped;
-use super::thin::thin;
+use super::thin::{Part, thin};
 
-/// A line has at most so many points; more cannot be seen.
-pub(super) const MOST_POINTS: usize = 1000;
+/// More parts of a line than this are a smear. Each has three points: of the line, and of the band from lowest to highest.
+const MOST_PARTS: usize = 240;
 /// The inner picture's width and height.
 const SIDE: f64 = 1000.0;
 
@@ -74,53 +74,57 @@ impl Plot {
             out,
             r#"<svg width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">"#
         )?;
+        for (line, class) in self.lines.iter().zip(["first", "second"]) {
+            let runs = runs(line);
+            let band: String = runs.iter().map(|run| self.band(run)).collect();
+            let path: String = runs.iter().map(|run| format!("M{}", self.line(run))).collect();
+            let alone = runs.iter().filter(|run| run.len() == 1);
+            let dots: String = alone.map(|run| format!("M{}h0", self.line(run))).collect();
+            if self.fill == Fill::Below && class == "first" {
+                let area: String = runs.iter().map(|run| self.area(run)).collect();
+                writeln!(out, r#"<path class="area" d="{area}"/>"#)?;
+            }
+            if !band.is_empty() {
+                writeln!(out, r#"<path class="band {class}" d="{band}"/>"#)?;
+            }
+            writeln!(out, r#"<path class="line {class}" d="{path}"/>"#)?;
+            // A value that stands alone is a line of no length with round ends.
+            if !dots.is_empty() {
+                writeln!(out, r#"<path class="line {class} dot" d="{dots}"/>"#)?;
+            }
+        }
         if let Some(goal) = self.goal {
             let y = SIDE * (1.0 - self.y.place(goal));
             writeln!(out, r#"<path class="goal" d="M0 {y:.1}H1000"/>"#)?;
         }
-        for (line, class) in self.lines.iter().zip(["first", "second"]) {
-            let runs = self.runs(line);
-            if self.fill == Fill::Below && class == "first" {
-                writeln!(out, r#"<path class="area" d="{}"/>"#, self.area(&runs))?;
-            }
-            writeln!(out, r#"<path class="line {class}" d="{}"/>"#, self.path(&runs))?;
-        }
         writeln!(out, "</svg>\n</svg>")
     }
 
-    /// The line's points, fewer if there are very many, in unbroken runs.
-    fn runs(&self, line: &Line) -> Vec<Vec<(f64, f64)>> {
-        let far = break_length(&line.points);
-        let points = thin(&line.points, MOST_POINTS);
-        points.chunk_by(|one, next| next.0 - one.0 <= far).map(<[_]>::to_vec).collect()
+    /// Through the middles of a run.
+    fn line(&self, run: &[Part]) -> String {
+        self.through(run.iter().map(|part| (part.at, part.middle)))
     }
 
-    fn path(&self, runs: &[Vec<(f64, f64)>]) -> String {
-        let mut path = String::new();
-        for run in runs {
-            for (number, point) in run.iter().enumerate() {
-                let (x, y) = self.place(*point);
-                // A run of one point is a dot: a line of no length with round ends.
-                let dot = if run.len() == 1 { "h0" } else { "" };
-                let _ = write!(path, "{}{x:.1} {y:.1}{dot}", if number == 0 { 'M' } else { 'L' });
-            }
+    /// From the lowest to the highest of each part, if any part has more than one value.
+    fn band(&self, run: &[Part]) -> String {
+        if run.iter().all(|part| part.low == part.high) {
+            return String::new();
         }
-        path
+        let there = self.through(run.iter().map(|part| (part.at, part.high)));
+        let back = self.through(run.iter().rev().map(|part| (part.at, part.low)));
+        format!("M{there}L{back}Z")
     }
 
-    fn area(&self, runs: &[Vec<(f64, f64)>]) -> String {
-        let mut path = String::new();
-        for run in runs {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let line = self.path(std::slice::from_ref(run));
-            let (left, right) = (self.place(*first).0, self.place(*last).0);
-            let _ = write!(path, "{line}L{right:.1} 1000L{left:.1} 1000Z");
-        }
-        path
+    fn area(&self, run: &[Part]) -> String {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return String::new() };
+        let (left, right) = (SIDE * self.x.place(first.at), SIDE * self.x.place(last.at));
+        format!("M{}L{right:.1} 1000L{left:.1} 1000Z", self.line(run))
     }
 
-    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        (SIDE * self.x.place(x), SIDE * (1.0 - self.y.place(y)))
+    /// The points in the inner picture's measure, with `L` between them.
+    fn through(&self, points: impl Iterator<Item = (f64, f64)>) -> String {
+        let place = |(x, y)| format!("{:.1} {:.1}", SIDE * self.x.place(x), SIDE * (1.0 - self.y.place(y)));
+        points.map(place).collect::<Vec<_>>().join("L")
     }
 }
 
@@ -193,6 +197,14 @@ fn grid(
     Ok(())
 }
 
+/// The line in unbroken runs, each of few enough parts.
+fn runs(line: &Line) -> Vec<Vec<Part>> {
+    let far = break_length(&line.points);
+    let whole = line.points.len().max(1);
+    let runs = line.points.chunk_by(|one, next| next.0 - one.0 <= far);
+    runs.map(|run| thin(run, (MOST_PARTS * run.len()).div_ceil(whole))).collect()
+}
+
 /// A pause this long between two points is shown as one: a twenty-fifth of the whole, and more than the points' usual
 /// distance.
 fn break_length(points: &[(f64, f64)]) -> f64 {
@@ -248,15 +260,18 @@ mod tests {
 
     #[test]
     fn a_single_point_is_a_dot_and_no_point_is_nothing() {
-        assert!(plot(vec![(50.0, 5.0)]).svg().contains(r#"d="M500.0 500.0h0""#));
+        assert!(plot(vec![(50.0, 5.0)]).svg().contains(r#"class="line first dot" d="M500.0 500.0h0""#));
         assert!(plot(Vec::new()).svg().contains(r#"<path class="line first" d=""/>"#));
     }
 
     #[test]
-    fn a_hundred_thousand_points_are_drawn_as_a_thousand() {
-        let svg = plot((0..100_000).map(|at| (f64::from(at) / 1000.0, f64::from(at % 10))).collect()).svg();
-        let line = svg.lines().find(|line| line.contains("line first")).expect("a line");
-        let points = line.matches(['M', 'L']).count();
-        assert!((900..=1000).contains(&points), "{points} points");
+    fn a_hundred_thousand_points_are_drawn_as_a_few_hundred_that_keep_the_extremes() {
+        let height = |at: i32| if at == 70_123 { 10.0 } else { f64::from(at % 5) };
+        let svg = plot((0..100_000).map(|at| (f64::from(at) / 1000.0, height(at))).collect()).svg();
+        let of = |class: &str| svg.lines().find(|line| line.contains(class)).expect("a path").to_owned();
+        let points = of("line first").matches(['M', 'L']).count();
+        assert!((200..=240).contains(&points), "{points} points");
+        let band = of("band first");
+        assert!(band.matches(['M', 'L']).count() <= 480 && band.contains(" 0.0L"), "{band}");
     }
 }

@@ -62,8 +62,8 @@ pub fn judge(report: &Report, promised: Option<f64>) -> Verdict {
     conclude(report, rows)
 }
 
-/// The bound on a still's time to be acknowledged: [`ACKNOWLEDGE_SECONDS`] and the one flush that the answer waits for, as
-/// slow as 99 of 100 are on this disk.
+/// The bound on a still's time to be acknowledged, in seconds: [`ACKNOWLEDGE_SECONDS`] and the one flush that the answer
+/// waits for, as long as 99 of 100 take at most on this disk.
 #[must_use]
 pub fn acknowledge_bound(report: &Report) -> f64 {
     ACKNOWLEDGE_SECONDS + report.machine.flush_p99_seconds
@@ -211,13 +211,10 @@ fn profile(report: &Report, promised: f64) -> Row {
 fn acknowledge(report: &Report) -> Row {
     let what = "A still is answered quickly (99 of 100)";
     let bound = acknowledge_bound(report);
-    let goal = format!(
-        "{} with one flush of this disk, {}",
-        seconds(bound),
-        seconds(report.machine.flush_p99_seconds)
-    );
+    let flush = seconds(report.machine.flush_p99_seconds);
+    let goal = format!("at most {}: 50 ms, and a flush of this disk ({flush})", seconds(bound));
     let (p99, of) = match best_step(report) {
-        Some(step) => (step.acknowledge_p99, format!("at {} an hour", digits(step.studies_per_hour))),
+        Some(step) => (step.acknowledge_p99, at_best(report, step, bound)),
         None if !report.steps.is_empty() => return not_judged(what, goal, "no rate was kept up"),
         None if report.acknowledge_stills.count == 0 => return not_judged(what, goal, "no still was sent"),
         None => (report.acknowledge_stills.p99, counted(report.acknowledge_stills.count, "still", "stills")),
@@ -225,9 +222,19 @@ fn acknowledge(report: &Report) -> Row {
     row(what, goal, format!("{} ({of})", seconds(p99)), p99 <= bound)
 }
 
+/// At which rate that was, and up to which rate it is as wanted. A search may let pass what takes longer.
+fn at_best(report: &Report, best: &Step, bound: f64) -> String {
+    let of = format!("at {} an hour", digits(best.studies_per_hour));
+    let quick = report.steps.iter().filter(|step| step.sustained && step.acknowledge_p99 <= bound);
+    match quick.map(|step| step.studies_per_hour).reduce(f64::max) {
+        Some(rate) if rate < best.studies_per_hour => format!("{of}; as wanted up to {}", digits(rate)),
+        _ => of,
+    }
+}
+
 fn drain(outages: &[Outage]) -> Row {
     let what = "Catches up after an outage";
-    let goal = format!("{} times as fast as new studies come", digits(DRAIN_OVER_ARRIVAL));
+    let goal = format!("at least {} times as fast as new studies come", digits(DRAIN_OVER_ARRIVAL));
     if outages.iter().any(|outage| outage.drained_seconds.is_none()) {
         return row(what, goal, "did not finish before the run ended", false);
     }
@@ -254,7 +261,7 @@ fn new_studies(report: &Report) -> Row {
         return not_judged(what, "about as before", "nothing was delivered before the outage");
     };
     let bound = usual * NEW_STUDIES_FACTOR + NEW_STUDIES_SECONDS;
-    let goal = format!("99 of 100 there in {} (before it: {})", seconds(bound), seconds(usual));
+    let goal = format!("99 of 100 within {} (usual before: {})", seconds(bound), seconds(usual));
     match report.outages.iter().filter_map(|outage| outage.new_studies_p99_seconds).reduce(f64::max) {
         None => not_judged(what, goal, "no study came meanwhile"),
         Some(found) => row(what, goal, seconds(found), found <= bound),
@@ -274,9 +281,9 @@ fn processor(report: &Report) -> Row {
 }
 
 fn memory(report: &Report) -> Row {
-    let what = "Memory, at most";
+    let what = "Memory";
     let bound = memory_bound(report);
-    let goal = bound.map_or_else(|| "as found".to_owned(), bytes);
+    let goal = bound.map_or_else(|| "as found".to_owned(), |bound| format!("at most {}", bytes(bound)));
     let Some(node) = &report.node else { return not_judged(what, goal, "the node could not be looked at") };
     let (found, peak) = (bytes(node.peak_memory_bytes as f64), node.peak_memory_bytes as f64);
     let faster = report.plan.time_compression;
@@ -336,11 +343,9 @@ fn conclude(report: &Report, rows: Vec<Row>) -> Verdict {
     Verdict { passed, words, rows }
 }
 
-/// What route and mix are expected to cost; the mix is named among other words.
+/// What mix and route are expected to cost. A mix of one kind of study alone is another mix.
 fn known(report: &Report) -> Option<&'static Known> {
-    let is_part = |character: char| character.is_alphanumeric() || character == '-';
-    let names = |mix| report.plan.mix.split(|character| !is_part(character)).any(|word| word == mix);
-    KNOWN.iter().find(|known| known.route == report.plan.route && names(known.mix))
+    KNOWN.iter().find(|known| known.route == report.plan.route && known.mix == report.plan.mix)
 }
 
 fn no_goal(found: &str) -> String {

@@ -10,7 +10,6 @@ pub mod bytes;
 pub mod data_sets;
 mod messages;
 pub mod pdus;
-pub mod rounds;
 
 use answers::Answers;
 

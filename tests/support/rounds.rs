@@ -5,17 +5,17 @@
 //! and a stop (61, 62), what a lying PACS answers (78 to 80), a bomb and a huge element (92, 95), programs in preambles
 //! (94), and what needs a node of its own (7 to 10, 14, 15, 104, 106).
 
-use super::super::http;
-use super::super::instance::{DEFLATED, EXPLICIT_LITTLE, US_IMAGE};
-use super::super::modality::Modality;
-use super::super::node::{Node, NodeBuilder};
-use super::super::ports::free_address;
-use super::super::wire;
-use super::accepted::{self, Accepted, PRIVATE_SYNTAX};
-use super::answers::Answers;
-use super::bytes::{Rq, data, store};
-use super::data_sets::{self, DataSet, Outcome, UID};
-use super::{CALLED, CALLING, Case, Door, PASSCODE, SHORT, Talk, USER, cases};
+use super::hostile::accepted::{self, Accepted, PRIVATE_SYNTAX};
+use super::hostile::answers::Answers;
+use super::hostile::bytes::{Rq, data, store};
+use super::hostile::data_sets::{self, DataSet, Outcome, UID};
+use super::hostile::{CALLED, CALLING, Case, Door, PASSCODE, SHORT, Talk, USER, cases};
+use super::http;
+use super::instance::{DEFLATED, EXPLICIT_LITTLE, US_IMAGE};
+use super::modality::Modality;
+use super::node::{Node, NodeBuilder};
+use super::ports::free_address;
+use super::wire;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
