@@ -604,8 +604,14 @@ fn what_the_superuser_types_about_sites_belongs_to_the_user_of_the_service() {
 #[test]
 fn a_gateway_that_cannot_read_its_sites_blames_no_link_and_says_so_once() {
     let gateway = Gateway::start();
-    let known = std::fs::read(gateway.node.data_dir.join("sites")).unwrap();
-    std::fs::write(gateway.node.data_dir.join("sites"), "{").unwrap();
+    let sites = gateway.node.data_dir.join("sites");
+    let known = std::fs::read(&sites).unwrap();
+    // Whole or not there: half of it would be another error.
+    let put = |content: &[u8]| {
+        std::fs::write(sites.with_extension("new"), content).unwrap();
+        chrysalis::platform::replace(&sites.with_extension("new"), &sites).unwrap();
+    };
+    put(b"{");
     let link = started(link(gateway.tunnel, &gateway.code));
     wait_for_line(&link, "come again later (the gateway cannot read its list of sites)");
     assert!(!link.output().contains("wrong code"), "{}", link.output());
@@ -615,7 +621,7 @@ fn a_gateway_that_cannot_read_its_sites_blames_no_link_and_says_so_once() {
         "{}",
         status.output
     );
-    std::fs::write(gateway.node.data_dir.join("sites"), known).unwrap();
+    put(&known);
     wait_for_line(&gateway.node, "A link is connected.");
     let said = gateway.node.output().matches("The sites cannot be read").count();
     assert_eq!(said, 1, "{}", gateway.node.output());
