@@ -13,9 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrysalis_queue::fs::Fs as _;
+use chrysalis_queue::fs::{Fs as _, Mode};
 use chrysalis_queue::simulation::{Fault, Rng};
-use chrysalis_queue::{Action, CommandError, Hold, HoldKind, NO_ROUTE, Outcome, Owed};
+use chrysalis_queue::{Action, CommandError, Hold, HoldKind, NO_ROUTE, Outcome, Owed, Sequence};
 use world::{DESTINATIONS, DROP, LEDGER, RETAIN, Tally, World, reopen_through};
 
 #[test]
@@ -938,6 +938,67 @@ fn what_was_discarded_is_not_sent_when_its_only_journal_is_cut_or_gone() {
         assert_eq!(world.recovered.damaged_journals, 0, "it has been dealt with");
         assert_eq!(world.state(it, "pacs"), "held");
         world.finish();
+    }
+}
+
+/// Two instances that a person held and discarded, and one that is owed, recorded in this many lives.
+fn decided(world: &mut World, lives: u32) -> [Sequence; 3] {
+    let instances = ["held", "discarded", "owed"].map(|key| {
+        let it = world.receive(key, key.as_bytes(), &["pacs"]).unwrap();
+        world.flush();
+        it
+    });
+    for _ in 1..lives {
+        world.kill();
+        world.open();
+    }
+    assert!(world.decide(instances[0], "pacs", Action::Hold { why: "wait".into() }));
+    assert!(world.decide(instances[1], "pacs", Action::Discard { why: "no".into() }));
+    world.kill();
+    instances
+}
+
+/// As if the kernel had written the marks long ago.
+fn make_marks_durable(world: &World) {
+    let marks = world.disk.files().into_iter().find(|file| file.ends_with("marks")).unwrap();
+    world.disk.open(&marks, Mode::ReadWrite).unwrap().sync_data().unwrap();
+}
+
+#[test]
+fn a_start_that_ends_early_takes_no_proof_with_it_that_a_journal_lost_its_end() {
+    // What is left of the newest journal, in parts of its length and bytes; none of it, it is gone.
+    let cuts: [Option<fn(usize) -> usize>; 5] =
+        [Some(|_| 0), Some(|_| 28), Some(|len| len / 2), Some(|len| len - 3), None];
+    for (lives, (which, cut)) in
+        [1, 2].into_iter().flat_map(|lives| cuts.iter().enumerate().map(move |cut| (lives, cut)))
+    {
+        for fault in [Fault::PowerCut, Fault::Io, Fault::NoSpace] {
+            for at in 0.. {
+                let mut world = open_world();
+                let [held, discarded, owed] = decided(&mut world, lives);
+                let journal = files_with(&world, "journal").into_iter().max().unwrap();
+                match cut {
+                    None => world.disk.unlink(&journal).unwrap(),
+                    Some(cut) => world.disk.damage(&journal, |bytes| bytes.truncate(cut(bytes.len()))),
+                }
+                make_marks_durable(&world);
+                world.lenience.damage = true;
+                let before = world.disk.counts().operations;
+                reopen_through(&mut world, Some((at, fault)));
+                let is_over = before + at > world.disk.counts().operations;
+                world.disk.clear_faults();
+                world.kill();
+                world.open();
+                let states = [held, discarded, owed].map(|it| world.state(it, "pacs"));
+                let what = format!("{states:?}: {lives} lives, cut {which}, {fault:?} at {at}");
+                assert!(states[..2].iter().all(|state| ["held", "discarded"].contains(state)), "{what}");
+                assert!(["held", "ready"].contains(&states[2]), "{what}");
+                world.finish();
+                if is_over {
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -5,6 +5,9 @@
 //! is not synced, so a power cut may take it, and then less is known, never anything wrong: each slot that can be read
 //! names a batch that was durable once. Nothing depends on this file being there.
 //!
+//! While a start recovers, the slots stay as the start before left them: what they accuse is held durably first, and a
+//! start that is cut off before that must not take the proof with it.
+//!
 //! A slot has 32 bytes, so that it lies within one sector: bucket (u32), boot (u32), batch (u64), 12 bytes of zero, CRC32C
 //! of these (u32).
 
@@ -34,17 +37,25 @@ struct Slots {
     /// By bucket: which slot, and what it says.
     used: BTreeMap<u32, (u64, Mark)>,
     free: BTreeSet<u64>,
+    /// What was noted since the start and is not written yet; none once recovery is over.
+    gathered: Option<BTreeMap<u32, Mark>>,
 }
 
 impl Marks {
-    /// Reads what is there, or begins anew. What cannot be read marks nothing.
-    pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Self {
-        let file = match fs.open(path, Mode::ReadWrite) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
-            other => other,
+    /// Reads what is there, or begins anew. A slot whose bytes are wrong marks nothing.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read: what it may accuse must not be sent meanwhile.
+    pub(crate) fn open(fs: &dyn Fs, path: &Path) -> io::Result<Self> {
+        let slots = match fs.open(path, Mode::ReadWrite) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Slots::read(fs.create_new(path).ok(), &[]),
+            other => {
+                let file = other?;
+                let bytes = file.read_all()?;
+                Slots::read(Some(file), &bytes)
+            }
         };
-        let bytes = file.as_ref().map_or_else(|_| Vec::new(), |file| file.read_all().unwrap_or_default());
-        Self(Mutex::new(Slots::read(file.ok(), &bytes)))
+        Ok(Self(Mutex::new(slots)))
     }
 
     /// What is known of a bucket.
@@ -74,6 +85,14 @@ impl Marks {
         self.lock().forget(bucket);
     }
 
+    /// Recovery is over, and all that it decided is durable: from now on what is noted is written.
+    pub(crate) fn recovered(&self) {
+        let mut slots = self.lock();
+        for (bucket, mark) in slots.gathered.take().into_iter().flatten() {
+            slots.write(bucket, mark);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +100,8 @@ impl Marks {
 
 impl Slots {
     fn read(file: Option<Box<dyn File>>, bytes: &[u8]) -> Self {
-        let mut slots = Self { file, used: BTreeMap::new(), free: BTreeSet::new() };
+        let (used, free, gathered) = (BTreeMap::new(), BTreeSet::new(), Some(BTreeMap::new()));
+        let mut slots = Self { file, used, free, gathered };
         for (place, slot) in bytes.chunks(SLOT_LEN).enumerate() {
             let place = place as u64;
             let Ok((bucket, mark)) = decode(slot) else {
@@ -101,6 +121,10 @@ impl Slots {
     }
 
     fn write(&mut self, bucket: u32, mark: Mark) {
+        if let Some(gathered) = &mut self.gathered {
+            gathered.insert(bucket, mark);
+            return;
+        }
         let place = match self.used.get(&bucket) {
             Some((place, _)) => *place,
             None => self.free.pop_first().unwrap_or(self.used.len() as u64),
@@ -110,6 +134,9 @@ impl Slots {
     }
 
     fn forget(&mut self, bucket: u32) {
+        if let Some(gathered) = &mut self.gathered {
+            gathered.remove(&bucket);
+        }
         let Some((place, _)) = self.used.remove(&bucket) else { return };
         self.free.insert(place);
         self.put(place, &[0; SLOT_LEN]);
@@ -164,6 +191,7 @@ mod tests {
     #[test]
     fn a_bucket_keeps_its_slot_and_what_is_forgotten_is_used_again() {
         let mut slots = Slots::read(None, &[]);
+        slots.gathered = None;
         slots.write(1, Mark { boot: 1, batch: 1 });
         slots.write(2, Mark { boot: 1, batch: 1 });
         slots.write(1, Mark { boot: 1, batch: 2 });

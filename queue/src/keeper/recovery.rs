@@ -112,7 +112,7 @@ pub(crate) fn open(
     make_dir(fs, &paths.spool())?;
     make_dir(fs, &paths.journals())?;
     at(&opening.root, fs.sync_dir(&opening.root))?;
-    let marks = Arc::new(Marks::open(fs, &paths.marks()));
+    let marks = Arc::new(at(&paths.marks(), Marks::open(fs, &paths.marks()))?);
     let (first_bucket, newest_boot) = newest_names(fs, &paths, &marks)?;
     let mut boot_file = BootFile::open(fs, &paths.boot(), newest_boot).map_err(|e| boot_error(&paths, e))?;
     let space = SpaceKeeper::open(fs, paths.ballast(), opening.reserve, opening.high_watermark);
@@ -155,6 +155,7 @@ pub(crate) fn open(
     };
     let mut recovered = keeper.recover(&boot_file)?;
     boot_file.settle().map_err(|e| boot_error(&spool.paths, e))?;
+    spool.marks.recovered();
     recovered.boot = boot;
     keeper.corrupt_files = recovered.corrupt.len() as u64;
     recovered.instances = keeper.view.totals().payloads;
@@ -209,12 +210,8 @@ impl Keeper {
 
     /// In a bucket whose journal is damaged, what seems open may have been delivered or discarded: a person decides.
     pub(super) fn hold_what_damage_left_open(&mut self, filled: &Filled) -> Result<(), Unavailable> {
-        for bucket in &filled.damaged {
-            let read = replay::read_bucket(&self.spool, *bucket)
-                .map_err(|e| Unavailable::Index(format!("reading the journals: {e}")))?;
-            for sequence in read.instances.keys() {
-                self.hold_open_deliveries(*sequence, JOURNAL_DAMAGED)?;
-            }
+        for sequence in filled.damaged.values().flatten() {
+            self.hold_open_deliveries(*sequence, JOURNAL_DAMAGED)?;
         }
         self.flush()
     }
@@ -222,7 +219,7 @@ impl Keeper {
     /// Damage is dealt with when everything that was open in its bucket is held and durable so.
     fn note_damage(&mut self, filled: &Filled) {
         let at = self.spool.clock.wall_ms();
-        for bucket in &filled.damaged {
+        for bucket in filled.damaged.keys() {
             let boot = filled.tails.get(bucket).map_or(0, |(boot, ..)| *boot);
             self.record(*bucket, Record::DamageNoted { boot, at });
         }
@@ -326,7 +323,7 @@ impl Keeper {
             }
         }
         // Every earlier start took in what it found and settled it: a file of such a boot had its record.
-        let in_doubt = filled.damaged.contains(&bucket) || envelope.sequence.boot() < filled.settled;
+        let in_doubt = filled.damaged.contains_key(&bucket) || envelope.sequence.boot() < filled.settled;
         if in_doubt {
             hold_all(&mut owed, JOURNAL_DAMAGED);
         }

@@ -1,9 +1,9 @@
 //! Filling the index from the journals and the names in the spool.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use crate::fs::{File, Mode};
+use crate::fs::{Entry, File, Mode};
 use crate::id::{Name, Sequence};
 use crate::instance::{Delivery, Instance};
 use crate::journal::writer::REMOVED_FRAME_LEN;
@@ -50,7 +50,8 @@ pub(crate) struct Filled {
     pub(crate) orphans: HashMap<Sequence, Vec<Record>>,
     /// Per bucket: the journal's newest boot, last batch and the records of it.
     pub(crate) tails: BTreeMap<u32, (u32, u64, Vec<Record>)>,
-    pub(crate) damaged: HashSet<u32>,
+    /// Buckets of whose journals something durable is gone, and the instances that are known of each.
+    pub(crate) damaged: HashMap<u32, Vec<Sequence>>,
     pub(crate) unclosed: Vec<u32>,
     /// Buckets whose payloads are gone, and since when.
     pub(crate) ledgers: BTreeMap<u32, u64>,
@@ -76,12 +77,12 @@ pub(crate) fn fill(spool: &Spool, view: &mut View) -> Result<Filled, ReplayError
         }
         let read = read_files(spool, bucket, &boots, &mut |_| {})?;
         view.know_bucket(bucket);
+        if read.damaged {
+            filled.damaged.insert(bucket, read.instances.keys().copied().collect());
+        }
         fill_bucket(view, &mut files, &mut filled, read.instances)?;
         filled.tails.insert(bucket, (read.newest_boot, read.last_batch, read.last_records));
         filled.orphans.extend(read.orphans);
-        if read.damaged {
-            filled.damaged.insert(bucket);
-        }
         if !read.closed {
             filled.unclosed.push(bucket);
         }
@@ -251,12 +252,16 @@ pub(crate) fn read_files(
     Ok(read)
 }
 
-/// Whether a bucket was there in a boot already, and is not one that has the number of another.
+/// Whether a bucket was there in a boot already, and is not one that has the number of another. It is when nobody can say.
 fn is_older(spool: &Spool, bucket: u32, boots: &[u32], boot: u32) -> bool {
     let is_of = |name: Name| name.boot() <= boot;
-    let mut files = spool.fs.list(&spool.paths.bucket(bucket)).unwrap_or_default().into_iter();
+    let is_among =
+        |files: Vec<Entry>| files.iter().any(|file| spool.paths.name_of(&file.name).is_some_and(is_of));
     boots.iter().any(|other| *other < boot)
-        || files.any(|file| spool.paths.name_of(&file.name).is_some_and(is_of))
+        || match spool.fs.list(&spool.paths.bucket(bucket)) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(files) => is_among(files),
+        }
 }
 
 /// Bytes that the disk will not read are like bytes that are wrong: the rest of the spool must still be had.
