@@ -12,7 +12,7 @@ use support::deliveries::{BRISK, SOON};
 use support::instance::{Instance, Study};
 use support::ledger::Ledger;
 use support::modality::{Failure, Modality};
-use support::node::Node;
+use support::node::{Node, program_under_test};
 use support::process::find;
 use support::wait::eventually;
 
@@ -157,4 +157,29 @@ fn a_disk_that_somebody_else_fills_refuses_with_a700_forwards_on_and_recovers_by
         let times = archive.stored().iter().filter(|a| a.sop_instance == instance.sop_instance).count();
         assert_eq!(times, 1, "a finished one is not sent again");
     }
+}
+
+/// `/dev/full` takes nothing, as a full disk under a log does.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let archive = Archive::new();
+    let node = Node::builder().dicom_with("pacs", archive.address(), BRISK).prepare();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut program = Command::new(program_under_test())
+        .arg("--config")
+        .arg(node.config())
+        .stdout(full.try_clone().unwrap())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    eventually("being ready", SOON, || node.is_ready().then_some(()));
+    let (study, ledger) = (Study::new(3), Ledger::default());
+    assert_eq!(fill(&node, &study, 1..12, &ledger), None);
+    everything_acknowledged_arrives(&archive, &ledger);
+    let seen = node.wait_drained();
+    let body = format!("{{\"instances\": [\"{}\"], \"destination\": \"pacs\"}}", seen[0].instance);
+    assert_eq!(node.api_post("/api/queue/resend", &body).status, 200);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&program), rustix::process::Signal::TERM)
+        .unwrap();
+    assert!(program.wait().unwrap().success());
 }

@@ -44,7 +44,8 @@ pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
-    write!(std::io::stdout(), "{screen}").context("stdout")?;
+    // Nobody may be looking, and the disk that it goes to may be full.
+    let _ = write!(std::io::stdout(), "{screen}");
     // A signal that comes while a reload is running is one more reload after it; one that comes later is ignored.
     let reloads = async {
         loop {
@@ -67,7 +68,8 @@ pub async fn run(mut loader: Loader) -> anyhow::Result<Exit> {
 fn start_logging(config: &Config) -> anyhow::Result<SetLevel> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter(config.log.level)?).with_writer(std::io::stderr);
-    let builder = builder.with_target(false);
+    // A line that cannot be written, on a full disk or to a reader that has gone, is lost; whoever wrote it goes on.
+    let builder = builder.with_target(false).log_internal_errors(false);
     let failed = |error| anyhow::anyhow!("logging: {error}");
     // A level that can be changed comes last: everything before it is fixed by it.
     match config.log.format {

@@ -221,7 +221,7 @@ impl Dispatcher {
         carrier.rest().await;
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.destination.name.as_str()
     }
 

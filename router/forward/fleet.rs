@@ -9,9 +9,12 @@
 //! destination's next dispatcher and nothing else.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrysalis_queue::Queue;
+use futures_util::FutureExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +58,18 @@ pub struct Generation {
     stop: CancellationToken,
     ended: CancellationToken,
     link: Option<Link>,
+}
+
+/// How long a worker rests that has panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// Runs a worker to its end. A panic is a mistake in this program, and no reason for a destination to stand still: what was
+/// leased is ready again, and so is the worker, soon.
+async fn working(worker: Arc<Dispatcher>) {
+    while AssertUnwindSafe(Arc::clone(&worker).run()).catch_unwind().await.is_err() {
+        tracing::error!(destination = worker.name(), "A worker has panicked, and begins again.");
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
 }
 
 impl Fleet {
@@ -130,7 +145,7 @@ impl Fleet {
                 workers.spawn(async move {
                     tokio::select! {
                         () = halt.cancelled() => {}
-                        () = worker.run() => {}
+                        () = working(worker) => {}
                     }
                 });
             }
