@@ -965,11 +965,13 @@ fn make_marks_durable(world: &World) {
     world.disk.open(&marks, Mode::ReadWrite).unwrap().sync_data().unwrap();
 }
 
+/// What is left of a length.
+type Cut = fn(usize) -> usize;
+
 #[test]
 fn a_start_that_ends_early_takes_no_proof_with_it_that_a_journal_lost_its_end() {
-    // What is left of the newest journal, in parts of its length and bytes; none of it, it is gone.
-    let cuts: [Option<fn(usize) -> usize>; 5] =
-        [Some(|_| 0), Some(|_| 28), Some(|len| len / 2), Some(|len| len - 3), None];
+    // Of the newest journal; without one it is gone.
+    let cuts: [Option<Cut>; 5] = [Some(|_| 0), Some(|_| 28), Some(|len| len / 2), Some(|len| len - 3), None];
     for (lives, (which, cut)) in
         [1, 2].into_iter().flat_map(|lives| cuts.iter().enumerate().map(move |cut| (lives, cut)))
     {
