@@ -107,6 +107,9 @@ MUTANTS = [
        "        self.write(&batches)?;\n        for (bucket, tail, _) in &batches {\n            "
        "self.marks.note(*bucket, Mark { boot: self.boot, batch: tail.batch + 1 });\n        }\n        "
        "self.sync(&batches)?;\n")]),
+    ("a start takes the proof of a loss with it", "journal/marks.rs",
+     [("let (used, free, gathered) = (BTreeMap::new(), BTreeSet::new(), Some(BTreeMap::new()));",
+       "let (used, free, gathered) = (BTreeMap::new(), BTreeSet::new(), None::<BTreeMap<u32, Mark>>);")]),
     ("a journal that is gone is not missed", "keeper/replay.rs",
      [("        damaged_boots.push(boot);\n        read.newest_boot = boot.max(read.newest_boot);",
        "        read.newest_boot = boot.max(read.newest_boot);")]),
