@@ -17,6 +17,9 @@ use crate::load::{
     self, Asked, Downtime, Ended, Extent, Known, Limits, Plan, Route, Settings, Setup, Target,
 };
 
+/// What a node takes by itself, and some for what comes.
+const LEAST_MEMORY: u64 = 16 << 20;
+
 /// Send test patients' studies at a rate, take them at the other end, and account for every instance by hash.
 ///
 /// Without --to it starts a node of its own, in a folder that goes when it is over, and a PACS that compares what comes. Studies come
@@ -112,6 +115,7 @@ impl LoadArgs {
     pub async fn run(self, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let promised = self.promised()?;
         let settings = self.settings()?;
+        self.reports_can_be_written()?;
         let (cancel, second) = (CancellationToken::new(), CancellationToken::new());
         let asking = tokio::spawn(ask_to_end(cancel.clone(), second.clone()));
         // Who gives up the run gives up the node.
@@ -120,11 +124,11 @@ impl LoadArgs {
         let Some(ended) = ended else { bail!("interrupted; nothing is known of what was under way") };
         let Ended { mut report, kept } = ended?;
         report.verdict = verdict::judge(&report, promised);
-        self.write(&report)?;
         write!(out, "{}", text::summary(&report))?;
         if let Some(kept) = kept {
             writeln!(out, "What is left of the node is in {}", kept.display())?;
         }
+        self.write(&report)?;
         Ok(if report.verdict.passed { Exit::Done } else { Exit::Failed })
     }
 
@@ -160,6 +164,9 @@ impl LoadArgs {
         if self.limit_cores.is_some_and(|cores| !(0.01..=1024.0).contains(&cores)) {
             bail!("--limit-cores takes 0.01 to 1024");
         }
+        if self.limit_memory.is_some_and(|memory| memory < LEAST_MEMORY) {
+            bail!("--limit-memory takes 16MiB or more: a node needs as much before anything comes");
+        }
         Ok(Settings {
             plan,
             target: self.target()?,
@@ -184,6 +191,17 @@ impl LoadArgs {
             profile: self.profile.clone(),
             limits: Limits { cores: self.limit_cores, memory: self.limit_memory },
         }))
+    }
+
+    /// Said before the run, which may take a night.
+    fn reports_can_be_written(&self) -> anyhow::Result<()> {
+        for path in self.json.iter().chain(&self.html) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+                bail!("{}: no report can be written there", path.display());
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, report: &Report) -> anyhow::Result<()> {
@@ -295,10 +313,15 @@ mod tests {
             "--mix all-native --compress-time 60",
             "--find-max --burst",
             "--limit-cores 0",
+            "--limit-memory 5",
         ] {
             assert!(read(wrong).unwrap().settings().is_err(), "{wrong}");
         }
         assert!(read("--profile huge").unwrap().promised().is_err());
+        for nowhere in ["--json /nowhere/report.json", "--html /"] {
+            assert!(read(nowhere).unwrap().reports_can_be_written().is_err(), "{nowhere}");
+        }
+        assert!(read("--json report.json").unwrap().reports_can_be_written().is_ok());
     }
 
     #[test]

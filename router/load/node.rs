@@ -213,6 +213,16 @@ impl Own {
         let group = Path::new("/sys/fs/cgroup").join(format!("chrysalis-load-{}", self.child.id()));
         fs::create_dir(&group)?;
         self.group = Some(group.clone());
+        // Where version 1 is in charge, this is a folder like any other, and nothing written to it limits anybody.
+        let offered = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+        for (controller, is_needed) in [("cpu", limits.cores.is_some()), ("memory", limits.memory.is_some())]
+        {
+            if is_needed && !offered.split_whitespace().any(|name| name == controller) {
+                let why =
+                    format!("no control group of version 2 offers its controller \"{controller}\" here");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            }
+        }
         if let Some(cores) = limits.cores {
             fs::write(group.join("cpu.max"), format!("{} 100000", (cores * 100_000.0) as u64))?;
         }
