@@ -26,8 +26,11 @@ pub(crate) enum Goal {
     Kept,
 }
 
+/// What a site of the sizing table has made of what its carts send.
+const STILLS: &str = "--route=jpeg-lossless-stills";
+
 /// A host as small as the smallest that is promised.
-const SMALL: [&str; 4] = ["--limit-cores", "2", "--limit-memory", "512MiB"];
+const SMALL: [&str; 2] = ["--limit-cores=2", "--limit-memory=512MiB"];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -75,40 +78,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "minimum",
         about: "profile minimum, 15 studies/h, in 2 cores and 512 MiB",
-        arguments: &[
-            "--profile",
-            "minimum",
-            "--studies-per-hour",
-            "15",
-            "--route",
-            "jpeg-lossless-stills",
-            "--for",
-            "2h",
-            SMALL[0],
-            SMALL[1],
-            SMALL[2],
-            SMALL[3],
-        ],
+        arguments: &["--profile=minimum", "--studies-per-hour=15", STILLS, "--for=2h", SMALL[0], SMALL[1]],
         goal: Goal::Kept,
         is_usual: false,
     },
     Scenario {
         name: "medium",
         about: "profile medium, 40 studies/h, in 2 cores and 512 MiB",
-        arguments: &[
-            "--profile",
-            "medium",
-            "--studies-per-hour",
-            "40",
-            "--route",
-            "jpeg-lossless-stills",
-            "--for",
-            "2h",
-            SMALL[0],
-            SMALL[1],
-            SMALL[2],
-            SMALL[3],
-        ],
+        arguments: &["--profile=medium", "--studies-per-hour=40", STILLS, "--for=2h", SMALL[0], SMALL[1]],
         goal: Goal::Kept,
         is_usual: false,
     },

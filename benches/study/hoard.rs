@@ -2,14 +2,12 @@
 //! as carts write them. All are owed to a PACS that is away, half of them were delivered to a share as well, and some
 //! are held.
 
+use super::support::backlog::Silent;
 use super::support::instance::{DataSet, Digest, Instance, Study};
 use super::support::node::Node;
 use super::support::ports::free_address;
 use chrysalis::receive::Arrival;
-use chrysalis_queue::{
-    Hold, HoldKind, Instance as Stored, Keys, LeaseRequest, Meta, Observer, Options, Outcome, Owed, Queue,
-    Unavailable,
-};
+use chrysalis_queue::{Hold, HoldKind, Keys, LeaseRequest, Meta, Options, Outcome, Owed, Queue};
 use std::path::Path;
 
 /// Instances in the spool.
@@ -115,18 +113,4 @@ fn deliver(queue: &Queue) {
         leases.into_iter().for_each(|lease| lease.finish(Outcome::Delivered("written".to_owned())));
     }
     queue.flush().unwrap();
-}
-
-/// Nobody listens while the spool is filled.
-struct Silent;
-
-impl Observer for Silent {
-    fn held(&self, _instance: &Stored, _destination: &str, _hold: &Hold) {}
-    fn ready(&self, _: &str) {}
-    fn index_rebuilt(&self, why: &str) {
-        panic!("the index failed: {why}");
-    }
-    fn recording_failed(&self, why: &Unavailable) {
-        panic!("recording failed: {why}");
-    }
 }

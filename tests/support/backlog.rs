@@ -95,7 +95,7 @@ fn meta(n: u32) -> Meta {
 }
 
 /// Nobody forwards while the queue is filled.
-struct Silent;
+pub struct Silent;
 
 impl Observer for Silent {
     fn held(&self, _instance: &Instance, _destination: &str, _hold: &Hold) {}

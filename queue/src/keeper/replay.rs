@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use crate::fs::{Entry, File, Mode};
+use crate::fs::{File, Mode};
 use crate::id::{Name, Sequence};
 use crate::instance::{Delivery, Instance};
 use crate::journal::writer::REMOVED_FRAME_LEN;
@@ -254,14 +254,14 @@ pub(crate) fn read_files(
 
 /// Whether a bucket was there in a boot already, and is not one that has the number of another. It is when nobody can say.
 fn is_older(spool: &Spool, bucket: u32, boots: &[u32], boot: u32) -> bool {
+    if boots.iter().any(|other| *other < boot) {
+        return true;
+    }
     let is_of = |name: Name| name.boot() <= boot;
-    let is_among =
-        |files: Vec<Entry>| files.iter().any(|file| spool.paths.name_of(&file.name).is_some_and(is_of));
-    boots.iter().any(|other| *other < boot)
-        || match spool.fs.list(&spool.paths.bucket(bucket)) {
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-            Ok(files) => is_among(files),
-        }
+    match spool.fs.list(&spool.paths.bucket(bucket)) {
+        Ok(files) => files.iter().any(|file| spool.paths.name_of(&file.name).is_some_and(is_of)),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// Bytes that the disk will not read are like bytes that are wrong: the rest of the spool must still be had.
